@@ -1,0 +1,283 @@
+"""One file from a server to the disk: whole and intact, or not at all.
+
+What has arrived is kept in `NAME.part`, beside the target, and the next try goes on from there. Only when size and
+hash are right does the file get its name, in one step, so that nobody ever meets half a file under it.
+
+Environment: `HF_ENDPOINT` (a mirror of the Hugging Face hub), `HF_TOKEN` (sent to that endpoint only),
+`HF_HUB_OFFLINE` (no download at all), and the proxies that requests knows (`HTTPS_PROXY`, ...).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from .errors import DownloadError
+from .progress import Progress, silent
+
+if TYPE_CHECKING:
+    import requests
+
+log = logging.getLogger("iclight")
+
+TRIES = 4
+"""How often in a row a download may fail without getting further before it is given up."""
+BACKOFF = 1.0
+"""Seconds before the second try; doubled before each further one."""
+TIMEOUT = (10.0, 30.0)
+"""Seconds to wait for a connection, and for the next byte."""
+_BLOCK = 1 << 16  # bytes; at most so much is lost when a connection breaks
+_LEAP = 1 << 20  # bytes that count as getting further: a server that trickles must not keep us for ever
+_POLL = 0.2
+
+
+class _Passing(Exception):
+    """A failure that may be gone at the next try. `str(failure)` is a clause for a person."""
+
+
+def download(url: str, target: Path, *, sha256: str | None, md5: str | None = None, size: int | None = None,
+             progress: Progress = silent) -> None:
+    """Download `url` to `target`, making its folder. Does nothing when `target` is there.
+
+    sha256, md5: hex digests that the file must have; size: bytes that it must have. Without a digest nothing is
+    resumed, since nothing could tell that both halves belong together.
+    A second caller, in this process or another, waits for the first and then finds the file.
+    `progress` counts bytes; what it raises ends the download, and what has arrived is kept for the next time.
+    Raises DownloadError, which names the URL and the folder for doing it by hand.
+    """
+    if target.exists():
+        return
+    listener = _Listener(progress)
+    try:
+        if offline():
+            raise DownloadError(f"{target.name} is missing, and HF_HUB_OFFLINE forbids to download it.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(target.with_name(target.name + ".lock"), target.name, listener):
+            if target.exists():
+                return
+            part = target.with_name(target.name + ".part")
+            if not (sha256 or md5):
+                part.unlink(missing_ok=True)
+            _fetch(url, part, size, f"Downloading {target.name}", listener)
+            for algorithm, wanted in (("sha256", sha256), ("md5", md5)):
+                if wanted:
+                    _check(part, algorithm, wanted, f"Checking {target.name}", listener)
+            os.replace(part, target)
+    except DownloadError as error:
+        raise DownloadError(f"{error} To do it by hand, download {url} and put it into {target.parent}.") from error
+    except OSError as error:
+        if error is listener.raised:
+            raise
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+        raise DownloadError(f"{target.name} cannot be written to {target.parent}: {reason}.") from error
+
+
+def endpoint() -> str:
+    """The Hugging Face hub or the mirror that `HF_ENDPOINT` names, without a slash at the end."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def offline() -> bool:
+    """Does `HF_HUB_OFFLINE` forbid the network?"""
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "TRUE", "YES", "ON")
+
+
+def file_digest(path: Path, algorithm: str, progress: Progress = silent, what: str = "") -> str:
+    """The file's digest in hex, `algorithm` as hashlib names it. Reads all of it: some seconds for 1.7 GB."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    total, done = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            done += len(block)
+            progress(what or f"Checking {path.name}", done, total)
+    return digest.hexdigest()
+
+
+def _check(part: Path, algorithm: str, wanted: str, what: str, progress: Progress) -> None:
+    got = file_digest(part, algorithm, progress, what)
+    if got != wanted.lower():
+        part.unlink()
+        raise DownloadError(f"{part.stem} arrived damaged or is another file: its {algorithm} is {got}, "
+                            f"expected {wanted.lower()}. It was deleted; try again.")
+
+
+def _fetch(url: str, part: Path, size: int | None, what: str, progress: Progress) -> None:
+    """Fill `part` until it is whole as far as its length tells, over as many connections as it takes."""
+    import requests
+
+    failures, furthest = 0, _size(part)
+    while True:
+        try:
+            return _fetch_once(url, part, size, what, progress)
+        except (_Passing, requests.ConnectionError, requests.Timeout,
+                requests.exceptions.ChunkedEncodingError) as error:
+            reached = _size(part)
+            failures = 1 if reached >= furthest + _LEAP else failures + 1
+            furthest = max(furthest, reached)
+            reason = str(error) if isinstance(error, _Passing) else (
+                f"the connection broke after {reached} bytes ({type(error).__name__})")
+            if failures >= TRIES:
+                raise DownloadError(f"{part.stem} could not be downloaded: {reason}. Try again: what has arrived "
+                                    "is kept.") from error
+            log.warning("%s: %s; trying again", part.stem, reason)
+            time.sleep(BACKOFF * 2 ** (failures - 1))
+        except requests.RequestException as error:
+            raise DownloadError(f"{part.stem} could not be downloaded: {error}.") from error
+
+
+def _fetch_once(url: str, part: Path, size: int | None, what: str, progress: Progress) -> None:
+    """One connection: the rest of the file, or all of it when the server will not resume."""
+    import requests
+
+    have = _size(part)
+    # Compressed in transit, lengths and ranges would count other bytes than the file's.
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if token and url.startswith(endpoint() + "/"):  # requests drops it when a redirect leaves the host
+        headers["Authorization"] = f"Bearer {token}"
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        start, total = _content_range(response)
+        if have and response.status_code == 416:
+            if total == have:
+                return  # all of it had arrived before
+            part.unlink()
+            raise _Passing("the server does not know the part that is here already")
+        if response.status_code not in (200, 206):
+            raise _status_error(part.stem, response)
+        if response.status_code == 200:
+            have, total = 0, _length(response)
+        elif start != have:
+            part.unlink(missing_ok=True)
+            raise _Passing("the server sent another range than it was asked for")
+        if size is not None and total is not None and total != size:
+            raise DownloadError(f"the server's {part.stem} has {total} bytes, expected {size}.")
+        total = size if total is None else total
+        _check_disk(part, total)
+        with part.open("ab" if have else "wb") as file:
+            _receive(response, file, have, total, what, progress)
+
+
+def _receive(response: requests.Response, file: BinaryIO, have: int, total: int | None, what: str,
+             progress: Progress) -> None:
+    """Write the body to `file`, which holds `have` bytes, and see that it ends at `total` bytes if that is known."""
+    progress(what, have, total or 0)
+    for block in response.iter_content(_BLOCK):
+        file.write(block)
+        have += len(block)
+        if total is not None and have > total:
+            file.truncate(0)
+            raise _Passing(f"the server sent more than the {total} bytes that it promised")
+        progress(what, have, total or 0)
+    file.flush()
+    os.fsync(file.fileno())
+    if total is not None and have < total:
+        raise _Passing(f"the connection ended after {have} of {total} bytes")
+
+
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """First byte and whole length from the Content-Range header, None for what it does not say."""
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", response.headers.get("Content-Range", "").strip())
+    first, total = found.groups() if found else (None, None)
+    return None if first is None else int(first), None if total is None else int(total)
+
+
+def _length(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _status_error(name: str, response: requests.Response) -> Exception:
+    status = response.status_code
+    if status in (408, 429) or status >= 500:
+        return _Passing(f"the server answered {status} {response.reason}")
+    if status in (401, 403):
+        return DownloadError(f"the server refuses to give {name} ({status}). "
+                             "A mirror or a closed repository may need HF_TOKEN.")
+    if status in (404, 410):
+        return DownloadError(f"the server does not have {name} ({status}). Is HF_ENDPOINT right?")
+    return DownloadError(f"the server answered {status} {response.reason} for {name}.")
+
+
+def _check_disk(part: Path, total: int | None) -> None:
+    missing = (total or 0) - _size(part)
+    free = shutil.disk_usage(part.parent).free
+    if missing > free:
+        raise DownloadError(f"{part.stem} needs {missing / 1e9:.2f} GB more in {part.parent}, where only "
+                            f"{free / 1e9:.2f} GB are free. Make room and try again.")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+class _Listener:
+    """Passes progress on at most ten times a second, and always when something begins or is done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.raised: BaseException | None = None
+        """What the progress raised to end the download, so that it is not taken for an error of ours."""
+        self._progress = progress
+        self._what = ""
+        self._next = 0.0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what != self._what or now >= self._next or done == total:
+            self._what, self._next = what, now + 0.1
+            try:
+                self._progress(what, done, total)
+            except BaseException as error:
+                self.raised = error
+                raise
+
+
+@contextmanager
+def _only_one(path: Path, name: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for whoever holds it. The system frees it if a holder dies."""
+    while True:
+        file = path.open("ab")
+        # Whoever had the lock may have removed the file between our opening and locking it; then ours is no lock.
+        if _lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            break
+        file.close()
+        progress(f"Waiting for another download of {name}", 0, 0)
+        time.sleep(_POLL)
+    try:
+        yield
+    finally:
+        if sys.platform == "win32":  # an open file cannot be removed there
+            file.close()
+        try:
+            path.unlink()
+        except OSError:
+            log.debug("%s is still in use", path)
+        file.close()
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Try to lock an open file; closing it, or the end of the process, unlocks."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # held by another, as either system says it
+        return False
+    return True

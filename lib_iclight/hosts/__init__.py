@@ -1,0 +1,1 @@
+"""Adapters between a relight job and the programs that run the diffusion."""

@@ -1,0 +1,252 @@
+"""SD 1.5 checkpoints: one .safetensors file in ldm's layout, or a diffusers folder. Nothing comes from the network.
+
+A checkpoint is judged by its header or its configuration alone, before anything is loaded: IC-Light's weights fit
+plain SD 1.x only. Pickles are refused unread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+
+from ...errors import CheckpointError, WeightsError
+from ...weights.identify import PICKLES, Entry, read_header
+from ...weights.keys import CONTEXT, LATENT, rename, shapes
+from .prompts import clip_tokenizer
+
+# What of SD 1.5's published configurations differs from the defaults of the classes that they are given to.
+UNET: Mapping[str, Any] = MappingProxyType({"sample_size": 64, "cross_attention_dim": CONTEXT})
+VAE: Mapping[str, Any] = MappingProxyType({
+    "sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4})
+TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
+    "hidden_size": CONTEXT, "intermediate_size": 4 * CONTEXT, "num_attention_heads": 12, "projection_dim": CONTEXT})
+
+_UNET_PREFIX = "model.diffusion_model."
+_VAE_PREFIX = "first_stage_model."
+_TEXT_PREFIX = "cond_stage_model.transformer."
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """A checkpoint's models, on the CPU: diffusers' UNet and VAE, transformers' text encoder and tokenizer.
+
+    `dtype` asked for is that of the UNet and the text encoder. The VAE is float32: many overflow in fp16, and bf16
+    costs shades of the picture.
+    """
+
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+
+
+class Checkpoint(Protocol):
+    """Something that models can be loaded from."""
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        ...
+
+    def load(self, dtype: torch.dtype) -> Models:
+        """New models, with the UNet and the text encoder in `dtype`. Raises CheckpointError."""
+        ...
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, not yet loaded. Raises CheckpointError for everything but plain SD 1.x."""
+    if path.is_dir():
+        return Folder(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}. Give an SD 1.5 .safetensors file or diffusers folder.")
+    return SingleFile(path)
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """A checkpoint as WebUIs use it: UNet, VAE and text encoder in one .safetensors file, with ldm's keys."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        name, suffix = self.path.name, self.path.suffix.casefold()
+        if suffix in PICKLES:
+            raise CheckpointError(f"{name} is a pickle. Pickles can run code when they are opened, so it was not read. "
+                                  "Use the checkpoint's .safetensors form.")
+        if suffix != ".safetensors":
+            raise CheckpointError(f"{name} is not a .safetensors file. "
+                                  "Give an SD 1.5 .safetensors file or a diffusers folder.")
+        try:
+            entries = read_header(self.path).entries
+        except WeightsError as error:
+            raise CheckpointError(str(error)) from error
+        fault = _fault(entries)
+        if fault:
+            raise CheckpointError(f"{name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
+                                  "use such a checkpoint.")
+
+    @property
+    def name(self) -> str:
+        """The file's name without its extension."""
+        return self.path.stem
+
+    def load(self, dtype: torch.dtype) -> Models:
+        """See `Checkpoint.load`."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(self.path), framework="pt", device="cpu") as file:
+                state = {key: file.get_tensor(key) for key in file.keys()
+                         if key.startswith((_UNET_PREFIX, _VAE_PREFIX, _TEXT_PREFIX))}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{self.path.name} cannot be read ({error}).") from error
+        try:
+            return models_from_ldm(state, dtype, UNET, VAE, TEXT_ENCODER)
+        except (RuntimeError, KeyError, AttributeError) as error:  # a tensor is missing or has the wrong shape
+            raise CheckpointError(f"{self.path.name} is not a whole SD 1.5 checkpoint: {error}".split("\n")[0] + ". "
+                                  "Use another copy of it.") from error
+
+
+def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet: Mapping[str, Any],
+                    vae: Mapping[str, Any], text_encoder: Mapping[str, Any]) -> Models:
+    """Models of the given configurations with the tensors of a checkpoint in ldm's layout.
+
+    Raises RuntimeError, KeyError or AttributeError when tensors are missing or have other shapes.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    unet_state = {rename(key.removeprefix(_UNET_PREFIX), "ldm", "diffusers"): tensor
+                  for key, tensor in state.items() if key.startswith(_UNET_PREFIX)}
+    vae_state = convert_ldm_vae_checkpoint({key: tensor for key, tensor in state.items()
+                                            if key.startswith(_VAE_PREFIX)}, vae)
+    text_state = {}
+    for key, tensor in state.items():
+        if key.startswith(_TEXT_PREFIX) and not key.endswith("position_ids"):  # a constant that some files carry
+            # The oldest files were made before transformers put everything under text_model.
+            text_state["text_model." + key.removeprefix(_TEXT_PREFIX).removeprefix("text_model.")] = tensor
+    return Models(
+        unet=_filled(lambda: UNet2DConditionModel(**unet), unet_state, dtype),
+        vae=_filled(lambda: AutoencoderKL(**vae), vae_state, torch.float32),
+        text_encoder=_filled(lambda: CLIPTextModel(CLIPTextConfig(**text_encoder)), text_state, dtype),
+        tokenizer=clip_tokenizer())
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checkpoint as diffusers saves it: `unet/`, `vae/`, `text_encoder/`, with safetensors; maybe `tokenizer/`."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        unet = self._config("unet")
+        inputs, context = unet.get("in_channels"), unet.get("cross_attention_dim")
+        fault = _kind_fault(inputs, context, unet.get("addition_embed_type") is not None)
+        prediction = self._config("scheduler").get("prediction_type", "epsilon") \
+            if (self.path / "scheduler").is_dir() else "epsilon"
+        if fault is None and prediction != "epsilon":
+            fault = f"predicts {prediction}, not noise"
+        if fault:
+            raise CheckpointError(f"{self.name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
+                                  "use such a checkpoint.")
+        for part in ("unet", "vae", "text_encoder"):
+            self._variant(part)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    def load(self, dtype: torch.dtype) -> Models:
+        """See `Checkpoint.load`."""
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        def loaded(kind: Any, part: str, dtype: torch.dtype) -> Any:
+            return kind.from_pretrained(str(self.path), subfolder=part, variant=self._variant(part), torch_dtype=dtype,
+                                        local_files_only=True, use_safetensors=True).eval().requires_grad_(False)
+
+        try:
+            return Models(
+                unet=loaded(UNet2DConditionModel, "unet", dtype),
+                vae=loaded(AutoencoderKL, "vae", torch.float32),
+                text_encoder=loaded(CLIPTextModel, "text_encoder", dtype),
+                tokenizer=CLIPTokenizer.from_pretrained(str(self.path / "tokenizer"), local_files_only=True)
+                if (self.path / "tokenizer" / "vocab.json").is_file() else clip_tokenizer())
+        except (OSError, ValueError, RuntimeError) as error:
+            first_line = str(error).strip().split("\n")[0]
+            raise CheckpointError(f"{self.name} cannot be loaded ({first_line}). Use another copy of it.") from error
+
+    def _config(self, part: str) -> dict[str, Any]:
+        path = self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+        try:
+            config = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self.path} is not a diffusers folder: {path.relative_to(self.path)} is missing "
+                                  "or broken. Give an SD 1.5 .safetensors file or a diffusers folder.") from error
+        return config if isinstance(config, dict) else {}
+
+    def _variant(self, part: str) -> str | None:
+        """None for the plain safetensors of a part, else the first variant (`fp16`) that is there."""
+        stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+        if (self.path / part / f"{stem}.safetensors").is_file():
+            return None
+        variants = sorted(path.name.split(".")[1] for path in (self.path / part).glob(f"{stem}.*.safetensors"))
+        if not variants:
+            raise CheckpointError(f"{self.name} has no {part}/{stem}.safetensors. Pickles (.bin) are not opened: "
+                                  "use the checkpoint's safetensors form.")
+        return variants[0]
+
+
+def _fault(entries: Mapping[str, Entry]) -> str | None:
+    """What keeps a single file from being plain SD 1.x, as the end of a sentence; None if nothing does."""
+    shape = {key: entry.shape for key, entry in entries.items()}
+    first = shape.get(f"{_UNET_PREFIX}input_blocks.0.0.weight")
+    if first is None:
+        return "has no Stable Diffusion UNet in it"
+    context = shape.get(f"{_UNET_PREFIX}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", (0, 0))[-1]
+    fault = _kind_fault(first[1], context, f"{_UNET_PREFIX}label_emb.0.0.weight" in shape)
+    if fault:
+        return fault
+    for key, expected in shapes("ldm", LATENT).items():
+        if shape.get(_UNET_PREFIX + key) != expected:
+            return f"is not SD 1.5: {_UNET_PREFIX}{key} is missing or has another shape"
+    for key, what in ((f"{_VAE_PREFIX}decoder.conv_in.weight", "VAE"), (f"{_VAE_PREFIX}encoder.conv_in.weight", "VAE")):
+        if key not in shape:
+            return f"has no {what} in it"
+    if not any(key.startswith(_TEXT_PREFIX) for key in shape):
+        return "has no CLIP text encoder in it"
+    return None
+
+
+def _kind_fault(inputs: object, context: object, sdxl: bool) -> str | None:
+    """What a UNet with so many inputs and so wide a context is, if it is not plain SD 1.x."""
+    if sdxl or context == 2048:
+        return "is an SDXL checkpoint"
+    if context == 1024:
+        return "is an SD 2 checkpoint"
+    if inputs == 9:
+        return "is an inpainting checkpoint"
+    if inputs != LATENT:
+        return f"has a UNet with {inputs} inputs instead of {LATENT}"
+    if context != CONTEXT:
+        return "is not an SD 1.x checkpoint"
+    return None
+
+
+def _filled(make: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
+    """The model that `make` makes, with exactly these tensors. It is made without memory or random weights first."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        model = make()
+    model.load_state_dict({key: tensor.to(dtype) for key, tensor in state.items()}, strict=True, assign=True)
+    return model.eval().requires_grad_(False)

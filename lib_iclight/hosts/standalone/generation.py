@@ -1,0 +1,98 @@
+"""What to sample, beside how to relight: prompt, size, steps, seed and the rest of a generation's choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from ...errors import SettingsError
+
+
+class Sampler(NamedTuple):
+    """A diffusers scheduler class and what is particular to its configuration."""
+
+    scheduler: str
+    options: Mapping[str, Any]
+
+
+SAMPLERS: Mapping[str, Sampler] = MappingProxyType({
+    "DPM++ 2M SDE Karras": Sampler("DPMSolverMultistepScheduler",
+                                   {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True}),
+    "DPM++ 2M SDE": Sampler("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "DPM++ 2M Karras": Sampler("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "DPM++ 2M": Sampler("DPMSolverMultistepScheduler", {}),
+    "Euler": Sampler("EulerDiscreteScheduler", {}),
+    "Euler a": Sampler("EulerAncestralDiscreteScheduler", {}),
+    "Heun": Sampler("HeunDiscreteScheduler", {}),
+    "DDIM": Sampler("DDIMScheduler", {"timestep_spacing": "leading", "clip_sample": False,
+                                      "set_alpha_to_one": False}),
+    "UniPC": Sampler("UniPCMultistepScheduler", {}),
+})
+"""Sampler names, as WebUIs spell them; the first is the reference demo's and the default."""
+
+
+class Reference(NamedTuple):
+    """The reference demo's choices for a mode."""
+
+    steps: int
+    cfg: float
+
+
+REFERENCE: Mapping[str, Reference] = MappingProxyType(
+    {"fc": Reference(25, 2.0), "fcon": Reference(25, 2.0), "fbc": Reference(20, 7.0)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One generation's choices. Raises SettingsError for values that cannot be meant.
+
+    Prompts are plain text: no emphasis, no embeddings. Longer ones than 75 tokens are encoded in chunks.
+    """
+
+    prompt: str = "best quality"
+    negative_prompt: str = "lowres, bad anatomy, bad hands, cropped, worst quality"
+    width: int = 512
+    """pixels, a multiple of 8"""
+    height: int = 640
+    """pixels, a multiple of 8"""
+    steps: int = REFERENCE["fc"].steps
+    """steps that are really run, in each pass, whatever its strength"""
+    cfg: float = REFERENCE["fc"].cfg
+    """classifier-free guidance; 1 = none, the negative prompt does not count then"""
+    seed: int = 0
+    """of the first picture; the next ones have seed + 1, seed + 2, ..."""
+    sampler: str = next(iter(SAMPLERS))
+    hires_scale: float = 1.0
+    """how much larger the second pass is; 1 = no second pass"""
+    hires_denoise: float = 0.5
+    """strength of the second pass"""
+    batch: int = 1
+    """number of pictures"""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            if not isinstance(getattr(self, name), str):
+                raise SettingsError(f"{name} must be text.")
+        for name, low, high in (("width", 64, 4096), ("height", 64, 4096), ("steps", 1, 1000),
+                                ("seed", 0, 2**32 - 1), ("batch", 1, 1000)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise SettingsError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+        for name in ("width", "height"):
+            if getattr(self, name) % 8:
+                raise SettingsError(f"{name} must be a multiple of 8, not {getattr(self, name)}.")
+        for name, low, high in (("cfg", 1, 50), ("hires_scale", 1, 4), ("hires_denoise", 0.05, 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
+                    or not low <= value <= high:
+                raise SettingsError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+        if self.sampler not in SAMPLERS:
+            raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
+
+    @property
+    def hires_size(self) -> tuple[int, int]:
+        """Width and height of the second pass: scaled, to the nearest multiple of 64, as the reference does."""
+        return (round(self.width * self.hires_scale / 64) * 64, round(self.height * self.hires_scale / 64) * 64)

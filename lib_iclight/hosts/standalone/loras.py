@@ -1,0 +1,124 @@
+"""LoRA files as additions to weights: W' = W + strength * alpha / rank * up @ down.
+
+Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022. Keys as kohya's trainer writes them (with
+diffusers' or ldm's module names) and as diffusers does (peft's `lora_A`/`lora_B`, `lora.up`, attention processors).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ...errors import WeightsError
+from ...weights.identify import read_header
+from ...weights.keys import TO_DIFFUSERS
+
+_PART = re.compile(r"(?P<module>.+?)[._]lora(_linear_layer)?[._](?P<part>up|down|mid|A|B)(\.default)?\.weight")
+_PARTS = {"A": "down", "B": "up"}
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA file and how strongly it counts. Raises WeightsError if the file is not a LoRA that can be used."""
+
+    path: Path
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.strength):
+            raise WeightsError(f"the strength of {self.path.name} must be a number, not {self.strength}.")
+        if not self.path.is_file():
+            raise WeightsError(f"there is no LoRA {self.path}. Check the file's name.")
+        keys = read_header(self.path).entries
+        strange = [key for key in keys if not _PART.fullmatch(key) and not key.endswith(".alpha")]
+        if strange or not keys:
+            raise WeightsError(f"{self.path.name} is not a plain LoRA"
+                               + (f" (it has the key {strange[0]})" if strange else "")
+                               + ". LoHa, LoKr and DoRA cannot be used here.")
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """What one LoRA adds to one weight. up: [out, rank, ...]; down: [rank, in, ...]; mid: [rank, rank, k, k]."""
+
+    up: torch.Tensor
+    down: torch.Tensor
+    mid: torch.Tensor | None
+    scale: float
+
+    def of(self, shape: torch.Size) -> torch.Tensor:
+        """The addition in float32, in the weight's shape."""
+        up, down = self.up.float().flatten(1), self.down.float()
+        if self.mid is None:
+            product = up @ down.flatten(1)
+        else:  # a convolution in Tucker form
+            product = torch.einsum("or,rskl,si->oikl", up, self.mid.float(), down.flatten(1))
+        return product.reshape(shape) * self.scale
+
+
+def load_loras(loras: Iterable[Lora], unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str, torch.Tensor],
+               ) -> tuple[dict[str, list[Delta]], dict[str, list[Delta]]]:
+    """The additions to the UNet's and to the text encoder's weights, by their state dict keys.
+
+    `unet` and `text_encoder` are the state dicts in diffusers' and transformers' layout. Raises WeightsError if a LoRA
+    is for another kind of model.
+    """
+    places = dict(_spellings("unet", unet)) | dict(_spellings("text_encoder", text_encoder))
+    shapes = {("unet", key): tensor.shape for key, tensor in unet.items()}
+    shapes |= {("text_encoder", key): tensor.shape for key, tensor in text_encoder.items()}
+    found: dict[str, defaultdict[str, list[Delta]]] = {"unet": defaultdict(list), "text_encoder": defaultdict(list)}
+    for lora in loras:
+        for module, delta in _deltas(lora):
+            place = places.get(module) or places.get(f"{module}.0")  # attention processors say to_out for to_out.0
+            if place is None:
+                raise WeightsError(f"{lora.path.name} is not for SD 1.5: the checkpoint has no {module}.")
+            try:
+                delta.of(shapes[place])
+            except RuntimeError as error:
+                raise WeightsError(f"{lora.path.name} is not for SD 1.5: {module} has another shape there.") from error
+            found[place[0]][place[1]].append(delta)
+    return dict(found["unet"]), dict(found["text_encoder"])
+
+
+def _spellings(part: str, state: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(a module's name in LoRA files, (part, key of its weight)), for each of the ways that files spell it."""
+    ldm_names = {diffusers: ldm for ldm, diffusers in TO_DIFFUSERS.items()} if part == "unet" else {}
+    prefix = {"unet": "lora_unet_", "text_encoder": "lora_te_"}[part]
+    for key, tensor in state.items():
+        if tensor.ndim < 2 or not key.endswith(".weight"):
+            continue
+        module = key.removesuffix(".weight")
+        names = [f"{part}.{module}", module, prefix + module.replace(".", "_")]
+        if key in ldm_names:
+            names.append(prefix + ldm_names[key].removesuffix(".weight").replace(".", "_"))
+        for name in names:
+            yield name, (part, key)
+
+
+def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
+    """(module's name, what is added to it) for each module in the file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(str(lora.path))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{lora.path.name} cannot be read ({error}).") from error
+    modules: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        match = _PART.fullmatch(key)
+        module = match["module"] if match else key.removesuffix(".alpha")
+        part = _PARTS.get(match["part"], match["part"]) if match else "alpha"
+        modules[module.replace(".processor", "")][part] = tensor
+    for module, parts in modules.items():
+        if "up" not in parts or "down" not in parts:
+            raise WeightsError(f"{lora.path.name} is damaged: {module} lacks one of its two halves.")
+        rank = parts["down"].shape[0]
+        alpha = float(parts["alpha"]) if "alpha" in parts else rank
+        yield module, Delta(parts["up"], parts["down"], parts.get("mid"), lora.strength * alpha / rank)

@@ -1,0 +1,314 @@
+"""Pictures in, pixels out: any picture form becomes 8-bit sRGB, and pixels follow IC-Light's training contract.
+
+Arrays are row-major [height, width] or [height, width, channel]; uint8 pixels are sRGB-encoded 0..255.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import io
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from .errors import ImageError
+
+MIN_SIDE = 16
+MAX_PIXELS = 128_000_000
+
+# Only decoders that read pixels and run nothing else (Pillow's EPS reader, for one, starts Ghostscript),
+# and that know their files by a signature. AVIF and HEIF count where the host has a plugin for them.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_log = logging.getLogger("iclight")
+
+
+def load_image(source: object, what: str = "picture") -> Image.Image:
+    """Any picture form as an upright 8-bit sRGB picture, a new one that shares nothing with the source.
+
+    source: a PIL image; a numpy array [H,W], [H,W,1], [H,W,3] or [H,W,4] of uint8, uint16, bool or floats in 0..1;
+        the bytes of a picture file; a str of base64 (standard or URL-safe, line breaks allowed) or a base64 data URI,
+        never a path, for API input must not read files; or a `pathlib.Path`.
+    what: how errors name the picture ("foreground").
+
+    Returns mode "RGBA" when the source has an alpha channel or transparency, else "RGB". EXIF orientation is applied,
+    an embedded colour profile is converted to sRGB, 16 bits are scaled to 8, an animation gives its first frame.
+    Raises ImageError for what is no picture, is damaged, or is smaller than MIN_SIDE or larger than MAX_PIXELS;
+    the size is read from the header, before anything is decoded.
+    """
+    if isinstance(source, Image.Image):
+        return _normalised(source, what)
+    if isinstance(source, Path):
+        try:
+            with source.open("rb") as file:
+                return _decoded(file, what)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(f"the {what} {source} cannot be read ({reason}). Check the file's name.") from error
+    if isinstance(source, str):
+        return _decoded(io.BytesIO(_from_base64(source, what)), what)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(io.BytesIO(source), what)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, what)
+    raise ImageError(f"the {what} cannot be made from {type(source).__name__}. "
+                     "Give base64, a data URI, a PIL image or a numpy array.")
+
+
+def split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Colour uint8 [H,W,3] (sRGB) and alpha float32 [H,W] in 0..1 of a picture from `load_image`.
+
+    Alpha is None when the picture has none or is opaque everywhere.
+    """
+    rgb = np.array(image.convert("RGB"))
+    if image.mode != "RGBA":
+        return rgb, None
+    alpha = np.array(image.getchannel("A"))
+    return rgb, None if alpha.min() == 255 else alpha.astype(np.float32) / 255.0
+
+
+def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The foreground on the grey 127 that IC-Light was trained with: `127 + (rgb - 127) * alpha`, as uint8 [H,W,3].
+
+    rgb: uint8 [H,W,3], sRGB. alpha: float32 [H,W], 0..1. Fractions are cut off, not rounded, as in the reference.
+    """
+    mixed = 127.0 + (rgb.astype(np.float32) - 127.0) * alpha[..., None]
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def fit(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Pixels scaled by `max(width / w, height / h)` with Lanczos and cropped about the centre, as the reference does.
+
+    pixels: uint8 [H,W,3] or [H,W]. Returns uint8 [height,width,3] or [height,width].
+    Raises ImageError when the picture is so long and narrow that the scaled one would exceed MAX_PIXELS.
+    """
+    return np.array(_fitted(Image.fromarray(pixels), width, height))
+
+
+def fit_alpha(alpha: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Alpha float32 [H,W] in 0..1 brought to float32 [height,width] by the same geometry as `fit`, without 8-bit steps.
+
+    Lanczos overshoots at edges; the result is clipped to 0..1.
+    """
+    return np.array(_fitted(Image.fromarray(alpha.astype(np.float32)), width, height)).clip(0.0, 1.0)
+
+
+def to_vae(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 pixels as IC-Light's VAE input, float32 of the same shape: `v / 127 - 1`, so that 127 is exactly 0."""
+    return pixels.astype(np.float32) / 127.0 - 1.0
+
+
+def srgb_to_linear(encoded: NDArray[Any] | float) -> NDArray[np.float32]:
+    """sRGB-encoded values 0..1, any shape, as linear light 0..1 in float32 (IEC 61966-2-1)."""
+    v = np.asarray(encoded, dtype=np.float32)
+    return np.where(v <= 0.04045, v / 12.92, ((np.maximum(v, 0.0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def linear_to_srgb(linear: NDArray[Any] | float) -> NDArray[np.float32]:
+    """Linear light 0..1, any shape, as sRGB-encoded values 0..1 in float32 (IEC 61966-2-1)."""
+    v = np.asarray(linear, dtype=np.float32)
+    return np.where(v <= 0.0031308, v * 12.92, 1.055 * np.maximum(v, 0.0) ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def content_key(*parts: NDArray[Any] | bytes | str | int | float | None) -> str:
+    """A hex digest of the parts' kinds and values, to name what was computed from them.
+
+    Equal keys mean equal parts in equal order; an array's dtype and shape count, its memory layout does not.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            kind, data = f"array {part.dtype.str} {part.shape}", np.ascontiguousarray(part).reshape(-1).data
+        elif isinstance(part, bytes):
+            kind, data = "bytes", memoryview(part)
+        else:
+            kind, data = type(part).__name__, memoryview(repr(part).encode())
+        # The length keeps neighbours apart: ("ab", "c") is not ("a", "bc").
+        digest.update(f"{kind} {data.nbytes}\n".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _from_base64(text: str, what: str) -> bytes:
+    """The bytes behind base64 text or a data URI."""
+    if text[:5].lower() == "data:":
+        head, comma, text = text.partition(",")
+        if not comma or not head.lower().endswith(";base64"):
+            raise ImageError(f"the {what}'s data URI is not base64. Start it with data:image/png;base64,")
+    text = re.sub(r"\s+", "", text).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
+    if not text:
+        raise ImageError(f"the {what} is empty. Send the picture file's bytes as base64.")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(f"the {what} is text that is not base64. Send the picture file's bytes as base64 "
+                         "or as a data URI; file names and web addresses are not read.") from error
+
+
+def _decoded(file: BinaryIO, what: str) -> Image.Image:
+    """The picture in an open file."""
+    Image.init()  # registers the decoders, so that those a host lacks can be left out
+    try:
+        # Pillow's own limits and complaints give way to ours; without this they reach the console, or raise.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN]) as image:
+                return _normalised(image, what)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(what) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"the {what} is in no picture format that can be read. "
+                         "Give the whole file of a PNG, JPEG, WebP, GIF, BMP or TIFF.") from error
+    except Exception as error:  # decoders raise anything from IndexError to zlib.error on damaged headers
+        raise _damaged(what) from error
+
+
+def _normalised(image: Image.Image, what: str) -> Image.Image:
+    """A PIL image of any mode as a new upright sRGB "RGB" or "RGBA" one."""
+    _check_size(image.width, image.height, what)
+    try:
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise _too_large(what) from error
+    except Exception as error:
+        raise _damaged(what) from error
+    try:
+        color, alpha = _channels(image, what)
+        result = _to_srgb(color, image.info.get("icc_profile")).convert("RGB")
+    except ValueError as error:
+        raise ImageError(f"the {what} has colours of kind {image.mode}, which cannot be read. "
+                         "Save it as an RGB PNG or JPEG.") from error
+    if alpha is not None:
+        result.putalpha(alpha)
+    orientation = _orientation(image)
+    if orientation in _UPRIGHT:
+        result = result.transpose(_UPRIGHT[orientation])
+    result.info = {}  # the profile, orientation and transparency it came with no longer apply
+    return result
+
+
+def _from_array(array: NDArray[Any], what: str) -> Image.Image:
+    """A numpy picture as "RGB" or "RGBA"; see `load_image` for what is taken."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(f"the {what} is an array of shape {array.shape}. "
+                         "Give [height, width] with no, 1, 3 or 4 channels last.")
+    _check_size(array.shape[1], array.shape[0], what)
+    pixels = _to_uint8(array, what)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).convert(
+        "RGBA" if pixels.shape[2:] == (4,) else "RGB")
+
+
+def _to_uint8(array: NDArray[Any], what: str) -> NDArray[np.uint8]:
+    """Values of any taken dtype as uint8 of the same shape, each scaled from its own full range."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        return (array.astype(np.float32) / 257.0).round().astype(np.uint8)
+    if array.dtype.kind == "f":
+        # Written so that NaN fails it too. The slack is for rounding in whatever made the array.
+        if not (array.min() >= -1e-3 and array.max() <= 1.001):
+            raise ImageError(f"the {what} is an array of {array.dtype} with values outside 0..1. "
+                             "Scale it to 0..1, or give uint8.")
+        return (array.astype(np.float32).clip(0.0, 1.0) * 255.0).round().astype(np.uint8)
+    raise ImageError(f"the {what} is an array of {array.dtype}. Give uint8, uint16, bool, or floats in 0..1.")
+
+
+def _channels(image: Image.Image, what: str) -> tuple[Image.Image, Image.Image | None]:
+    """The colour part, in a mode that its colour profile would fit, and alpha as "L" or None."""
+    mode = image.mode
+    if mode == "F":
+        return Image.fromarray(_to_uint8(np.asarray(image), what)), None
+    if mode.startswith("I"):  # what Pillow makes of 16-bit grey; 32-bit integers have no known full range
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"the {what} has 32-bit integer values. Save it with 8 or 16 bits.")
+        return Image.fromarray(_to_uint8(values.astype(np.uint16), what)), None
+    palette_alpha = mode == "P" and image.palette is not None and image.palette.mode == "RGBA"
+    if image.getbands()[-1] in ("A", "a") or "transparency" in image.info or palette_alpha:
+        rgba = image.convert("RGBA")
+        return rgba.convert("L" if mode in ("1", "L", "LA") else "RGB"), rgba.getchannel("A")
+    return image if mode in ("L", "RGB", "CMYK") else image.convert("RGB"), None
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture's colours moved from the embedded ICC profile to sRGB; unchanged without a usable profile."""
+    if not profile:
+        return image
+    try:
+        from PIL import ImageCms, _imagingcms  # noqa: F401  Pillow can be built without the second
+    except ImportError:
+        _log.warning("a picture's colour profile is ignored: this Pillow was built without colour management")
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        # Left alone, pixels stay exact; a round trip through the transform would move some by one.
+        if "sRGB" in ImageCms.getProfileDescription(source):
+            return image
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+    except (OSError, ImageCms.PyCMSError) as error:
+        _log.warning("a picture's colour profile is ignored, it cannot be used: %s", error)
+        return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """A loaded picture's EXIF orientation, 1 (upright) to 8; damaged EXIF counts as upright, the pixels may be good."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFFs upright when it loads them; before 10.1 it left the tag as it was
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:
+        return 1
+
+
+def _check_size(width: int, height: int, what: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise _too_large(what)
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"the {what} is {width} x {height} pixels, too small to relight. "
+                         f"Use one with at least {MIN_SIDE} pixels on each side.")
+
+
+def _too_large(what: str) -> ImageError:
+    return ImageError(f"the {what} is too large: at most {MAX_PIXELS // 10**6} million pixels can be used. "
+                      "Scale it down and try again.")
+
+
+def _damaged(what: str) -> ImageError:
+    return ImageError(f"the {what} is damaged or cut short. Open it in a picture editor, save it anew and try again.")
+
+
+def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    """`fit` on a PIL image of mode L, RGB or F."""
+    scale = max(width / image.width, height / image.height)
+    scaled_width, scaled_height = int(round(image.width * scale)), int(round(image.height * scale))
+    if scaled_width * scaled_height > MAX_PIXELS:
+        raise ImageError(f"a picture of {image.width} x {image.height} pixels is too long and narrow "
+                         f"for {width} x {height}. Crop it first.")
+    scaled = image.resize((scaled_width, scaled_height), Image.Resampling.LANCZOS)
+    # The reference gives Pillow a box of floats, and Pillow rounds each edge; for an odd target the two
+    # roundings can disagree by a pixel, so here the far edge follows from the near one.
+    left, top = round((scaled_width - width) / 2), round((scaled_height - height) / 2)
+    return scaled.crop((left, top, left + width, top + height))

@@ -1,0 +1,276 @@
+"""One relight job: pictures in, conditioning for the host, finished pictures out. Knows no host.
+
+Everything that belongs to one job lives in a `Relight`; what may outlive it (cut-outs, latents) is in the caches that
+are handed in.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from . import imaging, preserve
+from .errors import ImageError, SettingsError
+from .hosts.base import Encoder
+from .lights import light_map
+from .matting import foreground_color
+from .progress import Progress, silent
+from .settings import Settings
+
+LATENT_STRIDE = 8
+Place = Callable[[np.ndarray, int, int], np.ndarray]
+
+
+class Frame(NamedTuple):
+    """The part of a picture that one sampling pass paints, in pixels.
+
+    A pass paints `width` x `height`. Where a host scaled to a larger size first and then cut (hires fix to another
+    aspect), `full` is that larger size and `left`, `top` where the cut begins.
+    """
+
+    width: int
+    height: int
+    full: tuple[int, int] | None = None
+    left: int = 0
+    top: int = 0
+
+    def place(self, pixels: np.ndarray, place: Place) -> np.ndarray:
+        """`pixels` [H, W, ...] as this pass sees them: [height, width, ...]."""
+        if self.full is None:
+            return place(pixels, self.width, self.height)
+        whole = place(pixels, *self.full)
+        return whole[self.top:self.top + self.height, self.left:self.left + self.width]
+
+
+def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""
+    scale = imaging.fit if pixels.dtype == np.uint8 else imaging.fit_alpha
+    return scale(pixels, width, height)
+
+
+def scheduled_steps(steps: int, strength: float) -> int:
+    """How many steps an image-to-image pass schedules so that `steps` are really run (reference demo: round(s / d))."""
+    return max(steps, round(steps / strength))
+
+
+class Cutter(Protocol):
+    """Makes an alpha for an opaque picture; see `matting.Cutter`."""
+
+    def alpha(self, rgb: np.ndarray, model: str = "auto", progress: Progress = silent) -> np.ndarray:
+        """uint8 [H, W, 3] -> float32 [H, W] in 0..1."""
+        ...
+
+
+class LatentCache:
+    """Latents by what they were made from; the least recently used go first.
+
+    A latent of a 1024 x 1024 picture takes 256 KB, so the default keeps at most some 16 MB.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
+        self._capacity = capacity
+        self._latents: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """The latent of `key`, made by `make` if it is not here."""
+        if key not in self._latents:
+            self._latents[key] = make()
+        self._latents.move_to_end(key)
+        while len(self._latents) > self._capacity:
+            self._latents.popitem(last=False)
+        return self._latents[key]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A picture to relight: its own pixels, what of it is foreground, and how it lies in a pass's frame."""
+
+    original: np.ndarray
+    """uint8 sRGB [H, W, 3], the picture as it came"""
+    color: np.ndarray
+    """uint8 sRGB [H, W, 3], the foreground's own colour, also where it is half transparent"""
+    alpha: np.ndarray
+    """float32 [H, W] in 0..1, 1 = foreground"""
+    place: Place
+    key: str
+    """names the pixels, alpha included"""
+
+    def on_grey(self) -> np.ndarray:
+        """uint8 [H, W, 3]: what IC-Light was trained to see."""
+        return imaging.composite_on_grey(self.color, self.alpha)
+
+    def cutout(self) -> Image.Image:
+        """The foreground as a straight-alpha RGBA picture."""
+        alpha = np.round(self.alpha * 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([self.color, alpha]), "RGBA")
+
+    def mask(self) -> Image.Image:
+        """The alpha as a grey picture."""
+        return Image.fromarray(np.round(self.alpha * 255).astype(np.uint8), "L")
+
+
+class Relight:
+    """One relight, from settings and pictures to conditioning and finished pictures.
+
+    `pictures` are the host's own (img2img); they are the foreground where the settings name none, and lie in the frame
+    as `place` says. Raises an ICLightError for everything that cannot be meant, before any sampling.
+    """
+
+    def __init__(self, settings: Settings, *, cutter: Cutter, latents: LatentCache, tab: str = "txt2img",
+                 pictures: Sequence[object] = (), place: Place = fit, progress: Progress = silent) -> None:
+        self.settings = settings
+        self.kind = settings.mode
+        self._latents = latents
+        self._tab = tab
+        self._light = settings.light
+        self._has_light = light_map(settings.light, LATENT_STRIDE, LATENT_STRIDE) is not None
+        self.start = self._resolve_start()
+        sources = [settings.foreground] if settings.foreground is not None else list(pictures)
+        if not sources:
+            raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
+        # Cheap mistakes first: a cut-out may take seconds.
+        self._background = self._load_background()
+        own_place = fit if settings.foreground is not None else place
+        self.subjects = [self._load_subject(source, cutter, own_place, progress) for source in sources]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the concat conditioning: 4 for fc and fcon, 8 for fbc."""
+        return 8 if self.kind == "fbc" else 4
+
+    def concat(self, encoder: Encoder, frame: Frame, batch: int = 1) -> torch.Tensor:
+        """The concat conditioning, float32 [batch, 4 or 8, height/8, width/8]: foreground, for fbc then background."""
+        foregrounds = [self._latent(encoder, frame, subject.key, subject.on_grey, subject.place)
+                       for subject in self._batch(batch)]
+        latent = torch.cat(foregrounds)
+        if self.kind != "fbc":
+            return latent
+        return torch.cat([latent, self._background_latent(encoder, frame).expand_as(latent)], dim=1)
+
+    def initial(self, encoder: Encoder, frame: Frame, batch: int = 1) -> torch.Tensor | None:
+        """The initial latent, float32 [batch, 4, height/8, width/8].
+
+        None where the host's own start is meant: noise, or in img2img the tab's picture.
+        """
+        if self.start == "light":
+            light = self._latent(encoder, frame, ("light", self._light), lambda: self._map(frame, "fc"), None)
+            return light.expand(batch, -1, -1, -1)
+        if self.start == "background":
+            return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
+        if self.start == "light+foreground":
+            return torch.cat([self._latent(encoder, frame, ("over", self._light, subject.key, subject.place),
+                                           lambda s=subject: self._over_light(s, frame), None)  # type: ignore[misc]
+                              for subject in self._batch(batch)])
+        if self.start == "image" and self._tab != "img2img":
+            return torch.cat([self._latent(encoder, frame, ("image", subject.key), lambda s=subject: s.original,
+                                           subject.place)  # type: ignore[misc]
+                              for subject in self._batch(batch)])
+        return None
+
+    def finish(self, picture: Image.Image, frame: Frame, index: int = 0) -> Image.Image:
+        """The host's RGB result of `frame` with colour, detail and background preserved as the settings ask.
+
+        The picture itself where nothing is asked. `index` is its place in the batch.
+        """
+        s = self.settings
+        if not (s.preserve_color or s.preserve_detail or s.keep_background):
+            return picture
+        subject = self.subjects[index % len(self.subjects)]
+        original = frame.place(subject.original, subject.place)
+        alpha = frame.place(subject.alpha, subject.place)
+        result = np.asarray(picture.convert("RGB"))
+        result = preserve.preserve(result, original, alpha, color=s.preserve_color, detail=s.preserve_detail,
+                                   detail_radius=s.detail_radius)
+        if s.keep_background:
+            result = preserve.restore_background(result, original, alpha)
+        return Image.fromarray(result)
+
+    def extras(self, frame: Frame) -> list[tuple[str, Image.Image]]:
+        """The pictures named in `outputs` that do not depend on the result: (name, picture)."""
+        made: list[tuple[str, Image.Image]] = []
+        for subject in self.subjects:
+            if "cutout" in self.settings.outputs:
+                made.append(("cutout", subject.cutout()))
+            if "mask" in self.settings.outputs:
+                made.append(("mask", subject.mask()))
+        if "lightmap" in self.settings.outputs and self._has_light:
+            made.append(("lightmap", Image.fromarray(self._map(frame, "fc"))))
+        return made
+
+    def _resolve_start(self) -> str:
+        start = self.settings.start
+        if start == "auto":
+            if self.kind != "fbc" and self._has_light:
+                return "light"
+            return "image" if self._tab == "img2img" else "noise"
+        if start in ("light", "light+foreground") and not self._has_light:
+            raise SettingsError(f"start is {start!r}, but there is no light. Choose a light, or another start.")
+        if start == "background" and self.settings.background is None and not (self.kind == "fbc" and self._has_light):
+            raise SettingsError("start is 'background', but there is no background picture. Add one.")
+        return start
+
+    def _load_background(self) -> np.ndarray | None:
+        if self.settings.background is None:
+            if self.kind == "fbc" and not self._has_light:
+                raise ImageError("mode fbc places the foreground on a background, and there is none. "
+                                 "Add a background picture or choose a light, or use mode fc.")
+            return None
+        rgb, alpha = imaging.split_alpha(imaging.load_image(self.settings.background, "background"))
+        if alpha is not None:
+            rgb = imaging.composite_on_grey(rgb, alpha)
+        return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
+
+    def _load_subject(self, source: object, cutter: Cutter, place: Place, progress: Progress) -> Subject:
+        rgb, own_alpha = imaging.split_alpha(imaging.load_image(source, "foreground"))
+        matting = self.settings.matting
+        color = rgb
+        if matting == "none":
+            alpha = np.ones(rgb.shape[:2], np.float32)
+        elif matting == "auto" and own_alpha is not None:
+            alpha = own_alpha
+        else:
+            alpha = cutter.alpha(rgb, matting, progress)
+            # Half covered pixels of a photo carry the old background's colour.
+            color = foreground_color(rgb, alpha)
+            if own_alpha is not None:
+                alpha = alpha * own_alpha
+        if alpha.max() < 1 / 255:
+            raise ImageError("the foreground is fully transparent: there is nothing to relight. "
+                             "Use another picture or another cut-out model, or set matting to none.")
+        return Subject(rgb, color, alpha, place, imaging.content_key(color, alpha))
+
+    def _batch(self, batch: int) -> list[Subject]:
+        """One subject for each picture of the batch."""
+        return [self.subjects[i % len(self.subjects)] for i in range(batch)]
+
+    def _background_latent(self, encoder: Encoder, frame: Frame) -> torch.Tensor:
+        background = self._background
+        if background is None:
+            return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
+        return self._latent(encoder, frame, imaging.content_key(background), lambda: background, fit)
+
+    def _map(self, frame: Frame, form: str) -> np.ndarray:
+        drawn = light_map(self._light, frame.width, frame.height, form)
+        assert drawn is not None, "guarded by _has_light"
+        return drawn
+
+    def _over_light(self, subject: Subject, frame: Frame) -> np.ndarray:
+        """uint8 [height, width, 3]: the foreground over the light map."""
+        alpha = frame.place(subject.alpha, subject.place)[..., None]
+        color = frame.place(subject.color, subject.place)
+        return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
+
+    def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],
+                place: Place | None) -> torch.Tensor:
+        """The latent of `make()`, laid into the frame by `place` (None: it is made at the frame's size)."""
+        def encode() -> torch.Tensor:
+            pixels = make()
+            return encoder.encode(np.ascontiguousarray(frame.place(pixels, place) if place else pixels))
+
+        return self._latents.get((encoder.key, frame, key, place), encode)

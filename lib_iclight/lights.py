@@ -1,0 +1,323 @@
+"""Where the light comes from: presets and light specs, rendered to a light map.
+
+A light spec is an ambient colour and any number of lights, added in linear light (IEC 61966-2-1 sRGB primaries).
+With u = column / (width - 1), v = row / (height - 1), both 0.5 along a side of one pixel, a light of intensity i
+and linear colour c adds `i * c * spread(u, v)`, where
+
+- directional: spread = srgb_to_linear(0.5 + (dx * (u - 0.5) + dy * (v - 0.5)) / (|dx| + |dy|)),
+  dx = cos(angle), dy = -sin(angle): an even ramp to the eye, 1 at the nearest corner or edge, 0 at the farthest;
+- point: spread = (1 - q^4)^2 / (1 + (4 q)^2) with q = min(d / radius, 1) and d the distance from (x, y) in units
+  of the picture's shorter side: the windowed inverse square of Karis, "Real Shading in Unreal Engine 4"
+  (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
+
+The sum is clipped to 0..1, sRGB-encoded to e, and written as round(255 e), or for a background (FBC) round(32 + 192 e).
+The panel's JavaScript computes the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import LightError
+from .imaging import linear_to_srgb, srgb_to_linear
+
+MAX_LIGHTS = 32
+MIN_KELVIN, MAX_KELVIN = 1667, 25000
+
+# The reference demos' darkest and brightest value of a gradient, and their ambient value, in each form.
+_RANGE = {"fc": (0, 255), "fbc": (32, 224)}
+_AMBIENT = {"fc": 127, "fbc": 64}
+
+_XYZ_TO_LINEAR_SRGB = np.array(  # IEC 61966-2-1, white D65
+    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
+
+
+@dataclass(frozen=True)
+class Directional:
+    """Light from one side, like a large window.
+
+    angle: degrees, where the light comes from: 0 right, 90 top, 180 left; any finite number, kept in 0..360.
+    color: "#rgb", "#rrggbb" (sRGB) or a temperature, "1667K".."25000K". intensity: 0..10.
+    """
+
+    kind: ClassVar[str] = "directional"
+    angle: float
+    color: str = "#ffffff"
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        # Twice, because a tiny negative number modulo 360 rounds to 360 itself.
+        object.__setattr__(self, "angle", _number("angle", self.angle, -math.inf, math.inf) % 360.0 % 360.0)
+        _check_emission(self)
+
+    def spread(self, width: int, height: int) -> NDArray[np.float32]:
+        """The share of the light's intensity that each pixel gets: linear light, float32 [height,width], 0..1."""
+        dx, dy = math.cos(math.radians(self.angle)), -math.sin(math.radians(self.angle))
+        across = dx * (_positions(width)[None, :] - 0.5) + dy * (_positions(height)[:, None] - 0.5)
+        return srgb_to_linear(np.clip(0.5 + across / (abs(dx) + abs(dy)), 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Point:
+    """Light from one place in (or a little beside) the picture, like a lamp.
+
+    x, y: the place, 0..1 from left to right and from top to bottom, -1..2 allowed.
+    radius: where the light ends, in units of the picture's shorter side; above 0, up to 4.
+    color: "#rgb", "#rrggbb" (sRGB) or a temperature, "1667K".."25000K". intensity: 0..10.
+    """
+
+    kind: ClassVar[str] = "point"
+    x: float
+    y: float
+    radius: float = 0.5
+    color: str = "#ffffff"
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x", _number("x", self.x, -1.0, 2.0))
+        object.__setattr__(self, "y", _number("y", self.y, -1.0, 2.0))
+        radius = _number("radius", self.radius, 0.0, 4.0)
+        if radius == 0.0:
+            raise LightError("radius must be above 0.")
+        object.__setattr__(self, "radius", radius)
+        _check_emission(self)
+
+    def spread(self, width: int, height: int) -> NDArray[np.float32]:
+        """The share of the light's intensity that each pixel gets: linear light, float32 [height,width], 0..1."""
+        shorter = min(width, height)
+        distance = np.hypot((_positions(width)[None, :] - self.x) * (width / shorter),
+                            (_positions(height)[:, None] - self.y) * (height / shorter))
+        q = np.minimum(distance, self.radius) / self.radius
+        return ((1.0 - q**4) ** 2 / (1.0 + (4.0 * q) ** 2)).astype(np.float32)
+
+
+Light = Directional | Point
+_KINDS: Mapping[str, type[Directional] | type[Point]] = MappingProxyType({"directional": Directional, "point": Point})
+
+
+@dataclass(frozen=True)
+class LightSpec:
+    """An ambient colour and up to MAX_LIGHTS lights. Hashable; equal when the same light is described.
+
+    Colours are kept as "#rrggbb" or as a temperature. Made directly or by `from_dict`; both raise LightError,
+    which names the field at fault.
+    """
+
+    ambient: str = "#000000"
+    lights: tuple[Light, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ambient", _color("ambient", self.ambient))
+        object.__setattr__(self, "lights", tuple(self.lights))
+        if len(self.lights) > MAX_LIGHTS:
+            raise LightError(f"lights has {len(self.lights)} entries. Use at most {MAX_LIGHTS}.")
+
+    @classmethod
+    def from_dict(cls, values: Any) -> LightSpec:
+        """A spec from its JSON object: `{"ambient": colour, "lights": [{"kind": "point", "x": 0.2, ...}, ...]}`."""
+        if not isinstance(values, dict):
+            raise LightError(f"the light must be a preset's name or an object, not {_shown(values)}.")
+        _check_keys("", values, ("ambient", "lights"))
+        lights = values.get("lights", ())
+        if not isinstance(lights, list | tuple):
+            raise LightError(f"lights must be a list, not {_shown(lights)}.")
+        return cls(values.get("ambient", "#000000"),
+                   tuple(_light_from_dict(f"lights[{i}]", light) for i, light in enumerate(lights)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec as its JSON object; `from_dict` gives an equal spec back."""
+        return {"ambient": self.ambient,
+                "lights": [{"kind": light.kind, **dataclasses.asdict(light)} for light in self.lights]}
+
+
+def parse_light(value: object) -> str | LightSpec:
+    """What a person or program asked for: a preset's name (returned as it is) or a spec (object, or JSON text of one).
+
+    A spec without any light, like `{}`, is "none". Raises LightError naming the field at fault.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not text.startswith("{"):
+            if text not in PRESETS:
+                raise LightError(f"unknown light {_shown(text)}. {_hint(text, PRESETS)}")
+            return text
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise LightError(f"the light is not valid JSON ({error}). "
+                             "Write a preset's name or {\"ambient\": ..., \"lights\": [...]}.") from error
+    spec = value if isinstance(value, LightSpec) else LightSpec.from_dict(value)
+    return "none" if spec == PRESETS["none"] else spec
+
+
+def light_map(light: str | LightSpec, width: int, height: int,
+              form: Literal["fc", "fbc"] = "fc") -> NDArray[np.uint8] | None:
+    """The picture of a light: sRGB-encoded uint8 [height,width,3]; None for "none" (and the empty spec).
+
+    light: a preset's name or a spec. form: "fc" for an initial latent (black to white), "fbc" for a background
+    drawn in place of a picture (32..224).
+    The names left, right, top, bottom and ambient give the reference demos' arrays exactly: `numpy.linspace` from
+    side to side, fractions cut off; ambient 127, or 64 in the FBC form. Everything else follows the formula above.
+    Raises LightError for an unknown name.
+    """
+    light = parse_light(light)
+    if light == "none":
+        return None
+    low, high = _RANGE[form]
+    if light == "ambient":
+        return np.full((height, width, 3), _AMBIENT[form], np.uint8)
+    if light in ("left", "right", "top", "bottom"):
+        ends = (high, low) if light in ("left", "top") else (low, high)
+        ramp = np.linspace(*ends, width)[None, :, None] if light in ("left", "right") \
+            else np.linspace(*ends, height)[:, None, None]
+        return np.broadcast_to(ramp, (height, width, 3)).astype(np.uint8, order="C")
+    encoded = linear_to_srgb(_radiance(PRESETS[light] if isinstance(light, str) else light, width, height))
+    return (low + (high - low) * encoded).round().astype(np.uint8)
+
+
+def linear_color(color: str) -> NDArray[np.float32]:
+    """A colour of a spec in linear light, float32 [3]; a temperature's largest component is 1.
+
+    Raises LightError for what is neither "#rgb", "#rrggbb" nor "1667K".."25000K".
+    """
+    color = _color("color", color)
+    if color.startswith("#"):
+        return srgb_to_linear(np.frombuffer(bytes.fromhex(color[1:]), np.uint8) / 255.0)
+    return _kelvin_to_linear(float(color[:-1]))
+
+
+def _radiance(spec: LightSpec, width: int, height: int) -> NDArray[np.float32]:
+    """The spec's light on each pixel: linear, float32 [height,width,3], clipped to 0..1."""
+    total: NDArray[np.float32] = np.empty((height, width, 3), np.float32)
+    total[:] = linear_color(spec.ambient)
+    for light in spec.lights:
+        total += light.spread(width, height)[..., None] * (np.float32(light.intensity) * linear_color(light.color))
+    return total.clip(0.0, 1.0)
+
+
+def _kelvin_to_linear(t: float) -> NDArray[np.float32]:
+    """The colour of a black body at t kelvin in linear sRGB, float32 [3], its largest component 1, negatives clipped.
+
+    The cubic fits of the Planckian locus in CIE 1931 xy by Kim et al., "Color temperature conversion system and
+    method using the same", US patent 7,024,034 (2006), made for 1667..25000 K. White is D65, so 6500 K is near white.
+    """
+    k = 1000.0 / t
+    if t <= 4000:
+        x = -0.2661239 * k**3 - 0.2343589 * k**2 + 0.8776956 * k + 0.179910
+    else:
+        x = -3.0258469 * k**3 + 2.1070379 * k**2 + 0.2226347 * k + 0.240390
+    if t <= 2222:
+        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
+    elif t <= 4000:
+        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
+    else:
+        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
+    rgb: NDArray[np.float64] = _XYZ_TO_LINEAR_SRGB @ np.array([x / y, 1.0, (1.0 - x - y) / y])
+    return (rgb / float(rgb.max())).clip(0.0, 1.0).astype(np.float32)
+
+
+def _positions(count: int) -> NDArray[np.float64]:
+    """Pixel positions along a side of `count` pixels, from 0 to 1; the middle for a single pixel."""
+    return np.linspace(0.0, 1.0, count) if count > 1 else np.array([0.5])
+
+
+def _light_from_dict(where: str, values: Any) -> Light:
+    """One light of a spec; errors start with `where`, its place in the spec."""
+    if not isinstance(values, dict):
+        raise LightError(f"{where} must be an object, not {_shown(values)}.")
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise LightError(f"{where}.kind must be one of {', '.join(_KINDS)}, not {_shown(kind)}.")
+    fields = dataclasses.fields(_KINDS[kind])
+    _check_keys(f"{where}.", values, ("kind", *(field.name for field in fields)))
+    for field in fields:
+        if field.default is dataclasses.MISSING and field.name not in values:
+            raise LightError(f"{where}.{field.name} is missing.")
+    try:
+        return _KINDS[kind](**{key: value for key, value in values.items() if key != "kind"})
+    except LightError as error:
+        raise LightError(f"{where}.{error}") from None
+
+
+def _check_emission(light: Light) -> None:
+    """Colour and intensity, which every kind of light has, checked and made canonical."""
+    object.__setattr__(light, "color", _color("color", light.color))
+    object.__setattr__(light, "intensity", _number("intensity", light.intensity, 0.0, 10.0))
+
+
+def _check_keys(prefix: str, values: dict[Any, Any], known: tuple[str, ...]) -> None:
+    for key in values:
+        if key not in known:
+            raise LightError(f"{prefix}{key}: unknown key. {_hint(str(key), known)}")
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    """A finite number within low..high as a float. Written for JSON values, so true and false are no numbers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:  # JSON integers have no limit
+            number = math.inf
+        if math.isfinite(number) and low <= number <= high:
+            return number
+    wanted = "a finite number" if math.isinf(low) else f"a number from {low:g} to {high:g}"
+    raise LightError(f"{name} must be {wanted}, not {_shown(value)}.")
+
+
+def _color(name: str, value: Any) -> str:
+    """A colour as "#rrggbb" in lower case or as a temperature like "3200K"."""
+    text = value.strip().lower() if isinstance(value, str) else ""
+    if re.fullmatch("#[0-9a-f]{6}", text):
+        return text
+    if re.fullmatch("#[0-9a-f]{3}", text):
+        return "#" + "".join(2 * digit for digit in text[1:])
+    if re.fullmatch("[0-9]{1,6}k", text):
+        kelvin = int(text[:-1])
+        if not MIN_KELVIN <= kelvin <= MAX_KELVIN:
+            raise LightError(f"{name} must be a temperature from {MIN_KELVIN}K to {MAX_KELVIN}K, not {_shown(value)}.")
+        return f"{kelvin}K"
+    raise LightError(f"{name} must be a colour like \"#ffcc88\" or a temperature like \"3200K\", not {_shown(value)}.")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(known)}."
+
+
+def _shown(value: Any) -> str:
+    """A value as an error shows it: short, and never a whole object."""
+    if value is None:
+        return "null"
+    if isinstance(value, int) and abs(value) >= 10**12:
+        return "so large a number"
+    if not isinstance(value, str | int | float):
+        return type(value).__name__
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# The editor's starting points. As names, the sides and ambient are drawn as the reference draws them; see light_map.
+PRESETS: Mapping[str, LightSpec] = MappingProxyType({
+    "none": LightSpec(),
+    "left": LightSpec(lights=(Directional(180),)),
+    "right": LightSpec(lights=(Directional(0),)),
+    "top": LightSpec(lights=(Directional(90),)),
+    "bottom": LightSpec(lights=(Directional(270),)),
+    "top-left": LightSpec(lights=(Directional(135),)),
+    "top-right": LightSpec(lights=(Directional(45),)),
+    "bottom-left": LightSpec(lights=(Directional(225),)),
+    "bottom-right": LightSpec(lights=(Directional(315),)),
+    "ambient": LightSpec(ambient="#7f7f7f"),
+})

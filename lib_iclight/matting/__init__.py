@@ -1,0 +1,12 @@
+"""Cut-outs: from a picture to the foreground's alpha and its own colours.
+
+Alpha is a float32 array [H, W] in 0..1, 1 = foreground. Nothing is read, downloaded or imported before it is needed.
+"""
+
+from __future__ import annotations
+
+from .foreground import blur_fusion, foreground_color
+from .registry import DEFAULT, MODELS, Model, model_names
+from .runner import Cutter
+
+__all__ = ["DEFAULT", "MODELS", "Cutter", "Model", "blur_fusion", "foreground_color", "model_names"]

@@ -1,0 +1,126 @@
+"""Which cut-out models there are, what each wants to see, and where their files lie.
+
+Addresses, checksums and normalisation are those of rembg (https://github.com/danielgatis/rembg, rembg/sessions), whose
+releases are the customary source of these files; its folder `~/.u2net` is searched too, so nothing is fetched twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ..download import download
+from ..errors import DownloadError, MattingError
+from ..progress import Progress, silent
+
+DEFAULT = "isnet-general-use"
+"""The model that `auto` stands for."""
+
+WAY_OUT = "Or set matting to none to use the picture whole."
+"""The last sentence of every message about a cut-out that cannot be made."""
+
+_RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One cut-out model. Its input is `(rgb / 255 - mean) / std`, its first output a map of the foreground.
+
+    The defaults are what most published models want; a person's own ONNX file is taken to be one of those.
+    """
+
+    name: str
+    url: str | None = None
+    """where to get the file; None for a person's own"""
+    md5: str | None = None
+    sha256: str | None = None
+    side: int = 1024
+    """height and width of the input in pixels, where the file itself leaves them open"""
+    mean: tuple[float, float, float] = _IMAGENET_MEAN
+    std: tuple[float, float, float] = _IMAGENET_STD
+    sigmoid: bool = False
+    """the output is a logit"""
+    stretch: bool = True
+    """the output's least and greatest value become 0 and 1"""
+    notice: str = ""
+    """what a person must know before using the model, such as a licence that forbids some uses"""
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """What the file may be called: after the model, as rembg does, or as it is released."""
+        own = f"{self.name}.onnx"
+        return (own,) if self.url is None else tuple(dict.fromkeys([own, self.url.rpartition("/")[2]]))
+
+
+def _birefnet(name: str, file: str, md5: str) -> Model:
+    return Model(name=name, url=_RELEASE + file, md5=md5, sigmoid=True, stretch=False)
+
+
+def _u2net(name: str, md5: str) -> Model:
+    return Model(name=name, url=f"{_RELEASE}{name}.onnx", md5=md5, side=320)
+
+
+_ALL = (
+    Model(name="isnet-general-use", url=_RELEASE + "isnet-general-use.onnx", md5="fc16ebd8b0c10d971d3513d564d01e29",
+          mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0)),
+    _birefnet("birefnet-general", "BiRefNet-general-epoch_244.onnx", "7a35a0141cbbc80de11d9c9a28f52697"),
+    _birefnet("birefnet-general-lite", "BiRefNet-general-bb_swin_v1_tiny-epoch_232.onnx",
+              "4fab47adc4ff364be1713e97b7e66334"),
+    _birefnet("birefnet-portrait", "BiRefNet-portrait-epoch_150.onnx", "c3a64a6abf20250d090cd055f12a3b67"),
+    _u2net("u2net", "60024c5c889badc19c04ad937298a77b"),
+    _u2net("u2net_human_seg", "c09ddc2e0104f800e3e1bb4652583d1f"),
+    Model(name="isnet-anime", url=_RELEASE + "isnet-anime.onnx", md5="6f184e756bb3bd901c8849220a83e38e",
+          std=(1.0, 1.0, 1.0)),
+    _u2net("silueta", "55e59e0d8062d2f5d013f4725ee84782"),
+    Model(name="bria-rmbg", url=_RELEASE + "bria-rmbg-2.0.onnx",
+          sha256="5b486f08200f513f460da46dd701db5fbb47d79b4be4b708a19444bcd4e79958",
+          notice="BRIA RMBG 2.0 is free for non-commercial use only (CC BY-NC 4.0)."),
+)
+
+MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _ALL})
+"""The known models by name, in the order in which to offer them."""
+
+
+def model_names(folders: Sequence[Path]) -> list[str]:
+    """Every name that can be asked for: the known models, then the person's own ONNX files in `folders`, by stem."""
+    released = {Path(file).stem for model in _ALL for file in model.file_names}
+    own = {path.stem for folder in folders for path in folder.glob("*.onnx")}
+    return [*MODELS, *sorted(own - released)]
+
+
+def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> tuple[Model, Path]:
+    """The model called `name` and its file, from `folders` or rembg's folder; downloaded into the first if missing.
+
+    Raises MattingError for an unknown name, or when the file is missing and cannot be had.
+    """
+    names = model_names(folders)
+    if name not in names:
+        raise MattingError(f"there is no cut-out model {name!r}. Known: {', '.join(names)}. "
+                           f"Your own ONNX files belong into {_first(folders)}. {WAY_OUT}")
+    model = MODELS.get(name, Model(name=name))
+    for folder in (*folders, _rembg_folder()):
+        for file in model.file_names:
+            if (folder / file).is_file():
+                return model, folder / file
+    assert model.url is not None, "a person's own model is known by its file"
+    target = _first(folders) / model.file_names[0]
+    try:
+        download(model.url, target, sha256=model.sha256, md5=model.md5, progress=progress)
+    except DownloadError as error:
+        raise MattingError(f"the cut-out model {name} cannot be had. {error} {WAY_OUT}") from error
+    return model, target
+
+
+def _first(folders: Sequence[Path]) -> Path:
+    return folders[0] if folders else _rembg_folder()
+
+
+def _rembg_folder() -> Path:
+    """Where rembg keeps its models, by rembg's own environment variables."""
+    home = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME", "~"), ".u2net")
+    return Path(home).expanduser()

@@ -1,0 +1,16 @@
+"""How long work reports itself: one callable, so that pages, consoles and tests can each listen in their way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called now and then during a download or a long computation."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """`what` is a short text for a person; `done` of `total` units (bytes, steps); total 0 = unknown."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """The listener that does not listen."""

@@ -1,0 +1,17 @@
+"""IC-Light's weights: find, identify, download and map them."""
+
+from .identify import WeightsFile, identify
+from .library import OFFICIAL, Official, find_weights, hashed, resolve
+from .offsets import OffsetCache, Offsets
+
+__all__ = [
+           "OFFICIAL",
+           "Official",
+           "OffsetCache",
+           "Offsets",
+           "WeightsFile",
+           "find_weights",
+           "hashed",
+           "identify",
+           "resolve",
+]

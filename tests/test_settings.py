@@ -1,0 +1,170 @@
+"""The one table of settings: defaults, refusals that name the field, round trips, and the schema made from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_iclight.errors import ICLightError, LightError, SettingsError
+from lib_iclight.lights import PRESETS, Directional, LightSpec
+from lib_iclight.settings import FIELD, FIELDS, Settings, schema
+
+# Version 1 of the API, written out: a change here breaks people's requests.
+DEFAULTS = {
+    "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
+    "background_flip": False, "matting": "auto", "light": "none", "light_denoise": 0.9, "start": "auto",
+    "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "keep_background": False, "outputs": (),
+}
+OTHERS = {
+    "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
+    "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
+    "start": "light+foreground", "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
+    "keep_background": True, "outputs": ("cutout", "raw"),
+}
+
+
+def test_defaults():
+    assert {field.name: getattr(Settings(), field.name) for field in FIELDS} == DEFAULTS
+    assert set(FIELD) == set(DEFAULTS) and len(FIELDS) == len(DEFAULTS)
+    assert Settings.from_dict({}) == Settings()
+
+
+def test_choices_are_those_of_the_api():
+    assert FIELD["mode"].choices == ("fc", "fcon", "fbc")
+    assert FIELD["start"].choices == ("auto", "noise", "light", "light+foreground", "image", "background")
+    assert FIELD["outputs"].choices == ("cutout", "mask", "lightmap", "raw")
+    assert FIELD["light"].choices == tuple(PRESETS)
+
+
+def test_every_field_tells_people_what_it_is():
+    for field in FIELDS:
+        assert field.label and field.help.endswith(".")
+    keys = [field.infotext for field in FIELDS if field.infotext]
+    assert len(set(keys)) == len(keys)
+    assert all(key.startswith("IC-Light ") and not set(key) & set(":,\"") for key in keys)
+
+
+def test_values_are_kept_and_come_back_from_json():
+    settings = Settings(**OTHERS)
+    for name, value in OTHERS.items():
+        assert getattr(settings, name) == value
+    assert Settings.from_dict(settings.to_dict()) == settings
+    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert Settings.from_dict(Settings().to_dict()) == Settings()
+    assert "foreground" not in settings.to_dict()
+
+
+def test_values_are_made_canonical():
+    settings = Settings.from_dict({"light_denoise": 1, "outputs": ["raw", "cutout", "raw"], "foreground": "",
+                                   "light": json.dumps(OTHERS["light"].to_dict())})
+    assert settings.light_denoise == 1.0 and isinstance(settings.light_denoise, float)
+    assert settings.outputs == ("cutout", "raw")
+    assert settings.foreground is None
+    assert settings.light == OTHERS["light"]
+
+
+def test_pictures_are_kept_as_they_came():
+    for picture in ("aGVsbG8=", "data:image/png;base64,aGVsbG8=", b"hello", np.zeros((2, 2)), Image.new("L", (2, 2))):
+        assert Settings(foreground=picture).foreground is picture
+        assert Settings(background=picture).background is picture
+
+
+def test_frozen_and_keyword_only():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().mode = "fbc"
+    with pytest.raises(TypeError):
+        Settings(True)
+    changed = Settings().replace(mode="fcon")
+    assert changed.mode == "fcon" and Settings().mode == "fc"
+    with pytest.raises(SettingsError, match="^mode "):
+        Settings().replace(mode="sdxl")
+
+
+@pytest.mark.parametrize("key, hint", [("moode", "Did you mean 'mode'"), ("preserve_colour", "'preserve_color'"),
+                                       ("xyz", "Known settings: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
+def test_unknown_keys_are_named_with_a_suggestion(key, hint):
+    with pytest.raises(SettingsError, match=hint) as caught:
+        Settings.from_dict({"enabled": True, key: 1})
+    assert repr(key) in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [None, [], [{}], "auto", 3, True])
+def test_settings_must_be_one_object(values):
+    with pytest.raises(SettingsError, match="one JSON object"):
+        Settings.from_dict(values)
+
+
+WRONG = {
+    "bool": [None, 0, 1, "true", "", [], {}, math.nan],
+    "choice": [None, "", 0, True, [], {}, "FC", "fc ", "sdxl", "Auto"],
+    "name": [None, "", "  ", 0, True, [], {}],
+    "number": [None, "", "0.5", True, False, [], {}, math.nan, math.inf, -math.inf, -1e-9, -1, 1e9, 10**400],
+    "list": [None, "", "raw", 0, True, {}, ["nothing"], [None], ["raw", 3], [["raw"]], [{}]],
+    "image": [0, 1.5, True, [], {}, {"image": "x"}, object()],
+    "light": [None, 0, True, [], "", "lft", {"light": 1}, "{", math.nan],
+}
+
+
+@pytest.mark.parametrize("name, value", [
+    pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
+    for field in FIELDS for i, value in enumerate(WRONG[field.kind])])
+def test_wrong_values_are_refused_by_the_fields_name(name, value):
+    with pytest.raises(ICLightError, match=name) as caught:
+        Settings.from_dict({name: value})
+    assert isinstance(caught.value, LightError if name == "light" else SettingsError)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS if field.kind == "number"])
+def test_ranges_are_inclusive(name):
+    field = FIELD[name]
+    for value in (field.minimum, field.maximum):
+        assert getattr(Settings(**{name: value}), name) == value
+    for value in (math.nextafter(field.minimum, -math.inf), math.nextafter(field.maximum, math.inf)):
+        with pytest.raises(SettingsError, match=f"^{name} "):
+            Settings(**{name: value})
+
+
+def test_ranges_are_those_of_the_api():
+    assert (FIELD["light_denoise"].minimum, FIELD["light_denoise"].maximum) == (0.05, 1.0)
+    for name in ("preserve_color", "preserve_detail"):
+        assert (FIELD[name].minimum, FIELD[name].maximum) == (0.0, 1.0)
+    assert FIELD["detail_radius"].minimum > 0
+
+
+@pytest.mark.parametrize("name", ["weights", "matting"])
+@pytest.mark.parametrize("path", ["a/b", "/etc/passwd", "..\\x.safetensors", "..", ".", "../x", "C:x.safetensors",
+                                  "C:\\x", "x\0.safetensors"])
+def test_names_are_never_paths(name, path):
+    with pytest.raises(SettingsError, match=f"^{name} must be a plain file or model name"):
+        Settings(**{name: path})
+
+
+@pytest.mark.parametrize("name", ["weights", "matting"])
+def test_ordinary_names_are_taken(name):
+    for plain in ("auto", "iclight_sd15_fc.safetensors", "my copy (2).v1.safetensors", "..hidden", "ä 光"):
+        assert getattr(Settings(**{name: plain}), name) == plain
+
+
+def test_schema_lists_each_field_once_with_its_default():
+    text = json.dumps(schema(), allow_nan=False)
+    keys: list[str] = []
+
+    def collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys.extend(key for key, _ in pairs)
+        return dict(pairs)
+
+    parsed = json.loads(text, object_pairs_hook=collect)
+    assert parsed == schema()
+    assert parsed["additionalProperties"] is False and parsed["type"] == "object"
+    assert list(parsed["properties"]) == [field.name for field in FIELDS]
+    for name in DEFAULTS:
+        assert keys.count(name) == 1
+        default = parsed["properties"][name]["default"]
+        assert default == (list(DEFAULTS[name]) if isinstance(DEFAULTS[name], tuple) else DEFAULTS[name])
+    assert Settings.from_dict({name: entry["default"] for name, entry in parsed["properties"].items()}) == Settings()
