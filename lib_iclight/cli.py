@@ -159,8 +159,8 @@ def _add_generation(group: Any) -> None:
     _add_size(group)
     group.add_argument("--steps", type=int, metavar="N", help=f"steps of each pass (default: {fc.steps}, "
                        f"in fbc {fbc.steps})")
-    group.add_argument("--cfg", type=float, metavar="N", help=f"how strictly to follow the prompt (default: {fc.cfg:g}, "
-                       f"in fbc {fbc.cfg:g})")
+    group.add_argument("--cfg", type=float, metavar="N", help="how strictly to follow the prompt "
+                       f"(default: {fc.cfg:g}, in fbc {fbc.cfg:g})")
     group.add_argument("--seed", type=int, default=-1, metavar="N", help="of the first picture, the next has one more; "
                        "-1 = a random one (default)")
     group.add_argument("--sampler", default=Generation.sampler, metavar="NAME",
@@ -199,13 +199,13 @@ def _relight(args: argparse.Namespace) -> None:
     reference = REFERENCE[settings.mode]
     generation = Generation(
         prompt=args.prompt, negative_prompt=args.negative_prompt, width=args.width, height=args.height,
-        steps=reference.steps if args.steps is None else args.steps, cfg=reference.cfg if args.cfg is None else args.cfg,
+        steps=reference.steps if args.steps is None else args.steps,
+        cfg=reference.cfg if args.cfg is None else args.cfg,
         seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
         hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
     target = _target(args.output, FORMATS, args.foreground, args.background)
 
     # Everything heavy comes after the mistakes that can be seen without it.
-    from .hosts.standalone.loras import Lora
     from .job import LatentCache, Relight
     from .matting import Cutter
 
@@ -407,5 +407,5 @@ def _parameters(settings: Settings, generation: Generation, seed: int, checkpoin
 
 
 def _quoted(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n\"") else text
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n") else text

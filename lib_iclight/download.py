@@ -41,7 +41,7 @@ _LEAP = 1 << 20  # bytes that count as getting further: a server that trickles m
 _POLL = 0.2
 
 
-class _Passing(Exception):
+class _PassingError(Exception):
     """A failure that may be gone at the next try. `str(failure)` is a clause for a person."""
 
 
@@ -49,8 +49,8 @@ def download(url: str, target: Path, *, sha256: str | None, md5: str | None = No
              progress: Progress = silent) -> None:
     """Download `url` to `target`, making its folder. Does nothing when `target` is there.
 
-    sha256, md5: hex digests that the file must have; size: bytes that it must have. Without a digest nothing is
-    resumed, since nothing could tell that both halves belong together.
+    sha256, md5: hex digests that the file must have; size: bytes that it must have. Without a digest the
+    part that an earlier run left is not used, since nothing could tell that both halves belong together.
     A second caller, in this process or another, waits for the first and then finds the file.
     `progress` counts bytes; what it raises ends the download, and what has arrived is kept for the next time.
     Raises DownloadError, which names the URL and the folder for doing it by hand.
@@ -120,12 +120,12 @@ def _fetch(url: str, part: Path, size: int | None, what: str, progress: Progress
     while True:
         try:
             return _fetch_once(url, part, size, what, progress)
-        except (_Passing, requests.ConnectionError, requests.Timeout,
+        except (_PassingError, requests.ConnectionError, requests.Timeout,
                 requests.exceptions.ChunkedEncodingError) as error:
             reached = _size(part)
             failures = 1 if reached >= furthest + _LEAP else failures + 1
             furthest = max(furthest, reached)
-            reason = str(error) if isinstance(error, _Passing) else (
+            reason = str(error) if isinstance(error, _PassingError) else (
                 f"the connection broke after {reached} bytes ({type(error).__name__})")
             if failures >= TRIES:
                 raise DownloadError(f"{part.stem} could not be downloaded: {reason}. Try again: what has arrived "
@@ -154,14 +154,14 @@ def _fetch_once(url: str, part: Path, size: int | None, what: str, progress: Pro
             if total == have:
                 return  # all of it had arrived before
             part.unlink()
-            raise _Passing("the server does not know the part that is here already")
+            raise _PassingError("the server does not know the part that is here already")
         if response.status_code not in (200, 206):
             raise _status_error(part.stem, response)
         if response.status_code == 200:
             have, total = 0, _length(response)
         elif start != have:
             part.unlink(missing_ok=True)
-            raise _Passing("the server sent another range than it was asked for")
+            raise _PassingError("the server sent another range than it was asked for")
         if size is not None and total is not None and total != size:
             raise DownloadError(f"the server's {part.stem} has {total} bytes, expected {size}.")
         total = size if total is None else total
@@ -179,12 +179,12 @@ def _receive(response: requests.Response, file: BinaryIO, have: int, total: int 
         have += len(block)
         if total is not None and have > total:
             file.truncate(0)
-            raise _Passing(f"the server sent more than the {total} bytes that it promised")
+            raise _PassingError(f"the server sent more than the {total} bytes that it promised")
         progress(what, have, total or 0)
     file.flush()
     os.fsync(file.fileno())
     if total is not None and have < total:
-        raise _Passing(f"the connection ended after {have} of {total} bytes")
+        raise _PassingError(f"the connection ended after {have} of {total} bytes")
 
 
 def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
@@ -202,10 +202,10 @@ def _length(response: requests.Response) -> int | None:
 def _status_error(name: str, response: requests.Response) -> Exception:
     status = response.status_code
     if status in (408, 429) or status >= 500:
-        return _Passing(f"the server answered {status} {response.reason}")
+        return _PassingError(f"the server answered {status} {response.reason}")
     if status in (401, 403):
         return DownloadError(f"the server refuses to give {name} ({status}). "
-                             "A mirror or a closed repository may need HF_TOKEN.")
+                             "A mirror or a closed repository may need HF_TOKEN, and refuses a wrong one.")
     if status in (404, 410):
         return DownloadError(f"the server does not have {name} ({status}). Is HF_ENDPOINT right?")
     return DownloadError(f"the server answered {status} {response.reason} for {name}.")
@@ -249,8 +249,7 @@ def _only_one(path: Path, name: str, progress: Progress) -> Iterator[None]:
     """Hold the lock file `path`, waiting for whoever holds it. The system frees it if a holder dies."""
     while True:
         file = path.open("ab")
-        # Whoever had the lock may have removed the file between our opening and locking it; then ours is no lock.
-        if _lock(file) and path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if _lock(file) and _is_at(file, path):
             break
         file.close()
         progress(f"Waiting for another download of {name}", 0, 0)
@@ -265,6 +264,14 @@ def _only_one(path: Path, name: str, progress: Progress) -> Iterator[None]:
         except OSError:
             log.debug("%s is still in use", path)
         file.close()
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Is the open file still the one at `path`? Its last user may have removed it while we opened and locked it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: BinaryIO) -> bool:

@@ -70,8 +70,9 @@ def preserve(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDAr
 
 def restore_background(result: NDArray[np.uint8], original: NDArray[np.uint8],
                        alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The relit subject on the original picture, uint8 sRGB [H, W, 3]: the original where alpha is 0, the result where 1.
+    """The relit subject on the original picture, uint8 sRGB [H, W, 3].
 
+    The original exactly where alpha is 0, the result exactly where it is 1.
     A soft pixel of the result holds the generated background, one of the original the subject's old light; blending
     the two by alpha would show both. Instead the foreground of their *difference* is estimated and added:
     original = a F + (1 - a) B and result = a F' + (1 - a) B', so original + a (F' - F) = a F' + (1 - a) B.
@@ -90,10 +91,12 @@ def _keep_color(result: Planes, original: Planes, alpha: NDArray[np.float32], st
         kept = original + FLOOR
         kept[[0, 2]] *= np.exp(slope * np.log(_luminance(kept)) + offset)
         luminance = _luminance(result)
-        kept *= luminance / _luminance(kept)
-        # What is brighter than the screen can show goes towards white, as highlights do, rather than change in hue.
-        excess = np.maximum(kept.max(axis=0) - luminance, 1e-6)
-        kept = luminance + (kept - luminance) * np.minimum(1.0, (1.0 - luminance) / excess)
+        kept *= (luminance + FLOOR) / _luminance(kept)
+        kept -= FLOOR
+        # What the screen cannot show goes towards grey of the same luminance, as highlights go white, at the same hue.
+        over = (1.0 - luminance) / np.maximum(kept.max(axis=0) - luminance, 1e-6)
+        under = luminance / np.maximum(luminance - kept.min(axis=0), 1e-6)
+        kept = luminance + (kept - luminance) * np.minimum(np.minimum(over, under), 1.0)
         return result + strength * alpha * (kept - result)
 
     return _by_rows(paint, result, original, alpha, slope, offset)
@@ -102,11 +105,11 @@ def _keep_color(result: Planes, original: Planes, alpha: NDArray[np.float32], st
 def _light_color(result: Planes, original: Planes, alpha: NDArray[np.float32]) -> tuple[Planes, Planes]:
     """By how much the new light has more red and blue than green, against the old one.
 
-    Slope and offset, float32 [2, H, W] each, of the factors' logarithm as a function of the logarithm of the
-    original's luminance. The logarithm of result / original, smoothed by a guided filter whose guide is the original's luminance (He, Sun
-    and Tang, "Guided Image Filtering", PAMI 2013), its coefficients made on a coarse grid (He and Sun, "Fast Guided
-    Filter", 2015). Means are weighted: light shows its colour on what is grey and lit, while a saturated pixel tells
-    of its own paint, so that paint which the model repainted does not pass for light.
+    Given as slope and offset, float32 [2, H, W] each: logarithm of the factor = slope * log(luminance of the original)
+    + offset. That is the logarithm of result / original through a guided filter whose guide is the original's
+    luminance (He, Sun and Tang, "Guided Image Filtering", PAMI 2013), its coefficients made on a coarse grid (He and
+    Sun, "Fast Guided Filter", 2015). Means are weighted: light shows its colour on what is grey and lit, while a
+    saturated pixel tells of its own paint, so that paint which the model repainted does not pass for light.
     """
     step = max(1, round(math.sqrt(alpha.size) / LIGHT_GRID))
     grid = np.s_[..., step // 2::step, step // 2::step]
@@ -138,7 +141,7 @@ def _keep_detail(result: Planes, original: Planes, alpha: NDArray[np.float32], s
     What both share cancels in the ratio, so there are no halos along their common edges; blurring the ratio with the
     subject's solid part as weights keeps the background out. Soft edges hold the new background and are left alone.
     """
-    solid = np.maximum(2.0 * alpha - 1.0, 0.0) ** 2
+    solid = np.square(np.maximum(2.0 * alpha - 1.0, 0.0))
     ratio = _by_rows(lambda result, original: np.log((original + FLOOR) / (result + FLOOR)), result, original)
 
     def sharpen(result: Planes, ratio: Planes, slow: Planes, solid: Planes) -> Planes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import SettingsError
@@ -38,9 +38,9 @@ class Field:
     label: str
     help: str
     choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
+    minimum: float = 0.0
+    maximum: float = 1.0
+    step: float = 0.01
     group: str = "main"
     infotext: str = ""
 
@@ -208,7 +208,10 @@ def _kind_of(value: Any) -> str:
 
 
 def _refuse(field: Field, value: Any, wanted: str) -> SettingsError:
-    shown = repr(value) if isinstance(value, (str, int, float, bool)) else _kind_of(value)
+    if isinstance(value, int) and abs(value) > 1e18:
+        shown = "a huge number"
+    else:
+        shown = repr(value) if isinstance(value, (str, int, float, bool)) else _kind_of(value)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return SettingsError(f"{field.name} must be {wanted}, not {shown}.")
 
@@ -228,15 +231,15 @@ def _check_choice(field: Field, value: Any) -> str:
 def _check_name(field: Field, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _refuse(field, value, "a name")
-    if "/" in value or "\\" in value or "\0" in value or value in (".", ".."):
+    if set(value) & set("/\\:\0") or value in (".", ".."):
         raise _refuse(field, value, "a plain file or model name, never a path")
     return value
 
 
 def _check_number(field: Field, value: Any) -> float:
     low, high = field.minimum, field.maximum
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
-            or (low is not None and value < low) or (high is not None and value > high):
+    # Written so that NaN fails it, and integers too large for a float never become one.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise _refuse(field, value, f"a number from {low:g} to {high:g}")
     return float(value)
 
@@ -244,9 +247,9 @@ def _check_number(field: Field, value: Any) -> float:
 def _check_image(field: Field, value: Any) -> Any:
     if value is None or (isinstance(value, str) and value == ""):
         return None
-    if isinstance(value, (str, bytes)) or hasattr(value, "__array_interface__") or hasattr(value, "convert"):
+    if isinstance(value, (str, bytes, Path)) or hasattr(value, "__array_interface__") or hasattr(value, "convert"):
         return value
-    raise _refuse(field, value, "a picture (base64, a data URI, a PIL image or an array) or null")
+    raise _refuse(field, value, "a picture (base64, a data URI, a path, a PIL image or an array) or null")
 
 
 def _check_light(field: Field, value: Any) -> str | LightSpec:

@@ -33,7 +33,7 @@ class Request(BaseHTTPRequestHandler):
 
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class's name
         script = self.server.script
         behaviour = script.pop(0) if len(script) > 1 else script[0]
         self.server.requests.append(dict(self.headers))

@@ -16,10 +16,10 @@ from backend.sampling.condition import ConditionNoiseShape
 
 from .. import imaging
 from ..errors import CheckpointError, HostError
-from ..weights import Offsets
+from ..weights import Layout, Offsets
 from .base import Encoder
 
-WEIGHTS_LAYOUT = "ldm"
+WEIGHTS_LAYOUT: Layout = "ldm"
 _PREFIX = "diffusion_model."
 
 

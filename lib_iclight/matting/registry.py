@@ -89,7 +89,7 @@ MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _
 def model_names(folders: Sequence[Path]) -> list[str]:
     """Every name that can be asked for: the known models, then the person's own ONNX files in `folders`, by stem."""
     released = {Path(file).stem for model in _ALL for file in model.file_names}
-    own = {path.stem for folder in folders for path in folder.glob("*.onnx")}
+    own = {path.stem for folder in folders for path in folder.glob("*.onnx") if path.is_file()}
     return [*MODELS, *sorted(own - released)]
 
 

@@ -17,7 +17,7 @@ MODE_LABELS = {
     "fcon": "New background, deeper darks (fcon)",
     "fbc": "Place on my background (fbc)",
 }
-IMAGE_HEIGHT = 300
+IMAGE_HEIGHT = 240
 
 
 class Panel:
@@ -34,7 +34,7 @@ class Panel:
                     own = " (empty: the img2img picture)" if is_img2img else ""
                     self._add_image("foreground", f"Foreground{own}")
                 with gr.Column(min_width=240):
-                    self._add_image("background", "Background (place on my background, or start from it)")
+                    self._add_image("background", "Background (for \"place on my background\")")
                     self._add("background_flip", gr.Checkbox)
             with gr.Row():
                 self._add("light", gr.Dropdown, choices=list(FIELD["light"].choices), allow_custom_value=True)
@@ -67,8 +67,9 @@ class Panel:
     def _add(self, name: str, widget: Callable[..., Any], **options: Any) -> Any:
         field = FIELD[name]
         value = list(field.default) if isinstance(field.default, tuple) else field.default
-        self._widgets[name] = widget(**{"label": field.label, "value": value, "elem_id": self._id(name),
-                                        "info": field.help, **options})
+        # The everyday widgets speak for themselves; the rarer ones say what they do.
+        info = field.help if field.group == "advanced" else None
+        self._widgets[name] = widget(label=field.label, value=value, elem_id=self._id(name), info=info, **options)
         return self._widgets[name]
 
     def _add_slider(self, name: str, **options: Any) -> Any:

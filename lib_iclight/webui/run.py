@@ -173,7 +173,7 @@ class Run:
         if not stopped and not arrived:
             raise _for_the_person(p, HostError(
                 "the host sampled without IC-Light's conditioning, so the picture would not be relit. Another "
-                "extension may have replaced the UNet after IC-Light: switch it off for this job, or tell us about it."))
+                "extension may have replaced the UNet after IC-Light: switch it off for this job."))
         self._applied.clear()
 
     def _start_tab_from(self, p: Any, initial: torch.Tensor) -> None:

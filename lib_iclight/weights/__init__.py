@@ -1,6 +1,7 @@
 """IC-Light's weights: find, identify, download and map them."""
 
 from .identify import WeightsFile, identify
+from .keys import Layout
 from .library import OFFICIAL, Official, find_weights, hashed, resolve
 from .offsets import OffsetCache, Offsets
 

@@ -38,7 +38,7 @@ def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
     The digits of the name are a SHA-256 over the header, the file's size and the first bytes of every tensor: to
     hash 1.7 GB would take seconds at each start, and no two trainings agree in 686 such places.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError, safe_open  # type: ignore[attr-defined]  # its stub is incomplete
 
     now = identify(file.path)  # the file may have been replaced since it was found
     if now.inputs != file.inputs:
@@ -47,7 +47,7 @@ def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
     digest = hashlib.sha256(header.raw + header.size.to_bytes(8, "little"))
     tensors = {}
     try:
-        with safe_open(str(file.path), framework="pt", device="cpu") as mapped:
+        with safe_open(str(file.path), framework="pt", device="cpu") as mapped:  # type: ignore[attr-defined]
             for key in header.entries:
                 tensor = mapped.get_tensor(key)
                 digest.update(tensor.flatten()[:SAMPLE // tensor.element_size()].view(torch.uint8).numpy().tobytes())

@@ -103,7 +103,7 @@ class SingleFile:
 
         try:
             with safe_open(str(self.path), framework="pt", device="cpu") as file:
-                state = {key: file.get_tensor(key) for key in file.keys()
+                state = {key: file.get_tensor(key) for key in file.keys()  # noqa: SIM118  it is no dict
                          if key.startswith((_UNET_PREFIX, _VAE_PREFIX, _TEXT_PREFIX))}
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{self.path.name} cannot be read ({error}).") from error

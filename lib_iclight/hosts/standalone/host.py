@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -160,14 +161,11 @@ def pick_device(name: str) -> torch.device:
         usable.insert(0, "cuda")
     if name == "auto":
         return torch.device(usable[0])
-    try:
+    with contextlib.suppress(RuntimeError):  # what torch raises for a name that it does not know
         device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in usable \
-            or device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise HostError(f"there is no device {name!r} here. Choose auto or one of: {', '.join(usable)}.")
-    return device
+        if device.type in usable and (device.type != "cuda" or (device.index or 0) < torch.cuda.device_count()):
+            return device
+    raise HostError(f"there is no device {name!r} here. Choose auto or one of: {', '.join(usable)}.")
 
 
 def _out_of_memory() -> HostError:

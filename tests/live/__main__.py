@@ -1,0 +1,46 @@
+"""Run the live cases: `python -m tests.live --forge DIR`.
+
+Makes random models where they are missing, starts Forge on the CPU, runs the cases against it and stops it again.
+Needs some 11 GB of disk for the models and 16 GB of memory (SDXL: 24 GB).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .server import ROOT, Server
+
+
+def main() -> int:
+    """pytest's exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
+    parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
+    parser.add_argument("--port", type=int, default=7999)
+    parser.add_argument("--sdxl", action="store_true", help="also the SDXL case: needs 24 GB of memory")
+    parser.add_argument("--keep", action="store_true", help="leave Forge running afterwards, until Enter is pressed")
+    parser.add_argument("-k", dest="expression", default="", help="only cases that match, as in pytest")
+    parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
+    arguments = parser.parse_args()
+    server = Server(arguments.forge, arguments.python, arguments.port)
+    server.make_models(["sd15", "inpaint", "sd2", "lora", "controlnet", "offsets", *(["sdxl"] if arguments.sdxl else [])])
+    with server:
+        print(f"Forge runs at {server.url}; its log is {server.log}", flush=True)
+        environment = {**os.environ, "ICLIGHT_LIVE_URL": server.url, "ICLIGHT_LIVE_FORGE": str(server.forge),
+                       "ICLIGHT_LIVE_LOG": str(server.log), "ICLIGHT_LIVE_SDXL": "1" if arguments.sdxl else ""}
+        # The project's own options leave this folder out.
+        code = subprocess.run([sys.executable, "-m", "pytest", "-o", "addopts=-ra --strict-markers", "tests/live",
+                               "--durations=8", "-k", arguments.expression, *(["-x"] if arguments.first else [])],
+                              cwd=ROOT, env=environment, check=False).returncode
+        if arguments.keep:
+            input("Press Enter to stop Forge. ")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

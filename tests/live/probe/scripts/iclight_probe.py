@@ -1,0 +1,193 @@
+"""Watches Forge from inside for the live cases, and plays an extension that does harm. Loaded by nothing else."""
+
+import hashlib
+import os
+import tempfile
+import time
+from contextlib import closing
+from copy import copy
+
+import torch
+from fastapi import Body
+from modules import processing, script_callbacks, scripts, shared
+from modules.processing import StableDiffusionProcessingImg2Img, process_images
+from modules.sd_models import model_data
+
+HOOKS = ("process", "before_process_init_images", "process_before_every_sampling", "postprocess_image", "postprocess")
+HARMLESS = {"record": True, "raise_at": 0, "interrupt_at": 0, "drop_unet": False, "shrink_latent": False,
+            "second_pass": ""}
+
+
+class Probe:
+    """What was asked for by /probe/arm, and what has been seen since."""
+
+    def __init__(self):
+        self.armed = False
+        self.arm({})
+        self.armed = False
+
+    def arm(self, options):
+        assert not set(options) - set(HARMLESS), options
+        self.options = {**HARMLESS, **options}
+        self.armed = True
+        self.calls = 0
+        self.passes = []
+        self.hooks = {name: [] for name in HOOKS}
+        self._second_pass_runs = False
+        for runner in (scripts.scripts_txt2img, scripts.scripts_img2img):
+            for script in runner.alwayson_scripts if runner else []:
+                if script.title() == "IC-Light" and not hasattr(script, "probe_times_it"):
+                    self._time(script)
+
+    def _time(self, script):
+        """Note how long each hook of the extension takes."""
+        script.probe_times_it = True
+        for name in HOOKS:
+            def timed(*args, _name=name, _hook=getattr(script, name), **kwargs):
+                started = time.perf_counter()
+                try:
+                    return _hook(*args, **kwargs)
+                finally:
+                    self.hooks[_name].append(time.perf_counter() - started)
+
+            setattr(script, name, timed)
+
+    def begin_pass(self, p, noise):
+        """A sampling is about to begin. Hires fix announces it twice."""
+        if self.passes and not self.passes[-1]["channels"]:
+            self.passes.pop()
+        self.passes.append({"hires": bool(getattr(p, "is_hr_pass", False)), "noise": noise.cpu().clone(),
+                            "channels": []})
+        unet = p.sd_model.forge_objects.unet.model.diffusion_model
+        if not hasattr(unet, "probe_is_here"):
+            unet.probe_is_here = True
+            unet.register_forward_pre_hook(self._before, with_kwargs=True)
+            unet.register_forward_hook(self._after, with_kwargs=True)
+
+    def _before(self, unet, args, kwargs):
+        if not self.armed:
+            return
+        self.calls += 1
+        self.passes[-1]["channels"].append(args[0].shape[1])
+        if self.calls == self.options["interrupt_at"]:
+            shared.state.interrupt()
+        if self.calls == self.options["raise_at"]:
+            raise RuntimeError("the probe was asked to fail here")
+
+    def _after(self, unet, args, kwargs, output):
+        seen = self.passes[-1] if self.armed else None
+        if seen is None or "x" in seen or not self.options["record"]:
+            return
+        seen |= {"x": args[0].cpu().clone(), "timesteps": args[1].cpu().clone(), "output": output.cpu().clone(),
+                 "context": kwargs["context"].cpu().clone(),
+                 "sigma": float(kwargs["transformer_options"]["sigmas"][0]),
+                 "first_conv": tuple(unet.input_blocks[0][0].weight.shape)}
+
+    def second_pass(self, p, picture):
+        """Another img2img inside the job, as ADetailer does. `same`: with all scripts and values of the job itself."""
+        if self._second_pass_runs or not self.options["second_pass"]:
+            return picture
+        self._second_pass_runs = True
+        inner = StableDiffusionProcessingImg2Img(
+            init_images=[picture], denoising_strength=0.4, prompt=p.prompt, negative_prompt=p.negative_prompt,
+            seed=p.seeds[p.batch_index], steps=p.steps, width=p.width, height=p.height, cfg_scale=p.cfg_scale,
+            sampler_name=p.sampler_name, scheduler=p.scheduler, do_not_save_samples=True, do_not_save_grid=True,
+            override_settings={})
+        inner.scripts = copy(p.scripts)
+        inner.script_args = copy(p.script_args)
+        if self.options["second_pass"] == "own":
+            inner.scripts.alwayson_scripts = []
+        try:
+            with closing(inner):
+                return process_images(inner).images[0]
+        finally:
+            self._second_pass_runs = False
+
+    def spoil(self, p):
+        """Be an extension that does not get along with others."""
+        if self.options["drop_unet"]:
+            p.sd_model.forge_objects.unet = p.sd_model.forge_objects_after_applying_lora.unet
+        if self.options["shrink_latent"]:
+            sample = p.sampler.sample
+            p.sampler.sample = lambda p, x, *args, **kwargs: sample(p, x[..., :-2], *args, **kwargs)
+
+
+PROBE = Probe()
+
+
+class ProbeScript(scripts.Script):
+    sorting_priority = 1000
+
+    def title(self):
+        return "IC-Light probe"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def process_before_every_sampling(self, p, *args, noise, **kwargs):
+        if PROBE.armed:
+            PROBE.begin_pass(p, noise)
+            PROBE.spoil(p)
+
+    def postprocess_image(self, p, pp, *args):
+        if PROBE.armed:
+            pp.image = PROBE.second_pass(p, pp.image)
+
+
+def arm(options: dict = Body({})):  # noqa: B008  FastAPI's way
+    PROBE.arm(options)
+
+
+def disarm():
+    PROBE.armed = False
+
+
+def records():
+    PROBE.armed = False
+    handle, path = tempfile.mkstemp(suffix=".pt", prefix="iclight-probe-")
+    os.close(handle)
+    torch.save(PROBE.passes, path)
+    return {"path": path, "calls": PROBE.calls, "hooks": PROBE.hooks}
+
+
+def state():
+    """A hash over the UNet's weights as they are now."""
+    digest = hashlib.sha256()
+    with torch.inference_mode():
+        for key, value in sorted(model_data.sd_model.forge_objects.unet.model.diffusion_model.state_dict().items()):
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.cpu().contiguous().view(torch.uint8).numpy())
+    return {"hash": digest.hexdigest(), "dtype": str(value.dtype)}
+
+
+def memory():
+    """Bytes: resident now, of these anonymous and mapped from files, and the highest since /probe/memory/reset."""
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return {name: int(fields[key].split()[0]) * 1024 for name, key in
+            (("resident", "VmRSS"), ("anonymous", "RssAnon"), ("mapped", "RssFile"), ("peak", "VmHWM"))}
+
+
+def reset_memory():
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def storage(dtype: str = ""):
+    """Keep the UNet in another dtype from the next job on; empty: as Forge chooses."""
+    model_data.forge_loading_parameters = {**model_data.forge_loading_parameters,
+                                           "unet_storage_dtype": getattr(torch, dtype) if dtype else None}
+    processing.need_global_unload = True
+
+
+def add_routes(demo, app):
+    app.add_api_route("/probe/arm", arm, methods=["POST"])
+    app.add_api_route("/probe/disarm", disarm, methods=["POST"])
+    app.add_api_route("/probe/records", records, methods=["GET"])
+    app.add_api_route("/probe/state", state, methods=["GET"])
+    app.add_api_route("/probe/memory", memory, methods=["GET"])
+    app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
+    app.add_api_route("/probe/storage", storage, methods=["POST"])
+
+
+script_callbacks.on_app_started(add_routes)

@@ -1,0 +1,110 @@
+"""Starts and stops a real Forge on the CPU, with this extension and the probe linked into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROBE = Path(__file__).resolve().parent / "probe"
+RANDOM_MODELS = Path(__file__).resolve().parent / "random_models.py"
+CHECKPOINT = "iclight-live-sd15"
+FLAGS = ("--always-cpu", "--all-in-fp32", "--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment",
+         "--skip-version-check", "--skip-python-version-check", "--no-hashing", "--no-download-sd-model", "--api")
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False",
+           "PYTHONUNBUFFERED": "1", "no_proxy": "localhost,127.0.0.1", "NO_COLOR": "1"}
+START_LIMIT = 300  # seconds
+
+
+class Server:
+    """A running Forge, as a context manager. What was added to the checkout is removed at the end."""
+
+    def __init__(self, forge: Path, python: Path | None = None, port: int = 7999, flags: tuple[str, ...] = ()) -> None:
+        self.forge = forge.resolve()
+        self.python = python or find_python(self.forge)
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._flags = flags
+        self._added: list[Path] = []
+        self._scratch = Path(tempfile.mkdtemp(prefix="iclight-live-"))
+        self.log = self._scratch / "forge.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make_models(self, names: list[str]) -> None:
+        """Make the random models that are not there yet (see random_models.py)."""
+        subprocess.run([str(self.python), str(RANDOM_MODELS), "--forge", str(self.forge), *names], check=True,
+                       env={**os.environ, **OFFLINE})
+
+    def __enter__(self) -> Server:
+        # The last in the alphabet: its hooks then run after the extension's.
+        self._add(ROOT, "sd-webui-iclight")
+        self._add(PROBE, "zz-iclight-probe")
+        settings = self._scratch / "config.json"  # a checkout's own settings stay as they are
+        settings.write_text(json.dumps({"sd_model_checkpoint": CHECKPOINT}))
+        command = [str(self.python), "launch.py", *FLAGS, "--port", str(self.port), "--ui-settings-file", str(settings),
+                   "--ui-config-file", str(self._scratch / "ui-config.json"), *self._flags]
+        try:
+            with self.log.open("wb") as log:
+                self._process = subprocess.Popen(command, cwd=self.forge, stdout=log, stderr=subprocess.STDOUT,
+                                                 stdin=subprocess.DEVNULL, env={**os.environ, **OFFLINE})
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop Forge and remove what was added."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        for path in self._added:
+            if path.is_symlink():
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        self._added.clear()
+
+    def _add(self, source: Path, name: str) -> None:
+        folder = self.forge / "extensions"
+        there = [path for path in folder.iterdir() if path.is_dir() and path.resolve() == source]
+        if there:
+            return
+        target = folder / name
+        if target.exists():
+            raise SystemExit(f"{target} is another copy of the extension. Move it away first.")
+        self._added.append(target)
+        if os.name == "nt":  # links need rights there
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__"))
+        else:
+            target.symlink_to(source, target_is_directory=True)
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        started = time.monotonic()
+        # The port answers before the extensions' routes are there; this line comes after them.
+        while "\nStartup time" not in self.log.read_text(errors="replace"):
+            if self._process.poll() is not None or time.monotonic() - started > START_LIMIT:
+                tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+                raise SystemExit(f"Forge did not start:\n{tail}")
+            time.sleep(0.5)
+
+
+def find_python(forge: Path) -> Path:
+    """The Python of Forge's own environment."""
+    for place in ("venv/bin/python", "venv/Scripts/python.exe"):
+        if (forge / place).is_file():
+            return forge / place
+    raise SystemExit(f"no Python in {forge / 'venv'}. Start Forge once by hand, or name its Python with --python.")

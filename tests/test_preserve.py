@@ -1,0 +1,291 @@
+"""What preservation promises: exact at 0, light still colours, paint stays, print returns, no halos and no ghosts.
+
+Ground truths are made here from albedo times light, in linear light, by formulas of IEC 61966-2-1 written out anew.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib_iclight import preserve as module
+from lib_iclight.preserve import preserve, restore_background
+
+SIDE = 128
+SOLID = np.ones((SIDE, SIDE), np.float32)
+ORANGE = np.array([1.3, 0.9, 0.5])
+
+
+def encode(linear: np.ndarray) -> np.ndarray:
+    v = np.clip(linear, 0, 1)
+    return np.rint(255 * np.where(v <= 0.0031308, 12.92 * v, 1.055 * v ** (1 / 2.4) - 0.055)).astype(np.uint8)
+
+
+def decode(codes: np.ndarray) -> np.ndarray:
+    v = codes / 255
+    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(codes: np.ndarray) -> np.ndarray:
+    return decode(codes) @ [0.2126, 0.7152, 0.0722]
+
+
+def chromaticity(codes: np.ndarray) -> np.ndarray:
+    linear = decode(codes)
+    return linear / linear.sum(-1, keepdims=True)
+
+
+def falloff() -> np.ndarray:
+    """Light from the left, [1, SIDE, 1]."""
+    return np.linspace(1.2, 0.4, SIDE)[None, :, None]
+
+
+def noise(seed: int, side: int = SIDE) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+
+
+def color(result: np.ndarray, original: np.ndarray, alpha: np.ndarray = SOLID, strength: float = 1.0) -> np.ndarray:
+    return preserve(result, original, alpha, color=strength, detail=0, detail_radius=4)
+
+
+def detail(result: np.ndarray, original: np.ndarray, alpha: np.ndarray = SOLID, strength: float = 1.0,
+           radius: float = 16.0) -> np.ndarray:
+    """The radius is in pixels of a 512 picture: 16 there are 4 pixels of these."""
+    return preserve(result, original, alpha, color=0, detail=strength, detail_radius=radius)
+
+
+def label_on_card() -> np.ndarray:
+    """Albedo: a grey card with a red label."""
+    albedo = np.full((SIDE, SIDE, 3), 0.5)
+    albedo[40:90, 40:90] = (0.5, 0.04, 0.04)
+    return albedo
+
+
+# Exactness
+
+
+def test_codes_survive_the_way_to_linear_light_and_back() -> None:
+    codes = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    planes = module._to_planes(codes)
+    np.testing.assert_allclose(planes, decode(codes).transpose(2, 0, 1), atol=1e-6)
+    np.testing.assert_array_equal(module._to_pixels(planes), codes)
+
+
+def test_strength_0_is_the_result_itself() -> None:
+    result = noise(0)
+    np.testing.assert_array_equal(
+        preserve(result, noise(1), SOLID, color=0, detail=0, detail_radius=4), result)
+
+
+@pytest.mark.parametrize("strengths", [(1, 0), (0, 1), (1, 1)])
+def test_where_alpha_is_0_the_result_stays_exactly(strengths: tuple[float, float]) -> None:
+    result, alpha = noise(0), SOLID.copy()
+    alpha[:, 50:] = 0
+    out = preserve(result, noise(1), alpha, color=strengths[0], detail=strengths[1], detail_radius=4)
+    np.testing.assert_array_equal(out[:, 50:], result[:, 50:])
+    assert (out[:, :50] != result[:, :50]).mean() > 0.5
+    assert out.dtype == np.uint8 and out.flags.c_contiguous
+
+
+@pytest.mark.parametrize("strengths", [(1, 0), (0, 1), (1, 1)])
+def test_a_result_that_is_the_original_stays(strengths: tuple[float, float]) -> None:
+    picture = noise(0)
+    out = preserve(picture, picture, SOLID, color=strengths[0], detail=strengths[1], detail_radius=4)
+    np.testing.assert_array_equal(out, picture)
+
+
+@pytest.mark.parametrize("result, original", [(0, 0), (0, 255), (255, 0), (255, 255)])
+@pytest.mark.parametrize("shape", [(16, 16), (17, 300), (331, 16)])
+def test_black_white_and_odd_sizes_are_no_trouble(result: int, original: int, shape: tuple[int, int]) -> None:
+    with np.errstate(all="raise"):
+        out = preserve(np.full((*shape, 3), result, np.uint8), np.full((*shape, 3), original, np.uint8),
+                       np.ones(shape, np.float32), color=1, detail=1, detail_radius=4)
+    np.testing.assert_array_equal(out, np.full((*shape, 3), result))
+
+
+# Colour
+
+
+def test_a_grey_card_takes_the_colour_of_the_light() -> None:
+    card = np.full((SIDE, SIDE, 3), 0.5)
+    relit = encode(card * ORANGE * falloff())
+    assert np.abs(color(relit, encode(card)).astype(int) - relit).max() <= 1
+
+
+def test_a_red_label_stays_red_in_the_new_light() -> None:
+    albedo = label_on_card()
+    truth = encode(albedo * ORANGE * falloff())
+    repainted = albedo * ORANGE * falloff()
+    repainted[40:90, 40:90] *= (1.0, 4.0, 0.8)  # the model made the label orange
+    result = encode(repainted)
+    out = color(result, encode(albedo))
+    wrong = np.abs(chromaticity(result) - chromaticity(truth))[40:90, 40:90].max()
+    assert wrong > 0.1
+    assert np.abs(chromaticity(out) - chromaticity(truth))[40:90, 40:90].max() < wrong / 8
+    assert np.abs(out.astype(int) - truth)[:, 100:].max() <= 2, "the card still takes the colour of the light"
+
+
+def test_the_new_shading_is_kept() -> None:
+    result, original = encode(label_on_card() * falloff()), noise(3)
+    for strength in (0.3, 1.0):
+        out = color(result, original, strength=strength)
+        np.testing.assert_allclose(luminance(out), luminance(result), atol=0.006)
+
+
+def test_two_lights_of_different_colours_do_not_mix_over_an_edge() -> None:
+    albedo = np.full((SIDE, SIDE, 3), 0.08)
+    albedo[:, SIDE // 2:] = 0.6
+    light = np.full((SIDE, SIDE, 3), ORANGE)
+    light[:, SIDE // 2:] = (0.6, 0.9, 1.4)
+    truth = encode(albedo * light)
+    out = color(truth, encode(albedo))
+    assert np.abs(out.astype(int) - truth).max() <= 10
+    mixed = encode(albedo * light.mean((0, 1)))
+    assert np.abs(mixed.astype(int) - truth).max() > 30, "what a filter that knows no edges would make"
+
+
+def test_highlights_go_white_not_off_hue() -> None:
+    original, result = encode(label_on_card()), encode(label_on_card())
+    result[60:66, 60:66] = 245  # a shine on the red label
+    out = color(result, original)
+    np.testing.assert_allclose(luminance(out), luminance(result), atol=0.006)
+    red, green, blue = out[63, 63].astype(int)
+    assert red == 255 and 235 < green < 255 and abs(green - blue) <= 1
+
+
+def test_black_shadows_stay_black_on_coloured_things() -> None:
+    original, result = encode(label_on_card()), encode(label_on_card())
+    result[60:66, 60:66] = 0
+    assert (color(result, original)[60:66, 60:66] == 0).all()
+
+
+def test_more_strength_brings_the_colour_nearer() -> None:
+    albedo = label_on_card()
+    result = albedo.copy()
+    result[40:90, 40:90] = (0.3, 0.3, 0.05)
+    target = chromaticity(encode(albedo))[60, 60]
+    off = [np.abs(chromaticity(color(encode(result), encode(albedo), strength=s))[60, 60] - target).sum()
+           for s in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert (np.diff(off) < -0.05).all() and off[-1] < 0.03
+
+
+# Detail
+
+
+def stripes(low: float = 0.1, high: float = 0.6) -> np.ndarray:
+    """Print: vertical lines 2 pixels wide, every 8."""
+    albedo = np.full((SIDE, SIDE, 3), high)
+    albedo[:, np.arange(SIDE) % 8 < 2] = low
+    return albedo
+
+
+def test_lost_print_comes_back_and_the_new_light_stays() -> None:
+    albedo = stripes()
+    truth, flat = encode(albedo * falloff()), encode(albedo.mean((0, 1)) * np.ones_like(albedo) * falloff())
+    out = detail(flat, encode(albedo))
+    middle = np.s_[:, 16:-16]
+    lost = np.abs(flat.astype(int) - truth)[middle].mean()
+    assert np.abs(out.astype(int) - truth)[middle].mean() < lost / 2.5
+    slow = decode(out)[:, :120].reshape(SIDE, 15, 8, 3).mean((0, 2))
+    wanted = decode(flat)[:, :120].reshape(SIDE, 15, 8, 3).mean((0, 2))
+    np.testing.assert_allclose(slow / wanted, np.full((15, 3), (slow / wanted).mean()), rtol=0.12)
+
+
+def test_more_strength_brings_more_detail() -> None:
+    albedo = stripes()
+    result = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    contrast = [detail(result, encode(albedo), strength=s)[64, 32:96, 1].std() for s in (0, 0.25, 0.5, 0.75, 1)]
+    assert contrast[0] == 0 and (np.diff(contrast) > 3).all()
+
+
+def test_what_is_coarser_than_the_radius_is_the_results() -> None:
+    wave = 0.3 + 0.2 * np.sin(np.arange(SIDE) * 2 * np.pi / 64)[None, :, None] * np.ones((SIDE, 1, 3))
+    result = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    change = [np.abs(detail(result, encode(wave), radius=r).astype(int) - result)[:, 32:96].mean() for r in (4, 16, 64)]
+    assert change[0] <= 1 and change[1] < change[2] / 3
+
+
+@pytest.mark.parametrize("radius", [2.0, 3.3, 8.0, 12.5])
+def test_the_blur_has_the_standard_deviation_it_is_asked_for(radius: float) -> None:
+    spot = np.zeros((1, 129, 129), np.float32)
+    spot[0, 60:69, 60:69] = 1  # 9 pixels wide, so that where it lies on the coarse grid hardly counts
+    blurred = module._weighted_blur(spot, np.ones((129, 129), np.float32), radius)[0]
+    columns = np.arange(129) - 64
+    variance = (blurred.sum(0) * columns**2).sum() / blurred.sum() - (9**2 - 1) / 12
+    assert variance ** 0.5 == pytest.approx(radius, rel=0.12)
+
+
+def test_the_radius_grows_with_the_picture() -> None:
+    result = np.full((SIDE, SIDE, 3), 150, np.uint8)
+    small = detail(result, encode(stripes()))
+    double = np.kron(encode(stripes()), np.ones((2, 2, 1), np.uint8))
+    large = detail(np.full((2 * SIDE, 2 * SIDE, 3), 150, np.uint8), double, np.ones((2 * SIDE, 2 * SIDE), np.float32))
+    middle = np.s_[32:96, 32:96]
+    halved = large.reshape(SIDE, 2, SIDE, 2, 3).mean((1, 3))
+    assert np.abs(halved - small)[middle].mean() < 3
+
+
+@pytest.mark.parametrize("softness", [0.01, 6.0])
+def test_there_is_no_halo_at_the_edge_of_the_subject(softness: float) -> None:
+    """A plain grey subject on black, relit onto white: whatever is done to it is a halo."""
+    columns = np.arange(SIDE)
+    alpha = np.broadcast_to(np.clip((columns - 63.5) / softness + 0.5, 0, 1), (SIDE, SIDE)).astype(np.float32)
+    subject = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    a = alpha[..., None]
+    result = np.rint(a * subject + (1 - a) * 255).astype(np.uint8)
+    out = detail(result, subject, alpha)
+    halo = np.abs(out.astype(int) - result).max(axis=(0, 2))
+    inside = alpha[0] == 1
+    assert halo[inside].max() <= 2
+    assert (halo > 2).sum() <= softness / 2 + 1
+
+    unmasked = result + (subject.astype(float) - blurred(subject)) - (result - blurred(result))
+    assert np.abs(unmasked - result).max(axis=(0, 2))[inside].max() > 20, "the plain way does show one"
+
+
+def test_a_highlight_that_the_light_removed_does_not_haunt() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    skin = np.full((SIDE, SIDE, 3), (0.3, 0.2, 0.15))
+    shine = np.exp(-((y - 64) ** 2 + (x - 64) ** 2) / (2 * 2.0**2))[..., None]
+    original, result = encode(skin + 0.8 * shine), encode(skin)
+    ghost = decode(detail(result, original))[64, 64] / skin[64, 64]
+    assert ghost.max() <= 1.52
+    plain = result + (original.astype(float) - blurred(original)) - (result - blurred(result))
+    assert (decode(plain.clip(0, 255))[64, 64] / skin[64, 64]).max() > 2.5
+
+
+def blurred(codes: np.ndarray) -> np.ndarray:
+    """Plain difference of Gaussians' other half: a bell of 4 pixels on 8-bit values, edges mirrored."""
+    bell = np.exp(-np.arange(-12, 13) ** 2 / 32.0)
+    out = np.pad(codes.astype(float), ((12, 12), (12, 12), (0, 0)), mode="symmetric")
+    for axis in (0, 1):
+        out = np.apply_along_axis(np.convolve, axis, out, bell / bell.sum(), mode="valid")
+    return out
+
+
+# Background
+
+
+def test_the_background_comes_back_exactly_and_the_subject_stays_relit() -> None:
+    original, result, alpha = noise(0), noise(1), SOLID.copy()
+    alpha[:, :40], alpha[:, 40:60] = 0, np.linspace(0.05, 0.95, 20)
+    out = restore_background(result, original, alpha)
+    np.testing.assert_array_equal(out[:, :40], original[:, :40])
+    np.testing.assert_array_equal(out[:, 60:], result[:, 60:])
+    assert out.dtype == np.uint8 and out.flags.c_contiguous
+
+
+def test_soft_edges_show_neither_the_generated_background_nor_the_old_light() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    alpha = np.clip((0.36 - np.hypot(y - 0.5, x - 0.5)) / 0.12 + 0.5, 0, 1).astype(np.float32)
+    a, plain = alpha[..., None], np.ones((SIDE, SIDE, 3))
+    old, new = plain * (150, 120, 100), plain * (70, 60, 90)
+    old_back, new_back = plain * (40, 90, 60), plain * (255, 255, 255)
+    original = np.rint(a * old + (1 - a) * old_back).astype(np.uint8)
+    result = np.rint(a * new + (1 - a) * new_back).astype(np.uint8)
+    truth = a * new + (1 - a) * old_back
+    soft = (alpha > 0.05) & (alpha < 0.95)
+    naive = result * a + original * (1 - a)
+    off, off_naive = (np.abs(picture[soft] - truth[soft]).mean() for picture in
+                      (restore_background(result, original, alpha), naive))
+    assert off < off_naive / 3
