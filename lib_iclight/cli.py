@@ -206,19 +206,21 @@ def _relight(args: argparse.Namespace) -> None:
     target = _target(args.output, FORMATS, args.foreground, args.background)
 
     # Everything heavy comes after the mistakes that can be seen without it.
+    from .hosts.standalone.host import Standalone, pick_device
     from .job import LatentCache, Relight
     from .matting import Cutter
 
+    device = pick_device(args.device)
     checkpoint = _checkpoint(args.checkpoint)
     loras = [_lora(text) for text in args.lora]
     with _bars() as progress:
         job = Relight(settings, cutter=Cutter(_folders(args.matting_dir, "matting")), latents=LatentCache(),
                       progress=progress)
         offsets = _offsets(checkpoint, settings, _folders(args.weights_dir, "ic-light"), progress)
-
-        from .hosts.standalone.host import Standalone
-
-        result = Standalone(checkpoint, device=args.device, loras=loras).relight(job, generation, offsets, progress)
+        progress("loading the checkpoint", 0, 1)
+        host = Standalone(checkpoint, device=device, loras=loras)
+        progress("loading the checkpoint", 1, 1)
+        result = host.relight(job, generation, offsets, progress)
     made: list[tuple[Path, Image.Image, str]] = []
     for number, relit in enumerate(result.pictures, start=1):
         own = target if generation.batch == 1 else _beside(target, str(number))

@@ -19,7 +19,7 @@ from . import imaging, preserve
 from .errors import ImageError, SettingsError
 from .hosts.base import Encoder
 from .lights import light_map
-from .matting import foreground_color
+from .matting import Cutout
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -59,11 +59,11 @@ def scheduled_steps(steps: int, strength: float) -> int:
     return max(steps, round(steps / strength))
 
 
-class Cutter(Protocol):
-    """Makes an alpha for an opaque picture; see `matting.Cutter`."""
+class CutsOut(Protocol):
+    """Whatever cuts the foreground out of an opaque picture; `matting.Cutter` does."""
 
-    def alpha(self, rgb: np.ndarray, model: str = "auto", progress: Progress = silent) -> np.ndarray:
-        """uint8 [H, W, 3] -> float32 [H, W] in 0..1."""
+    def cut(self, rgb: np.ndarray, model: str = "auto", progress: Progress = silent) -> Cutout:
+        """uint8 sRGB [H, W, 3] -> the foreground's alpha and colour."""
         ...
 
 
@@ -122,7 +122,7 @@ class Relight:
     as `place` says. Raises an ICLightError for everything that cannot be meant, before any sampling.
     """
 
-    def __init__(self, settings: Settings, *, cutter: Cutter, latents: LatentCache, tab: str = "txt2img",
+    def __init__(self, settings: Settings, *, cutter: CutsOut, latents: LatentCache, tab: str = "txt2img",
                  pictures: Sequence[object] = (), place: Place = fit, progress: Progress = silent) -> None:
         self.settings = settings
         self.kind = settings.mode
@@ -182,12 +182,13 @@ class Relight:
         if not (s.preserve_color or s.preserve_detail or s.keep_background):
             return picture
         subject = self.subjects[index % len(self.subjects)]
-        original = frame.place(subject.original, subject.place)
         alpha = frame.place(subject.alpha, subject.place)
         result = np.asarray(picture.convert("RGB"))
-        result = preserve.preserve(result, original, alpha, color=s.preserve_color, detail=s.preserve_detail,
+        color = frame.place(subject.color, subject.place)
+        result = preserve.preserve(result, color, alpha, color=s.preserve_color, detail=s.preserve_detail,
                                    detail_radius=s.detail_radius)
         if s.keep_background:
+            original = frame.place(subject.original, subject.place)
             result = preserve.restore_background(result, original, alpha)
         return Image.fromarray(result)
 
@@ -226,7 +227,7 @@ class Relight:
             rgb = imaging.composite_on_grey(rgb, alpha)
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
 
-    def _load_subject(self, source: object, cutter: Cutter, place: Place, progress: Progress) -> Subject:
+    def _load_subject(self, source: object, cutter: CutsOut, place: Place, progress: Progress) -> Subject:
         rgb, own_alpha = imaging.split_alpha(imaging.load_image(source, "foreground"))
         matting = self.settings.matting
         color = rgb
@@ -235,9 +236,7 @@ class Relight:
         elif matting == "auto" and own_alpha is not None:
             alpha = own_alpha
         else:
-            alpha = cutter.alpha(rgb, matting, progress)
-            # Half covered pixels of a photo carry the old background's colour.
-            color = foreground_color(rgb, alpha)
+            alpha, color = cutter.cut(rgb, matting, progress)
             if own_alpha is not None:
                 alpha = alpha * own_alpha
         if alpha.max() < 1 / 255:

@@ -91,7 +91,7 @@ def test_each_models_output_becomes_alpha(name: str, folder: Path) -> None:
     rgb = np.zeros((side // 8, side // 8, 3), np.uint8)
     rgb[:, side // 16:, 0] = 255
     (folder / f"{name}.onnx").write_bytes(pixelwise([0.2, 0, 0], 0.5))
-    alpha = Cutter([folder]).alpha(rgb, name)
+    alpha = Cutter([folder]).cut(rgb, name).alpha
     left, right = (0.5 + 0.2 * (v - mean[0]) / std[0] for v in (0.0, 1.0))
     if sigmoid:
         left, right = 1 / (1 + np.exp(-left)), 1 / (1 + np.exp(-right))
@@ -126,7 +126,7 @@ def test_a_persons_own_model_goes_by_its_stem_and_may_take_half_floats(folder: P
     (folder / "BiRefNet-portrait-epoch_150.onnx").write_bytes(b"a known model under its released name")
     (folder / "a folder.onnx").mkdir()
     assert model_names([folder, folder / "missing"]) == [*WANTED, "my cutter"]
-    alpha = Cutter([folder]).alpha(ramp(), "my cutter")
+    alpha = Cutter([folder]).cut(ramp(), "my cutter").alpha
     np.testing.assert_allclose(alpha[:, 24], 24 / 47, atol=0.02)
 
 
@@ -139,7 +139,7 @@ def test_auto_is_isnet_and_files_are_found_in_order(folder: Path, tmp_path: Path
     (second / "BiRefNet-general-epoch_244.onnx").write_bytes(b"")
     assert registry.obtain("birefnet-general", [folder, second])[1].parent == second
     (folder / "isnet-general-use.onnx").write_bytes(pixelwise([1, 0, 0], 1))
-    assert Cutter([folder, second]).alpha(ramp()).shape == (24, 48)
+    assert Cutter([folder, second]).cut(ramp()).alpha.shape == (24, 48)
 
 
 def test_a_missing_model_is_downloaded_into_the_first_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,14 +152,14 @@ def test_a_missing_model_is_downloaded_into_the_first_folder(folder: Path, monke
     monkeypatch.setattr(registry, "download", fetch)
     cutter = Cutter([folder / "new", folder])
     (folder / "new").mkdir()
-    cutter.alpha(ramp(), "silueta")
-    cutter.alpha(ramp(), "silueta")
+    cutter.cut(ramp(), "silueta")
+    cutter.cut(ramp(), "silueta")
     assert asked == [(MODELS["silueta"].url, folder / "new" / "silueta.onnx", None, MODELS["silueta"].md5)]
 
 
 def test_offline_the_message_names_file_folder_and_way_out(folder: Path) -> None:
     with pytest.raises(MattingError) as caught:
-        Cutter([folder]).alpha(ramp())
+        Cutter([folder]).cut(ramp())
     for part in ("isnet-general-use.onnx", str(folder), MODELS["isnet-general-use"].url, "matting to none"):
         assert part in str(caught.value)
     assert isinstance(caught.value.__cause__, DownloadError)
@@ -170,14 +170,14 @@ def test_an_unknown_model_is_refused_with_the_known_names(folder: Path) -> None:
     (folder / "mine.onnx").write_bytes(b"")
     for name in ("isnet", "none", "../mine"):
         with pytest.raises(MattingError, match="isnet-general-use, .*bria-rmbg, mine"):
-            Cutter([folder]).alpha(ramp(), name)
+            Cutter([folder]).cut(ramp(), name)
 
 
 def test_without_onnxruntime_the_message_says_how_to_get_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "mine.onnx").write_bytes(pixelwise([1, 0, 0], 1))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MattingError, match=r'pip install "onnxruntime<1.27".*matting to none'):
-        Cutter([folder]).alpha(ramp(), "mine")
+        Cutter([folder]).cut(ramp(), "mine")
 
 
 @pytest.mark.parametrize("content", [b"", b"this is a text file\n", pixelwise([1, 0, 0], 1)[:-40]],
@@ -185,7 +185,7 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(folder: Path, monkey
 def test_a_damaged_file_is_named(content: bytes, folder: Path) -> None:
     (folder / "mine.onnx").write_bytes(content)
     with pytest.raises(MattingError, match="mine.onnx is not an ONNX model that can be used"):
-        Cutter([folder]).alpha(ramp(), "mine")
+        Cutter([folder]).cut(ramp(), "mine")
 
 
 @pytest.mark.parametrize("model", [
@@ -196,19 +196,19 @@ def test_a_damaged_file_is_named(content: bytes, folder: Path) -> None:
 def test_a_model_of_another_kind_is_named(model: bytes, folder: Path) -> None:
     (folder / "mine.onnx").write_bytes(model)
     with pytest.raises(MattingError, match="mine.* cannot be used as a cut-out model.*matting to none"):
-        Cutter([folder]).alpha(ramp(), "mine")
+        Cutter([folder]).cut(ramp(), "mine")
 
 
 @pytest.mark.parametrize("name, bias", [("isnet-general-use", 0.01), ("birefnet-general", -9.0)])
 def test_an_empty_cut_out_is_an_error_even_where_it_could_be_stretched(name: str, bias: float, folder: Path) -> None:
     (folder / f"{name}.onnx").write_bytes(pixelwise([0.001, 0, 0], bias))
     with pytest.raises(MattingError, match=f"{name} found no foreground.*matting to none"):
-        Cutter([folder]).alpha(ramp(), name)
+        Cutter([folder]).cut(ramp(), name)
 
 
 def test_all_foreground_stays_all_foreground(folder: Path) -> None:
     (folder / "mine.onnx").write_bytes(pixelwise([0, 0, 0], 1, (1, 3, 16, 16)))
-    assert (Cutter([folder]).alpha(ramp(), "mine") == 1).all()
+    assert (Cutter([folder]).cut(ramp(), "mine").alpha == 1).all()
 
 
 def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,22 +220,22 @@ def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monk
     monkeypatch.setattr(runner, "_load", lambda path: loads.append(path.stem) or load(path))
     cutter = Cutter([folder])
 
-    first = cutter.alpha(ramp(), "a", lambda *report: reports.append(report))
-    assert cutter.alpha(ramp().copy(), "a") is first and cuts == ["a"]
+    first = cutter.cut(ramp(), "a", lambda *report: reports.append(report))
+    assert cutter.cut(ramp().copy(), "a") is first and cuts == ["a"]
     assert [report[1:] for report in reports] == [(0, 1), (1, 1)]
     with pytest.raises(ValueError):
-        first[0, 0] = 0.5
-    cutter.alpha(flat(), "a")
-    cutter.alpha(ramp(), "b")
-    cutter.alpha(ramp(), "a")
+        first.alpha[0, 0] = 0.5
+    cutter.cut(flat(), "a")
+    cutter.cut(ramp(), "b")
+    cutter.cut(ramp(), "a")
     assert cuts == ["a", "a", "b"] and loads == ["a", "b"]
 
     (folder / "a.onnx").write_bytes(pixelwise([0, 1, 0], 3, (1, 3, 16, 16)))
-    assert not np.array_equal(cutter.alpha(ramp(), "a"), first), "another file under the same name is another model"
+    assert not np.array_equal(cutter.cut(ramp(), "a").alpha, first.alpha), "another model"
 
     loads.clear()
     for name in ("b", "a", "b"):
-        cutter.alpha(flat((255, 0, cuts.count(name))), name)
+        cutter.cut(flat((255, 0, cuts.count(name))), name)
     assert loads == [], "a and b hold the same model now"
 
 
@@ -248,7 +248,7 @@ def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(runner, "_load", lambda path: loads.append(path.stem) or load(path))
     cutter = Cutter([folder], capacity=1, memory=ramp().shape[0] * ramp().shape[1] * 4)
     for name in ("a", "b", "a"):
-        cutter.alpha(ramp(), name)
+        cutter.cut(ramp(), name)
     assert cuts == loads == ["a", "b", "a"]
 
 

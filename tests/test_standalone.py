@@ -30,6 +30,7 @@ from lib_iclight.weights.keys import TO_LDM, shapes
 
 SIZE = 64
 CHECKPOINT = Miniature()
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +43,7 @@ def _few_threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def host() -> Standalone:
-    return Standalone(CHECKPOINT, device="cpu")
+    return Standalone(CHECKPOINT, device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +325,7 @@ def assert_plain(host: Standalone, models: Any) -> None:
 
 
 def test_offsets_leave_no_trace(models: Any) -> None:
-    host = Standalone(CHECKPOINT, device="cpu")
+    host = Standalone(CHECKPOINT, device=CPU)
     for kind, inputs in (("fc", 8), ("fbc", 12), ("fc", 8)):
         host.unet.use(CHECKPOINT.offsets(kind))
         assert host.unet._unet.conv_in.weight.shape[1] == inputs
@@ -341,7 +342,7 @@ def test_a_change_that_was_interrupted_is_made_again(models: Any) -> None:
                 raise KeyboardInterrupt
             return super().__getitem__(key)
 
-    host = Standalone(CHECKPOINT, device="cpu")
+    host = Standalone(CHECKPOINT, device=CPU)
     offsets = CHECKPOINT.offsets("fc")
     with pytest.raises(KeyboardInterrupt):
         host.unet.use(Offsets(offsets.name, "fc", Interrupting(offsets.tensors)))
@@ -351,7 +352,7 @@ def test_a_change_that_was_interrupted_is_made_again(models: Any) -> None:
 
 @pytest.mark.parametrize("fault", ["missing", "shape"])
 def test_offsets_that_do_not_fit_change_nothing(models: Any, fault: str) -> None:
-    host = Standalone(CHECKPOINT, device="cpu")
+    host = Standalone(CHECKPOINT, device=CPU)
     tensors = dict(CHECKPOINT.offsets("fc").tensors)
     key = "up_blocks.3.resnets.0.conv1.weight"
     if fault == "missing":
@@ -416,7 +417,7 @@ def test_a_lora_is_added_under_any_spelling(tmp_path: Path, models: Any, spellin
         tensors |= {key.removesuffix("lora_up.weight") + "alpha": torch.tensor(alpha)
                     for key in SPELLINGS[spelling] if key.endswith("lora_up.weight")}
     save_file(tensors, tmp_path / "style.safetensors")
-    host = Standalone(CHECKPOINT, device="cpu", loras=[Lora(tmp_path / "style.safetensors", 0.7)] * 2)
+    host = Standalone(CHECKPOINT, device=CPU, loras=[Lora(tmp_path / "style.safetensors", 0.7)] * 2)
     key = f"{ATTENTION}.weight"
     expected = models.unet.state_dict()[key] + 2 * 0.7 * alpha / 2 * (up @ down)
     assert torch.allclose(host.unet._unet.state_dict()[key], expected, atol=1e-6)
@@ -694,7 +695,7 @@ def test_an_overflow_is_named(host: Standalone) -> None:
 
 
 def test_devices() -> None:
-    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("cpu") == CPU
     for name in ("cuda:99", "tpu", ""):
         with pytest.raises(HostError, match="there is no device"):
             pick_device(name)

@@ -7,6 +7,6 @@ from __future__ import annotations
 
 from .foreground import blur_fusion, foreground_color
 from .registry import DEFAULT, MODELS, Model, model_names
-from .runner import Cutter
+from .runner import Cutout, Cutter
 
-__all__ = ["DEFAULT", "MODELS", "Cutter", "Model", "blur_fusion", "foreground_color", "model_names"]
+__all__ = ["DEFAULT", "MODELS", "Cutout", "Cutter", "Model", "blur_fusion", "foreground_color", "model_names"]

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,26 @@ from PIL import Image
 from ..errors import MattingError
 from ..imaging import content_key
 from ..progress import Progress, silent
+from .foreground import foreground_color
 from .registry import DEFAULT, WAY_OUT, Model, obtain
 
 EMPTY = 0.05
 """A map that nowhere rises above this shows no foreground. Stretched to 0..1 it would be noise."""
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class Cutout(NamedTuple):
+    """A foreground: how much of each pixel it covers, and its own colour there (see `foreground_color`)."""
+
+    alpha: NDArray[np.float32]
+    """[H, W] in 0..1"""
+    color: NDArray[np.uint8]
+    """sRGB [H, W, 3]"""
+
+    @property
+    def nbytes(self) -> int:
+        return self.alpha.nbytes + self.color.nbytes
 
 
 class Cutter:
@@ -37,11 +51,11 @@ class Cutter:
         self._capacity = capacity
         self._memory = memory
         self._sessions: OrderedDict[str, Any] = OrderedDict()
-        self._alphas: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._cutouts: OrderedDict[str, Cutout] = OrderedDict()
         self._lock = threading.Lock()
 
-    def alpha(self, rgb: NDArray[np.uint8], model: str = "auto", progress: Progress = silent) -> NDArray[np.float32]:
-        """The foreground of a picture, float32 [H, W] in 0..1, not writable.
+    def cut(self, rgb: NDArray[np.uint8], model: str = "auto", progress: Progress = silent) -> Cutout:
+        """The foreground of a picture; its arrays are not writable.
 
         rgb: uint8 sRGB [H, W, 3]. model: a name of `model_names`, or "auto" for the default model.
         Raises MattingError when the model is unknown, missing, damaged or of the wrong kind, when onnxruntime is
@@ -51,17 +65,19 @@ class Cutter:
             entry, path = obtain(DEFAULT if model == "auto" else model, self._folders, progress)
             file = _file_key(path)
             key = content_key(rgb, entry.name, file)
-            if key not in self._alphas:
+            if key not in self._cutouts:
                 what = f"Cutting out with {entry.name}"
                 progress(what, 0, 1)
                 alpha = predict(self._session(path, file), entry, rgb)
+                color = foreground_color(rgb, alpha)
                 alpha.setflags(write=False)
-                self._alphas[key] = alpha
+                color.setflags(write=False)
+                self._cutouts[key] = Cutout(alpha, color)
                 progress(what, 1, 1)
-            self._alphas.move_to_end(key)
-            while len(self._alphas) > 1 and sum(a.nbytes for a in self._alphas.values()) > self._memory:
-                self._alphas.popitem(last=False)
-            return self._alphas[key]
+            self._cutouts.move_to_end(key)
+            while len(self._cutouts) > 1 and sum(c.nbytes for c in self._cutouts.values()) > self._memory:
+                self._cutouts.popitem(last=False)
+            return self._cutouts[key]
 
     def _session(self, path: Path, file: str) -> Any:
         """The loaded model of `path`, whose content is named `file`."""

@@ -1,7 +1,7 @@
 """Run the live cases: `python -m tests.live --forge DIR`.
 
 Makes random models where they are missing, starts Forge on the CPU, runs the cases against it and stops it again.
-Needs some 11 GB of disk for the models and 16 GB of memory (SDXL: 24 GB).
+Needs some 16 GB of disk for the models (SDXL: 7 GB more) and 16 GB of memory (SDXL: 24 GB).
 """
 
 from __future__ import annotations
@@ -23,23 +23,31 @@ def main() -> int:
     parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
     parser.add_argument("--port", type=int, default=7999)
     parser.add_argument("--sdxl", action="store_true", help="also the SDXL case: needs 24 GB of memory")
-    parser.add_argument("--keep", action="store_true", help="leave Forge running afterwards, until Enter is pressed")
+    parser.add_argument("--keep", action="store_true", help="keep the random models for the next run: 6 GB, and Forge "
+                        "will offer them to its user, the random IC-Light weights too")
     parser.add_argument("-k", dest="expression", default="", help="only cases that match, as in pytest")
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
     arguments = parser.parse_args()
     server = Server(arguments.forge, arguments.python, arguments.port)
-    server.make_models(["sd15", "inpaint", "sd2", "lora", "controlnet", "offsets", *(["sdxl"] if arguments.sdxl else [])])
-    with server:
-        print(f"Forge runs at {server.url}; its log is {server.log}", flush=True)
-        environment = {**os.environ, "ICLIGHT_LIVE_URL": server.url, "ICLIGHT_LIVE_FORGE": str(server.forge),
-                       "ICLIGHT_LIVE_LOG": str(server.log), "ICLIGHT_LIVE_SDXL": "1" if arguments.sdxl else ""}
-        # The project's own options leave this folder out.
-        code = subprocess.run([sys.executable, "-m", "pytest", "-o", "addopts=-ra --strict-markers", "tests/live",
-                               "--durations=8", "-k", arguments.expression, *(["-x"] if arguments.first else [])],
-                              cwd=ROOT, env=environment, check=False).returncode
-        if arguments.keep:
-            input("Press Enter to stop Forge. ")
-    return code
+    made = server.make_models(["sd15", "inpaint", "sd2", "lora", "controlnet", "offsets",
+                               *(["sdxl"] if arguments.sdxl else [])])
+    try:
+        with server:
+            print(f"Forge runs at {server.url}; its log is {server.log}", flush=True)
+            return run_cases(server, arguments)
+    finally:
+        for path in [] if arguments.keep else made:
+            path.unlink()
+
+
+def run_cases(server: Server, arguments: argparse.Namespace) -> int:
+    """Run pytest against the running server."""
+    environment = {**os.environ, "ICLIGHT_LIVE_URL": server.url, "ICLIGHT_LIVE_FORGE": str(server.forge),
+                   "ICLIGHT_LIVE_LOG": str(server.log), "ICLIGHT_LIVE_SDXL": "1" if arguments.sdxl else ""}
+    # The project's own options leave this folder out.
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=-ra --strict-markers", "tests/live", "--durations=8",
+               "-k", arguments.expression, *(["-x"] if arguments.first else [])]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ class Server:
         self.log = self._scratch / "forge.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def make_models(self, names: list[str]) -> None:
-        """Make the random models that are not there yet (see random_models.py)."""
-        subprocess.run([str(self.python), str(RANDOM_MODELS), "--forge", str(self.forge), *names], check=True,
-                       env={**os.environ, **OFFLINE})
+    def make_models(self, names: list[str]) -> list[Path]:
+        """Make the random models that are not there yet (see random_models.py); what was made."""
+        command = [str(self.python), str(RANDOM_MODELS), "--forge", str(self.forge), *names]
+        made = subprocess.run(command, check=True, env={**os.environ, **OFFLINE}, stdout=subprocess.PIPE, text=True)
+        return [Path(line) for line in made.stdout.splitlines()]
 
     def __enter__(self) -> Server:
         # The last in the alphabet: its hooks then run after the extension's.

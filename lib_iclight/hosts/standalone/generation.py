@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -84,11 +83,10 @@ class Generation:
         for name in ("width", "height"):
             if getattr(self, name) % 8:
                 raise SettingsError(f"{name} must be a multiple of 8, not {getattr(self, name)}.")
-        for name, low, high in (("cfg", 1, 50), ("hires_scale", 1, 4), ("hires_denoise", 0.05, 1)):
+        for name, least, most in (("cfg", 1.0, 50.0), ("hires_scale", 1.0, 4.0), ("hires_denoise", 0.05, 1.0)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) \
-                    or not low <= value <= high:
-                raise SettingsError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+            if type(value) not in (int, float) or not least <= value <= most:  # NaN is in no range
+                raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}.")
         if self.sampler not in SAMPLERS:
             raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
 

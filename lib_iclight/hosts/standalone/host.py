@@ -44,13 +44,13 @@ class Result:
 class Standalone:
     """A checkpoint with its LoRAs on a device, ready for any number of relight jobs.
 
-    device: `auto` (the GPU if there is one), or a torch device's name. On a GPU the UNet and the text encoder are
-    fp16, on the CPU all is float32. Raises CheckpointError, WeightsError (LoRAs) and HostError.
+    On a GPU the UNet and the text encoder are fp16, on the CPU all is float32.
+    Raises CheckpointError, WeightsError (LoRAs) and HostError.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str = "auto", loras: Sequence[Lora] = ()) -> None:
-        self.device = pick_device(device)
-        models = checkpoint.load(torch.float32 if self.device.type == "cpu" else torch.float16)
+    def __init__(self, checkpoint: Checkpoint, *, device: torch.device, loras: Sequence[Lora] = ()) -> None:
+        self.device = device
+        models = checkpoint.load(torch.float32 if device.type == "cpu" else torch.float16)
         unet_deltas, text_deltas = load_loras(loras, models.unet.state_dict(), models.text_encoder.state_dict())
         with torch.no_grad():
             for key, weight in models.text_encoder.named_parameters():
@@ -60,9 +60,9 @@ class Standalone:
         self.encoder = Encoder(f"standalone-{imaging.content_key(*samples)}", self._encode)
         self._tokenizer = models.tokenizer
         try:
-            self._vae = models.vae.to(self.device)
-            self._text_encoder = models.text_encoder.to(self.device)
-            self.unet = RelitUNet(models.unet.to(self.device), unet_deltas)
+            self._vae = models.vae.to(device)
+            self._text_encoder = models.text_encoder.to(device)
+            self.unet = RelitUNet(models.unet.to(device), unet_deltas)
         except torch.cuda.OutOfMemoryError as error:
             raise _out_of_memory() from error
 

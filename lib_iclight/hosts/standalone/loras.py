@@ -103,7 +103,7 @@ def _spellings(part: str, state: Mapping[str, torch.Tensor]) -> Iterator[tuple[s
 
 def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
     """(module's name, what is added to it) for each module in the file."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError  # type: ignore[attr-defined]  # its stub is incomplete
     from safetensors.torch import load_file
 
     try:

@@ -28,9 +28,10 @@ def make_scheduler(sampler: str) -> Any:
     import diffusers
 
     choice = SAMPLERS[sampler]
-    config = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
-              "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "linspace"}
-    return getattr(diffusers, choice.scheduler)(**config | choice.options)
+    config: dict[str, Any] = {
+        "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
+        "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "linspace", **choice.options}
+    return getattr(diffusers, choice.scheduler)(**config)
 
 
 def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape: tuple[int, ...], steps: int,

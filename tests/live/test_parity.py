@@ -1,0 +1,77 @@
+"""Must be shown 2: what reaches the UNet in Forge, and what comes out of it, equals the reference to 1e-5."""
+
+from __future__ import annotations
+
+import pytest
+
+from .client import HIRES, SIZE, Forge, Pass, base64_of, scene, subject
+from .conftest import check_equal, check_relit
+from .reference import Reference, fitted, light_from, on_grey
+
+FC = {"enabled": True, "foreground": base64_of(subject())}
+FBC = {**FC, "mode": "fbc", "background": base64_of(scene())}
+
+
+def check(one: Pass, kind: str, expected: list, reference: Reference, lora: float = 0.0) -> None:
+    """Concat conditioning from the `expected` pictures, and the noise prediction made of it."""
+    for index, pixels in enumerate(expected):
+        check_equal(one.concat[:, 4 * index:4 * index + 4], reference.latent(pixels))
+    check_equal(one.output, reference.noise(kind, one.x, one.timesteps, one.context, lora))
+
+
+def test_txt2img_and_hires(forge: Forge, reference: Reference) -> None:
+    forge.arm()
+    answer = forge.txt2img({**FC, "light": "left"}, **HIRES, hr_scale=1.7, hr_upscaler="Latent", steps=2)
+    first, hires = check_relit(answer, forge.seen(), "fc", 2)
+    check(first, "fc", [fitted(on_grey(subject()), SIZE, SIZE)], reference)
+    assert (first.hires, hires.hires) == (False, True)
+    large = hires.x.shape[3] * 8
+    assert large == 216  # 1.7 x 128 is 217; not a multiple of 64
+    check(hires, "fc", [fitted(on_grey(subject()), large, large)], reference)
+    # The light map is where the first pass starts.
+    check_equal(first.start, reference.latent(light_from("left", SIZE, SIZE)), 1e-4)
+
+
+def test_img2img(forge: Forge, reference: Reference) -> None:
+    picture = subject()
+    forge.arm()
+    answer = forge.img2img({"enabled": True, "light": "right"}, init_images=[base64_of(picture)], resize_mode=1)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    check(one, "fc", [fitted(on_grey(picture), SIZE, SIZE)], reference)
+    check_equal(one.start, reference.latent(light_from("right", SIZE, SIZE)), 1e-4)
+
+
+def test_lora(forge: Forge, reference: Reference) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, prompt="a cat <lora:iclight-live-lora:0.7>")
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    check(one, "fc", [fitted(on_grey(subject()), SIZE, SIZE)], reference, lora=0.7)
+
+
+def test_fcon(forge: Forge, reference: Reference) -> None:
+    forge.arm()
+    answer = forge.txt2img({**FC, "mode": "fcon"}, width=192)
+    (one,) = check_relit(answer, forge.seen(), "fcon", 1)
+    check(one, "fcon", [fitted(on_grey(subject()), 192, SIZE)], reference)
+
+
+def test_fbc_txt2img_and_hires(forge: Forge, reference: Reference) -> None:
+    forge.arm()
+    answer = forge.txt2img({**FBC, "background_flip": True}, **HIRES, hr_resize_x=192, hr_resize_y=SIZE,
+                           hr_upscaler="Lanczos")
+    first, hires = check_relit(answer, forge.seen(), "fbc", 2)
+    pictures = [on_grey(subject()), scene()[:, ::-1].copy()]
+    check(first, "fbc", [fitted(pixels, SIZE, SIZE) for pixels in pictures], reference)
+    # Forge scales the square to 192x192 and cuts the middle: the conditioning must lie where its picture does.
+    check(hires, "fbc", [fitted(pixels, 192, 192)[32:160] for pixels in pictures], reference)
+
+
+@pytest.mark.parametrize("light", ["top", "bottom"])
+def test_fbc_on_a_drawn_background(forge: Forge, reference: Reference, light: str) -> None:
+    picture = subject()
+    forge.arm()
+    answer = forge.img2img({"enabled": True, "mode": "fbc", "light": light}, init_images=[base64_of(picture)],
+                           resize_mode=1)
+    (one,) = check_relit(answer, forge.seen(), "fbc", 1)
+    drawn = light_from(light, SIZE, SIZE, high=224, low=32)
+    check(one, "fbc", [fitted(on_grey(picture), SIZE, SIZE), drawn], reference)
