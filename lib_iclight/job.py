@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -146,9 +147,7 @@ class Relight:
 
     def concat(self, encoder: Encoder, frame: Frame, batch: int = 1) -> torch.Tensor:
         """The concat conditioning, float32 [batch, 4 or 8, height/8, width/8]: foreground, for fbc then background."""
-        foregrounds = [self._latent(encoder, frame, subject.key, subject.on_grey, subject.place)
-                       for subject in self._batch(batch)]
-        latent = torch.cat(foregrounds)
+        latent = self._of_subjects(encoder, frame, batch, "grey", Subject.on_grey)
         if self.kind != "fbc":
             return latent
         return torch.cat([latent, self._background_latent(encoder, frame).expand_as(latent)], dim=1)
@@ -164,13 +163,10 @@ class Relight:
         if self.start == "background":
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
-            return torch.cat([self._latent(encoder, frame, ("over", self._light, subject.key, subject.place),
-                                           lambda s=subject: self._over_light(s, frame), None)  # type: ignore[misc]
-                              for subject in self._batch(batch)])
+            return self._of_subjects(encoder, frame, batch, ("over", self._light),
+                                     lambda subject: self._over_light(subject, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
-            return torch.cat([self._latent(encoder, frame, ("image", subject.key), lambda s=subject: s.original,
-                                           subject.place)  # type: ignore[misc]
-                              for subject in self._batch(batch)])
+            return self._of_subjects(encoder, frame, batch, "image", lambda subject: subject.original)
         return None
 
     def finish(self, picture: Image.Image, frame: Frame, index: int = 0) -> Image.Image:
@@ -244,9 +240,15 @@ class Relight:
                              "Use another picture or another cut-out model, or set matting to none.")
         return Subject(rgb, color, alpha, place, imaging.content_key(color, alpha))
 
-    def _batch(self, batch: int) -> list[Subject]:
-        """One subject for each picture of the batch."""
-        return [self.subjects[i % len(self.subjects)] for i in range(batch)]
+    def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
+                     pixels: Callable[[Subject], np.ndarray], placed: bool = False) -> torch.Tensor:
+        """The latents [batch, 4, h, w] of something made of each subject; `placed`: at the frame's size already."""
+        latents = []
+        for subject in (self.subjects[i % len(self.subjects)] for i in range(batch)):
+            key = (name, subject.key, subject.place)
+            latents.append(self._latent(encoder, frame, key, partial(pixels, subject),
+                                        None if placed else subject.place))
+        return torch.cat(latents)
 
     def _background_latent(self, encoder: Encoder, frame: Frame) -> torch.Tensor:
         background = self._background
@@ -254,7 +256,7 @@ class Relight:
             return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
         return self._latent(encoder, frame, imaging.content_key(background), lambda: background, fit)
 
-    def _map(self, frame: Frame, form: str) -> np.ndarray:
+    def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
         drawn = light_map(self._light, frame.width, frame.height, form)
         assert drawn is not None, "guarded by _has_light"
         return drawn

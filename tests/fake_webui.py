@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,24 +31,16 @@ class StableDiffusionProcessingImg2Img:
     pass
 
 
-class InputAccordion(gr.Checkbox):
-    """A checkbox that other widgets can be put into."""
-
-    def __init__(self, value: bool, **options: Any) -> None:
-        super().__init__(value=value, **options)
-        self.accordion = gr.Accordion(label=options["label"])
-
-    def __enter__(self) -> InputAccordion:
-        self.accordion.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.accordion.__exit__(*error)
+@contextmanager
+def input_accordion(value: bool, **options: Any) -> Iterator[gr.Checkbox]:
+    """A checkbox that other widgets can be put into. Not a subclass: gradio would write a .pyi file beside this one."""
+    checkbox = gr.Checkbox(value=value, **options)
+    with gr.Accordion(label=options["label"]):
+        yield checkbox
 
 
-class ToolButton(gr.Button):
-    def __init__(self, value: str, *, elem_id: str, tooltip: str) -> None:
-        super().__init__(value, elem_id=elem_id)
+def tool_button(value: str, *, elem_id: str, tooltip: str) -> gr.Button:
+    return gr.Button(value, elem_id=elem_id)
 
 
 def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
@@ -59,7 +53,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
         "modules.scripts": {"scripts_data": [], "Script": object, "AlwaysVisible": object()},
         "modules.script_callbacks": {"on_before_ui": lambda f: None, "on_app_started": lambda f: None},
-        "modules.ui_components": {"InputAccordion": InputAccordion, "ToolButton": ToolButton},
+        "modules.ui_components": {"InputAccordion": input_accordion, "ToolButton": tool_button},
         "backend": {},
         "backend.memory_management": {"VAE_ALWAYS_TILED": False},
         "backend.sampling": {},

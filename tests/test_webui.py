@@ -226,7 +226,8 @@ def test_a_batch_tab_takes_the_next_picture(script: Any) -> None:
 
 @pytest.mark.parametrize("settings", [
     {"foreground": None}, {"foreground": "garbage"}, {"mode": "fbc"}, {"foregrund": "x"},
-    {"light_denoise": float("nan")}, {"enabled": "yes"}, {"matting": "no-such-model"}, {"start": "light"}, {"start": "background"},
+    {"light_denoise": float("nan")}, {"enabled": "yes"}, {"matting": "no-such-model"},
+    {"start": "light"}, {"start": "background"},
     {"foreground": picture(9, (1, 1))}, {"foreground": picture(9, alpha=0).crop((40, 0, 64, 64)), "matting": "auto"},
 ])
 def test_a_mistake_stops_the_job_with_its_sentence(script: Any, settings: dict[str, Any]) -> None:

@@ -272,8 +272,9 @@ def _original(function: Callable[..., Any]) -> Callable[..., Any]:
 def _frame_of(p: Any, x: torch.Tensor) -> Frame:
     """What of the picture the pass over latent `x` [B, 4, h, w] paints. Hires fix may cut a larger size to fit."""
     height, width = (int(side) * LATENT_STRIDE for side in x.shape[2:])
-    cut_x, cut_y = p.truncate_x, p.truncate_y
-    if not getattr(p, "is_hr_pass", False) or (cut_x, cut_y) == (0, 0):
+    # Only txt2img has these two.
+    cut_x, cut_y = (p.truncate_x, p.truncate_y) if getattr(p, "is_hr_pass", False) else (0, 0)
+    if (cut_x, cut_y) == (0, 0):
         return Frame(width, height)
     return Frame(width, height, (width + cut_x * LATENT_STRIDE, height + cut_y * LATENT_STRIDE),
                  cut_x // 2 * LATENT_STRIDE, cut_y // 2 * LATENT_STRIDE)

@@ -5,14 +5,5 @@ from .keys import Layout
 from .library import OFFICIAL, Official, find_weights, hashed, resolve
 from .offsets import OffsetCache, Offsets
 
-__all__ = [
-           "OFFICIAL",
-           "Official",
-           "OffsetCache",
-           "Offsets",
-           "WeightsFile",
-           "find_weights",
-           "hashed",
-           "identify",
-           "resolve",
-]
+__all__ = ["OFFICIAL", "Layout", "OffsetCache", "Offsets", "Official", "WeightsFile", "find_weights", "hashed",
+           "identify", "resolve"]
