@@ -32,7 +32,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bottom": {"light": "bottom"},
     "no light": {},
     "on a background": {"mode": "fbc", "background": BACKGROUND},
-    "subject kept": {"light": "left", "preserve_color": 1.0, "preserve_detail": 1.0, "keep_background": True},
+    "colour and detail kept": {"light": "left", "preserve_color": 1.0, "preserve_detail": 1.0},
 }
 
 
@@ -52,9 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
         job = Relight(settings, cutter=cutter, latents=latents)
         if not shown:
-            subject = job.subjects[0]
-            shown += [(label, Image.fromarray(fit(pixels, SIDE, SIDE))) for label, pixels in
-                      (("foreground", subject.original), ("on grey", subject.on_grey()))]
+            shown.append(("foreground", Image.fromarray(fit(job.subjects[0].on_grey(), SIDE, SIDE))))
         picture = host.relight(job, generation, model.offsets(settings.mode)).pictures[0].picture
         path = out / f"{name.replace(' ', '-')}.png"
         picture.save(path)
@@ -66,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 3, margin: int = 8) -> Image.Image:
+def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 4, margin: int = 8) -> Image.Image:
     """The pictures side by side with their names below; each is `SIDE` x `SIDE`."""
     cell, text = SIDE + margin, 20
     rows = -(-len(pictures) // columns)

@@ -235,6 +235,9 @@ class Relight:
             alpha, color = cutter.cut(rgb, matting, progress)
             if own_alpha is not None:
                 alpha = alpha * own_alpha
+        if self.settings.keep_background and own_alpha is not None and matting != "none":
+            raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
+                                "transparent there. Use the uncut photo, or switch keep_background off.")
         if alpha.max() < 1 / 255:
             raise ImageError("the foreground is fully transparent: there is nothing to relight. "
                              "Use another picture or another cut-out model, or set matting to none.")

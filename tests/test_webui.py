@@ -18,7 +18,7 @@ import torch
 from fastapi import HTTPException
 from PIL import Image
 
-from lib_iclight.errors import HostError, ImageError
+from lib_iclight.errors import HostError, ImageError, SettingsError
 from lib_iclight.settings import FIELDS, Settings
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "iclight.py"
@@ -312,10 +312,18 @@ def test_extra_outputs_only_when_asked(script: Any) -> None:
 
 
 def test_keep_background_puts_the_subject_back(script: Any) -> None:
-    processed = fake.process_images(job(script, foreground=picture(200, alpha=0), matting="auto", keep_background=True))
+    half = np.zeros((64, 64), np.float32)
+    half[:, :32] = 1
+    script.workshop.cutter = SimpleNamespace(cut=lambda rgb, model, progress: (half, rgb))
+    processed = fake.process_images(job(script, matting="auto", keep_background=True))
     result = np.asarray(processed.images[0])
     assert result[32, 8].tolist() == [90, 90, 90]  # the relit subject
     assert result[32, 56].tolist() == [200, 200, 200]  # its own background
+
+
+def test_keep_background_needs_one(script: Any) -> None:
+    with pytest.raises(SettingsError, match="uncut photo"):
+        fake.process_images(job(script, foreground=picture(200, alpha=0), matting="auto", keep_background=True))
 
 
 def test_pictures_come_as_base64_and_data_uris(script: Any) -> None:
