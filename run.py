@@ -23,13 +23,16 @@ STAMP = VENV / "installed.txt"
 
 def main() -> int:
     """Set up, then hand over to the command's own program; its exit code is ours."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments, rest = parser.parse_known_args()
+    if rest and arguments.command == "demo":
+        parser.error(f"unknown: {' '.join(rest)}")
     python = set_up("base.txt" if arguments.command == "demo" else "dev.txt")
     if arguments.command == "demo":
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "test":
-        return _test(python, arguments.rest)
-    return _run(python, "-m", "tests.live", "--forge", str(arguments.forge), *arguments.rest)
+        return _test(python, rest)
+    return _run(python, "-m", "tests.live", "--forge", str(arguments.forge), *rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,11 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="relight an example picture and write the results to a folder")
     demo.add_argument("--out", type=Path, default=ROOT / "demo", help="where the pictures go (default: demo)")
-    test = commands.add_parser("test", help="lint, type check and run all offline tests")
-    test.add_argument("rest", nargs=argparse.REMAINDER, help="given to pytest; the checks are then left out")
-    live = commands.add_parser("live", help="run the live cases in a real Forge (not part of CI)")
+    commands.add_parser("test", help="lint, type check and run all offline tests; "
+                        "with further arguments only pytest, which gets them")
+    live = commands.add_parser("live", help="run the live cases in a real Forge (not part of CI); "
+                               "further arguments go to tests/live")
     live.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
-    live.add_argument("rest", nargs=argparse.REMAINDER, help="given to tests/live (see its --help)")
     return parser
 
 

@@ -80,7 +80,7 @@ def weights_file(path: Path, inputs: int) -> Path:
 def test_relight_writes_a_picture_that_says_how_it_was_made(
         photo: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["relight", str(photo), "-o", str(out / "relit.png"), "--light", "left",
-                     "--prompt", "a cat: sunset", "--seed", "7", "--light-denoise", "0.8", "--keep-background", *QUICK])
+                     "--prompt", "a cat: sunset", "--seed", "7", "--light-denoise", "0.8", "--background-flip", *QUICK])
     captured = capsys.readouterr()
     assert code == 0
     assert names(out) == ["relit.png"]
@@ -95,8 +95,8 @@ def test_relight_writes_a_picture_that_says_how_it_was_made(
     assert values.startswith("Steps: 1, Sampler: DPM++ 2M SDE Karras, CFG scale: 2, Seed: 7, Size: 64x64, "
                              "Model: miniature, ")
     read = from_infotext(dict(re.findall(r"(IC-Light[^:]*): ([^,]+)", values)))
-    assert {name: read[name] for name in ("mode", "light", "light_denoise", "keep_background")} == {
-        "mode": "fc", "light": "left", "light_denoise": 0.8, "keep_background": True}
+    assert {name: read[name] for name in ("mode", "light", "light_denoise", "background_flip")} == {
+        "mode": "fc", "light": "left", "light_denoise": 0.8, "background_flip": True}
 
 
 def test_several_pictures_and_extras_lie_side_by_side(
