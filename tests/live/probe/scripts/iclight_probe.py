@@ -43,14 +43,17 @@ class Probe:
         """Note how long each hook of the extension takes."""
         script.probe_times_it = True
         for name in HOOKS:
-            def timed(*args, _name=name, _hook=getattr(script, name), **kwargs):
-                started = time.perf_counter()
-                try:
-                    return _hook(*args, **kwargs)
-                finally:
-                    self.hooks[_name].append(time.perf_counter() - started)
+            setattr(script, name, self._timed(name, getattr(script, name)))
 
-            setattr(script, name, timed)
+    def _timed(self, name, hook):
+        def timed(*args, **kwargs):
+            started = time.perf_counter()
+            try:
+                return hook(*args, **kwargs)
+            finally:
+                self.hooks[name].append(time.perf_counter() - started)
+
+        return timed
 
     def begin_pass(self, p, noise):
         """A sampling is about to begin. Hires fix announces it twice."""
@@ -84,7 +87,7 @@ class Probe:
                  "first_conv": tuple(unet.input_blocks[0][0].weight.shape)}
 
     def second_pass(self, p, picture):
-        """Another img2img inside the job, as ADetailer does. `same`: with all scripts and values of the job itself."""
+        """Another img2img inside the job, as ADetailer does: with the job's own scripts, `own`: without IC-Light."""
         if self._second_pass_runs or not self.options["second_pass"]:
             return picture
         self._second_pass_runs = True
@@ -96,7 +99,8 @@ class Probe:
         inner.scripts = copy(p.scripts)
         inner.script_args = copy(p.script_args)
         if self.options["second_pass"] == "own":
-            inner.scripts.alwayson_scripts = []
+            inner.scripts.alwayson_scripts = [script for script in p.scripts.alwayson_scripts
+                                              if script.title() != "IC-Light"]
         try:
             with closing(inner):
                 return process_images(inner).images[0]
@@ -168,6 +172,11 @@ def memory():
             (("resident", "VmRSS"), ("anonymous", "RssAnon"), ("mapped", "RssFile"), ("peak", "VmHWM"))}
 
 
+def seconds():
+    """Processor time that this process has used."""
+    return {"seconds": time.process_time()}
+
+
 def reset_memory():
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
@@ -187,6 +196,7 @@ def add_routes(demo, app):
     app.add_api_route("/probe/state", state, methods=["GET"])
     app.add_api_route("/probe/memory", memory, methods=["GET"])
     app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
+    app.add_api_route("/probe/seconds", seconds, methods=["GET"])
     app.add_api_route("/probe/storage", storage, methods=["POST"])
 
 
