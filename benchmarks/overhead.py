@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--storage", default="", help="keep the UNet in this dtype, as a GPU does in float16")
-    parser.add_argument("--memory-only", action="store_true", help="leave the times out")
+    parser.add_argument("--only", choices=["memory", "time"], help="half of it")
     arguments = parser.parse_args()
     server = Server(arguments.forge, arguments.python, arguments.port)
     made = server.make_models(["sd15", "offsets"])
@@ -51,9 +51,9 @@ def main() -> int:
             forge.arm(record=False)
             if arguments.storage:
                 forge.call(f"/probe/storage?dtype={arguments.storage}", {})
-            # First, while nothing has been merged yet.
-            print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size), flush=True)
-            if not arguments.memory_only:
+            if arguments.only != "time":  # first, while nothing has been merged yet
+                print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size), flush=True)
+            if arguments.only != "memory":
                 print(time_table(forge, arguments), flush=True)
     finally:
         for path in made:

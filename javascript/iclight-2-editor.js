@@ -156,7 +156,8 @@
             this.undo.disabled = this.at === 0;
             this.redo.disabled = this.at === this.history.length - 1;
             this.copy.disabled = this.remove.disabled = !this.spec.lights.length;
-            this.message.textContent = this.light === "none" ? this.texts.empty : "";
+            this.message.textContent = mapPictureOf(this.tab) ? this.texts.map
+                : this.light === "none" ? this.texts.empty : "";
             this.fillFields();
             this.paint(REST_SIDE);
         }
@@ -372,14 +373,19 @@
                 this.buffer.getContext("2d").putImageData(image, 0, 0);
                 context.drawImage(this.buffer, 0, 0, w, h);
             }
-            const picture = this.withPicture.checked && foregroundOf(this.tab);
-            if (picture) {
+            /** A picture scaled to cover the canvas, its middle in the middle, as the server fits pictures. */
+            const cover = (picture, alpha) => {
                 const scale = Math.max(w / picture.naturalWidth, h / picture.naturalHeight);
                 const [pw, ph] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
-                context.globalAlpha = 0.35;
+                context.globalAlpha = alpha;
                 context.drawImage(picture, (w - pw) / 2, (h - ph) / 2, pw, ph);
                 context.globalAlpha = 1;
-            }
+            };
+            const mapPicture = mapPictureOf(this.tab);
+            const picture = this.withPicture.checked && foregroundOf(this.tab);
+            if (mapPicture) cover(mapPicture, 1);
+            if (picture) cover(picture, 0.35);
+            if (mapPicture) return;
             this.spec.lights.forEach((light, index) => this.paintHandles(context, light, index === this.chosen));
         }
 
@@ -430,10 +436,16 @@
 
     /** The foreground as it is on the page: the panel's, or in img2img the tab's picture. */
     function foregroundOf(tab) {
-        const images = [`#iclight_${tab}_foreground img`, ...(tab === "img2img" ? ["#img2img_image img"] : [])]
-            .map((selector) => document.querySelector(selector));
-        return images.find((image) => image && image.complete && image.naturalWidth) || null;
+        return loaded(`#iclight_${tab}_foreground img`) || (tab === "img2img" ? loaded("#img2img_image img") : null);
     }
+
+    const loaded = (selector) => {
+        const image = document.querySelector(selector);
+        return image?.complete && image.naturalWidth ? image : null;
+    };
+
+    /** The light map that a person dropped into the panel. */
+    const mapPictureOf = (tab) => loaded(`#iclight_${tab}_light_map img`);
 
     /** The img2img tab's picture as a data URI; "" when there is none. */
     function img2imgPicture() {
@@ -458,7 +470,7 @@
     }
 
     iclight.editor = {
-        editors, mount, make, foregroundOf, img2imgPicture,
+        editors, mount, make, foregroundOf, mapPictureOf, img2imgPicture,
         /** The light widget changed: `light` is its value. */
         show: (tab, light) => editors[tab]?.heed(typeof light === "string" ? light : JSON.stringify(light)),
         /** What the editor of the tab has for the light widget. */

@@ -4,7 +4,7 @@
     "use strict";
 
     const iclight = window.iclight;
-    const {editors, mount, make, foregroundOf} = iclight.editor;
+    const {editors, mount, make, foregroundOf, mapPictureOf} = iclight.editor;
 
     /** Before and after: the foreground and the result that the gallery shows, with a slider between them. */
     function compare(root) {
@@ -33,7 +33,7 @@
         for (const root of document.querySelectorAll(".iclight-compare")) if (root.offsetParent) compare(root);
         for (const [tab, editor] of Object.entries(editors)) {
             const size = ["width", "height"].map((side) => document.querySelector(`#${tab}_${side} input`)?.value);
-            const shown = [foregroundOf(tab)?.src, ...size].join();
+            const shown = [foregroundOf(tab)?.src, mapPictureOf(tab)?.src, ...size].join();
             if (shown !== pictures[tab] && editor.canvas.offsetParent) {
                 pictures[tab] = shown;
                 editor.refresh();

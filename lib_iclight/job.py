@@ -130,8 +130,10 @@ class Relight:
         self.kind = settings.mode
         self._latents = latents
         self._tab = tab
-        self._light = settings.light
-        self._has_light = light_map(settings.light, LATENT_STRIDE, LATENT_STRIDE) is not None
+        picture = self._load_plain(settings.light_map, "light map")
+        self._light_picture = picture
+        self._light: Hashable = settings.light if picture is None else imaging.content_key(picture)
+        self._has_light = picture is not None or settings.light != "none"
         self.start = self._resolve_start()
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
         if not sources:
@@ -214,15 +216,21 @@ class Relight:
         return start
 
     def _load_background(self) -> np.ndarray | None:
-        if self.settings.background is None:
+        rgb = self._load_plain(self.settings.background, "background")
+        if rgb is None:
             if self.kind == "fbc" and not self._has_light:
                 raise ImageError("mode fbc places the foreground on a background, and there is none. "
                                  "Add a background picture or choose a light, or use mode fc.")
             return None
-        rgb, alpha = imaging.split_alpha(imaging.load_image(self.settings.background, "background"))
-        if alpha is not None:
-            rgb = imaging.composite_on_grey(rgb, alpha)
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
+
+    @staticmethod
+    def _load_plain(source: object, what: str) -> np.ndarray | None:
+        """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
+        if source is None:
+            return None
+        rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
+        return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)
 
     def _load_subject(self, source: object, cutter: CutsOut, place: Place, progress: Progress) -> Subject:
         s = self.settings
@@ -259,7 +267,9 @@ class Relight:
         return self._latent(encoder, frame, imaging.content_key(background), lambda: background, fit)
 
     def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
-        drawn = light_map(self._light, frame.width, frame.height, form)
+        if self._light_picture is not None:
+            return fit(self._light_picture, frame.width, frame.height)
+        drawn = light_map(self.settings.light, frame.width, frame.height, form)
         assert drawn is not None, "guarded by _has_light"
         return drawn
 

@@ -3,19 +3,22 @@
 Pictures are uint8 sRGB [H, W, 3] of one size, alpha float32 [H, W] in 0..1, 1 = subject. Light is multiplied, so colour
 and detail are worked on in linear light, as float32 planes [3, H, W]. Both look at the same thing: the ratio of the
 result to the original. Its slow part is the new light; its fast part is detail that the model lost or made up.
+
+What is done pixel by pixel is done in bands of rows, since what it makes in between then stays in the processor's
+cache; what is smooth is made on coarse grids.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from .imaging import linear_to_srgb, srgb_to_linear
-from .matting.foreground import blur_fusion, box_sum
+from .matting.foreground import box_sum
 
 Planes = NDArray[np.float32]
 
@@ -35,10 +38,18 @@ LIGHT_PRIOR = 0.05
 DIM = 0.05
 """Luminance at which a pixel is trusted half when the light's colour is read from it."""
 
-DARKEN, BRIGHTEN = math.log(4.0), math.log(1.5)
-"""How far detail may darken and brighten, in logarithms. Brightening is what brings a highlight back as a ghost."""
+DARKEN, BRIGHTEN = 4.0, 1.5
+"""How many times darker and brighter detail may make a pixel. Brightening is what brings a highlight back as a ghost."""
 
-BAND = 32
+TINT_WINDOW = 65
+"""Side in grid points of the windows whose light tints the background: half of the picture, so that it is smooth."""
+TINT_LIMITS = (4.0, 2.0)
+"""How many times darker and brighter the new light may make the background."""
+
+FUSION_WINDOW, FUSION_STEP = 90, 8
+"""The wide pass of the blur fusion: its windows, in pixels of a picture of up to 1024 x 1024, and its grid."""
+
+BAND = 16
 """Rows to work on at once."""
 LINEAR_OF_CODE = srgb_to_linear(np.arange(256) / 255.0)
 """Linear light 0..1 by 8-bit sRGB code."""
@@ -47,7 +58,7 @@ CODE_OF_LINEAR = np.rint(linear_to_srgb(np.arange(65536) / 65535.0) * 255.0).ast
 
 
 def preserve(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32], *, color: float,
-             detail: float, detail_radius: float) -> NDArray[np.uint8]:
+             detail: float, detail_radius: float, additive: bool = False) -> NDArray[np.uint8]:
     """The result with the subject's own colour and detail brought back, uint8 sRGB [H, W, 3].
 
     original: the subject before relighting, best with its own colours at soft edges (`matting.foreground_color`).
@@ -56,64 +67,143 @@ def preserve(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDAr
     detail: 0..1. At 1 what is finer than the radius is the original's, what is coarser the result's.
     detail_radius: standard deviation of the blur that parts the two, in pixels of a 512 x 512 picture (any picture of
         as many pixels; larger ones in proportion), never under about one pixel of this one.
+    additive: detail is the difference of the two in linear light instead of their ratio. It is then as strong in the
+        new shadows as it was in the old light.
     The result exactly where alpha is 0, and everywhere if both strengths are 0.
     """
     if not (color or detail):
         return result
-    relit, source = _to_planes(result), _to_planes(original)
-    if color:
-        relit = _keep_color(relit, source, alpha, color)
+    light = _light_color(result, original, alpha) if color else None
+    done, relit, apart = np.empty_like(result), None, None
+    solid = np.square(np.maximum(2.0 * alpha - 1.0, 0.0))
     if detail:
-        relit = _keep_detail(relit, source, alpha, detail, detail_radius * math.sqrt(alpha.size) / 512.0)
-    return _to_pixels(relit)
+        relit, apart = np.empty((2, 3, *alpha.shape), np.float32)
+    for rows in _bands(alpha):
+        new, old = _to_planes(result[rows]), _to_planes(original[rows])
+        if light is not None:
+            new = _paint(new, old, alpha[rows], light[..., rows, :], color)
+        if relit is not None and apart is not None:
+            relit[:, rows] = new
+            apart[:, rows] = old - new if additive else np.log((old + FLOOR) / (new + FLOOR))
+        else:
+            done[rows] = _to_pixels(new)
+    if relit is not None and apart is not None:
+        slow = _weighted_blur(apart, solid, detail_radius * math.sqrt(alpha.size) / 512.0)
+        for rows in _bands(alpha):
+            fine = apart[:, rows] - slow[:, rows]
+            done[rows] = _to_pixels(_sharpen(relit[:, rows], fine, solid[rows] * np.float32(detail), additive))
+    return done
 
 
-def restore_background(result: NDArray[np.uint8], original: NDArray[np.uint8],
-                       alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+def restore_background(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32], *,
+                       tint: float = 0.0) -> NDArray[np.uint8]:
     """The relit subject on the original picture, uint8 sRGB [H, W, 3].
 
-    The original exactly where alpha is 0, the result exactly where it is 1.
+    The result exactly where alpha is 1; where it is 0 the original exactly, or at tint 1 (0..1) under the light that
+    the subject is in now: multiplied by the smooth part of the subject's result / original.
     A soft pixel of the result holds the generated background, one of the original the subject's old light; blending
     the two by alpha would show both. Instead the foreground of their *difference* is estimated and added:
     original = a F + (1 - a) B and result = a F' + (1 - a) B', so original + a (F' - F) = a F' + (1 - a) B.
     Done on sRGB values, in which mattes are made.
     """
-    before = original.transpose(2, 0, 1).astype(np.float32)
-    change = blur_fusion(result.transpose(2, 0, 1).astype(np.float32) - before, alpha)
-    return np.ascontiguousarray(np.rint(before + alpha * change).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+    done = np.where((alpha >= 1.0)[..., None], result, original)
+    soft = np.nonzero((alpha > 0.0) & (alpha < 1.0))
+    before = original[soft].astype(np.float32)
+    there = alpha[soft][:, None]
+    change = there * _fused(result, original, alpha, soft)
+    if tint:
+        tinted = _tinted(original, _subject_light(result, original, alpha), tint)
+        change += (1.0 - there) * (tinted[soft] - before)
+        nothing = alpha <= 0.0
+        done[nothing] = tinted[nothing]
+    done[soft] = np.rint(before + change).clip(0, 255)
+    return done
 
 
-def _keep_color(result: Planes, original: Planes, alpha: NDArray[np.float32], strength: float) -> Planes:
-    """`result` with the chromaticity of `original` under the new light's colour; its luminance stays as it is."""
-    slope, offset = _light_color(result, original, alpha)
+def _fused(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32],
+           soft: tuple[NDArray[np.intp], ...]) -> NDArray[np.float32]:
+    """The foreground's part of result - original at the `soft` pixels (rows and columns), float32 [N, 3].
 
-    def paint(result: Planes, original: Planes, alpha: Planes, slope: Planes, offset: Planes) -> Planes:
-        kept = original + FLOOR
-        kept[[0, 2]] *= np.exp(slope * np.log(_luminance(kept)) + offset)
-        luminance = _luminance(result)
-        kept *= (luminance + FLOOR) / _luminance(kept)
-        kept -= FLOOR
-        # What the screen cannot show goes towards grey of the same luminance, as highlights go white, at the same hue.
-        over = (1.0 - luminance) / np.maximum(kept.max(axis=0) - luminance, 1e-6)
-        under = luminance / np.maximum(luminance - kept.min(axis=0), 1e-6)
-        kept = luminance + (kept - luminance) * np.minimum(np.minimum(over, under), 1.0)
-        return result + strength * alpha * (kept - result)
+    `matting.foreground.blur_fusion`, several times as fast: the local means of its narrow pass are made at half the
+    size, those of its wide pass on a coarse grid, and what they lack is only computed where it is needed.
+    """
+    unit = max(1.0, math.sqrt(alpha.size) / 1024.0)
+    fine, wide = max(1, round(2 * unit)), max(1, round(FUSION_STEP * unit / 2))
+    after, before = (np.asarray(Image.fromarray(pixels).reduce(fine), np.float32) for pixels in (result, original))
+    image = np.ascontiguousarray((after - before).transpose(2, 0, 1))
+    matte = _shrunk(alpha, fine)
+    small, rest = _shrunk(image, wide), 1.0 - matte
+    means = _fusion_means(small, small, _shrunk(matte, wide), round(FUSION_WINDOW / FUSION_STEP))
+    foreground, background = (_resize(mean, matte.shape) for mean in means)
+    foreground += matte * (image - matte * foreground - rest * background)
+    foreground, background = _fusion_means(foreground, background, matte, 3)
+    rows, columns = soft[0] // fine, soft[1] // fine
+    there = alpha[soft]
+    change = result[soft].T.astype(np.float32) - original[soft].T
+    mean = foreground[:, rows, columns]
+    return (mean + there * (change - there * mean - (1.0 - there) * background[:, rows, columns])).T
 
-    return _by_rows(paint, result, original, alpha, slope, offset)
+
+def _fusion_means(foreground: Planes, background: Planes, alpha: Planes, side: int) -> tuple[Planes, Planes]:
+    """Local means of both, weighted by alpha [h, w] and by 1 - alpha."""
+    tiny, rest = np.float32(1e-5 * side**2), 1.0 - alpha
+    return (box_sum(foreground * alpha, side) / (box_sum(alpha, side) + tiny),
+            box_sum(background * rest, side) / (box_sum(rest, side) + tiny))
 
 
-def _light_color(result: Planes, original: Planes, alpha: NDArray[np.float32]) -> tuple[Planes, Planes]:
+def _subject_light(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Planes:
+    """Logarithm of the smooth part of the subject's result / original, and that carried on beside it: [3, H, W]."""
+    grid = _grid(alpha)
+    weight = alpha[grid] + np.float32(1e-6)
+    ratio = weight * np.log((_to_planes(result[grid]) + FLOOR) / (_to_planes(original[grid]) + FLOOR))
+    prior = np.float32(LIGHT_PRIOR * TINT_WINDOW**2)
+    light = ((box_sum(ratio, TINT_WINDOW) + prior * ratio.mean(axis=(-2, -1), keepdims=True))
+             / (box_sum(weight, TINT_WINDOW) + prior * weight.mean()))
+    return _resize(light.clip(-math.log(TINT_LIMITS[0]), math.log(TINT_LIMITS[1])), alpha.shape)
+
+
+def _tinted(picture: NDArray[np.uint8], light: Planes, strength: float) -> NDArray[np.uint8]:
+    """`picture` under a light of these logarithms [3, H, W]."""
+    done = np.empty_like(picture)
+    for rows in _bands(picture):
+        done[rows] = _to_pixels(_to_planes(picture[rows]) * np.exp(np.float32(strength) * light[:, rows]))
+    return done
+
+
+def _paint(result: Planes, original: Planes, alpha: Planes, light: Planes, strength: float) -> Planes:
+    """`result` with the chromaticity of `original` under the light's colour; its luminance stays as it is.
+
+    light: slope and offset of `_light_color`, [2, 2, H, W].
+    """
+    kept = original + FLOOR
+    kept[::2] *= np.exp(light[0] * np.log(_luminance(kept)) + light[1])
+    luminance = _luminance(result)
+    kept *= (luminance + FLOOR) / _luminance(kept)
+    kept -= FLOOR
+    # What the screen cannot show goes towards grey of the same luminance, as highlights go white, at the same hue.
+    over = (1.0 - luminance) / np.maximum(kept.max(axis=0) - luminance, 1e-6)
+    under = luminance / np.maximum(luminance - kept.min(axis=0), 1e-6)
+    kept -= luminance
+    kept *= np.minimum(np.minimum(over, under), 1.0)
+    kept += luminance
+    kept -= result
+    kept *= np.float32(strength) * alpha
+    kept += result
+    return kept
+
+
+def _light_color(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Planes:
     """By how much the new light has more red and blue than green, against the old one.
 
-    Given as slope and offset, float32 [2, H, W] each: logarithm of the factor = slope * log(luminance of the original)
-    + offset. That is the logarithm of result / original through a guided filter whose guide is the original's
-    luminance (He, Sun and Tang, "Guided Image Filtering", PAMI 2013), its coefficients made on a coarse grid (He and
-    Sun, "Fast Guided Filter", 2015). Means are weighted: light shows its colour on what is grey and lit, while a
-    saturated pixel tells of its own paint, so that paint which the model repainted does not pass for light.
+    Given as slope and offset, float32 [2, 2, H, W] (slope or offset; red or blue): logarithm of the factor =
+    slope * log(luminance of the original) + offset. That is the logarithm of result / original through a guided
+    filter whose guide is the original's luminance (He, Sun and Tang, "Guided Image Filtering", PAMI 2013), its
+    coefficients made on a coarse grid (He and Sun, "Fast Guided Filter", 2015). Means are weighted: light shows its
+    colour on what is grey and lit, while a saturated pixel tells of its own paint, so that paint which the model
+    repainted does not pass for light.
     """
-    step = max(1, round(math.sqrt(alpha.size) / LIGHT_GRID))
-    grid = np.s_[..., step // 2::step, step // 2::step]
-    after, before = result[grid] + FLOOR, original[grid] + FLOOR
+    grid = _grid(alpha)
+    after, before = _to_planes(result[grid]) + FLOOR, _to_planes(original[grid]) + FLOOR
     ratio = np.log(after / before)
     hue = ratio[[0, 2]] - ratio[1]
     lit = [y / (y + DIM) for y in (_luminance(after), _luminance(before))]
@@ -131,26 +221,28 @@ def _light_color(result: Planes, original: Planes, alpha: NDArray[np.float32]) -
     variance = np.maximum(mean(guide * guide) - guide_mean**2, 0.0)
     slope = (mean(guide * hue) - guide_mean * hue_mean) / (variance + LIGHT_EDGE)
     offset = hue_mean - slope * guide_mean
-    return _resize(mean(slope), alpha.shape), _resize(mean(offset), alpha.shape)
+    coarse = np.concatenate([mean(slope), mean(offset)])
+    return _resize(coarse, alpha.shape).reshape(2, 2, *alpha.shape)
 
 
-def _keep_detail(result: Planes, original: Planes, alpha: NDArray[np.float32], strength: float,
-                 radius: float) -> Planes:
-    """`result` times the fine part of original / result, within limits. radius: in pixels of these planes.
+def _sharpen(result: Planes, fine: Planes, strength: Planes, additive: bool) -> Planes:
+    """`result` with the fine part of original / result, within limits; overwrites `fine`.
 
     What both share cancels in the ratio, so there are no halos along their common edges; blurring the ratio with the
     subject's solid part as weights keeps the background out. Soft edges hold the new background and are left alone.
+    fine: the ratio's logarithm, or, additively, the difference. strength: [H, W], 0..1.
     """
-    solid = np.square(np.maximum(2.0 * alpha - 1.0, 0.0))
-    ratio = _by_rows(lambda result, original: np.log((original + FLOOR) / (result + FLOOR)), result, original)
-
-    def sharpen(result: Planes, ratio: Planes, slow: Planes, solid: Planes) -> Planes:
-        fine = ratio - slow
-        limit = np.where(fine > 0, np.float32(BRIGHTEN), np.float32(DARKEN))
-        gain = np.exp(limit * np.tanh(fine / limit) * (strength * solid))
-        return result + (result + FLOOR) * (gain - 1.0)
-
-    return _by_rows(sharpen, result, ratio, _weighted_blur(ratio, solid, radius), solid)
+    lit = result + FLOOR
+    if additive:
+        np.clip(fine, lit * np.float32(1.0 / DARKEN - 1.0), lit * np.float32(BRIGHTEN - 1.0), out=fine)
+        fine *= strength
+    else:
+        np.clip(fine, np.float32(-math.log(DARKEN)), np.float32(math.log(BRIGHTEN)), out=fine)
+        fine *= strength
+        np.expm1(fine, out=fine)
+        fine *= lit
+    fine += result
+    return fine
 
 
 def _weighted_blur(planes: Planes, weight: NDArray[np.float32], radius: float) -> Planes:
@@ -161,9 +253,9 @@ def _weighted_blur(planes: Planes, weight: NDArray[np.float32], radius: float) -
     """
     step = max(1.0, radius / math.sqrt(5.0 / 3.0))
     shape = (max(1, round(weight.shape[0] / step)), max(1, round(weight.shape[1] / step)))
-    coarse = _resize(np.concatenate([planes * weight, weight[None]]), shape)
+    coarse = np.concatenate([_resize(plane[None] * weight, shape) for plane in (*planes, np.ones_like(weight))])
     coarse = box_sum(box_sum(coarse, 3), 3)
-    return _resize(coarse[:-1] / np.maximum(coarse[-1], 1e-6), (weight.shape[0], weight.shape[1]))
+    return _resize(coarse[:-1] / np.maximum(coarse[-1], 1e-6), weight.shape)
 
 
 def _resize(planes: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -174,16 +266,22 @@ def _resize(planes: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.f
     return np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in planes])
 
 
-def _by_rows(work: Callable[..., Planes], first: Planes, *others: Planes) -> Planes:
-    """`work(first, *others)`, a pixel by pixel function to planes like `first`, done in bands of rows.
+def _shrunk(planes: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Means over squares of `factor` x `factor` pixels of [h, w] or [N, h, w]."""
+    if planes.ndim == 2:
+        return np.asarray(Image.fromarray(planes).reduce(factor))
+    return np.stack([_shrunk(plane, factor) for plane in planes])
 
-    Several times as fast as all at once, since what it makes in between stays in the processor's cache.
-    """
-    done = np.empty_like(first)
-    for top in range(0, first.shape[-2], BAND):
-        rows = np.s_[..., top:top + BAND, :]
-        done[rows] = work(*(planes[rows] for planes in (first, *others)))
-    return done
+
+def _grid(alpha: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Every so many rows and columns of a picture, about `LIGHT_GRID` to a (mean) side."""
+    step = max(1, round(math.sqrt(alpha.size) / LIGHT_GRID))
+    return np.s_[step // 2::step, step // 2::step]
+
+
+def _bands(picture: NDArray[np.generic]) -> Iterator[slice]:
+    """The rows of a picture [H, ...], `BAND` at a time."""
+    return (slice(top, top + BAND) for top in range(0, picture.shape[0], BAND))
 
 
 def _luminance(planes: Planes) -> NDArray[np.float32]:
@@ -193,10 +291,12 @@ def _luminance(planes: Planes) -> NDArray[np.float32]:
 
 def _to_planes(pixels: NDArray[np.uint8]) -> Planes:
     """uint8 sRGB [H, W, 3] as linear light 0..1, float32 [3, H, W]."""
-    return LINEAR_OF_CODE[np.ascontiguousarray(pixels.transpose(2, 0, 1))]
+    return LINEAR_OF_CODE.take(pixels.transpose(2, 0, 1))
 
 
 def _to_pixels(planes: Planes) -> NDArray[np.uint8]:
     """Linear light [3, H, W], clipped to 0..1, as uint8 sRGB [H, W, 3]; the exact inverse of `_to_planes`."""
-    codes = (planes.clip(0.0, 1.0) * 65535.0 + 0.5).astype(np.uint16)
-    return np.ascontiguousarray(CODE_OF_LINEAR[codes].transpose(1, 2, 0))
+    codes = planes.clip(0.0, 1.0)
+    codes *= 65535.0
+    codes += 0.5
+    return np.ascontiguousarray(CODE_OF_LINEAR.take(codes.astype(np.uint16)).transpose(1, 2, 0))

@@ -91,6 +91,8 @@ class Settings:
     light: str | LightSpec = _setting(
         "light", "none", "Light", "Where the light comes from: a preset, or a light spec as JSON.",
         choices=tuple(PRESETS), infotext="IC-Light light")
+    light_map: Any = _setting(
+        "image", None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
     light_denoise: float = _setting(
         "number", 0.9, "Light denoise",
         "How freely the picture leaves the light map: lower keeps more of it. In img2img the tab's own "

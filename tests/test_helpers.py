@@ -17,6 +17,11 @@ def test_comfortable_sizes(picture: tuple[int, int], size: tuple[int, int]) -> N
     assert helpers.comfortable_size(*picture) == size
 
 
+def test_a_smaller_model_has_smaller_sizes() -> None:
+    assert helpers.comfortable_size(1000, 1000, native=128) == (192, 192)
+    assert helpers.reference_size("fc", native=128) == (128, 160)
+
+
 @pytest.mark.parametrize("aspect", [0.4, 0.5, 0.62, 0.8, 1, 1.1, 1.3, 1.78, 2.2])
 def test_comfortable_sizes_keep_the_aspect(aspect: float) -> None:
     width, height = helpers.comfortable_size(round(1000 * aspect), 1000)
@@ -66,10 +71,11 @@ def test_prompts_are_appended_once(prompt: str, more: str, result: str) -> None:
 
 
 def described(**settings: object) -> tuple[str, tuple[str, ...]]:
-    host = {key: settings.pop(key) for key in ("tab", "seen", "has_background", "weights_ready", "cfg", "hires_denoise")
-            if key in settings}
+    of_host = ("tab", "seen", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise")
+    host = {key: settings.pop(key) for key in of_host if key in settings}
     status = helpers.describe(Settings(**settings), **{
-        "tab": "txt2img", "seen": Seen(832, 1216, False), "has_background": False, "weights_ready": True, **host})
+        "tab": "txt2img", "seen": Seen(832, 1216, False), "has_background": False,
+        "has_light_map": False, "weights_ready": True, **host})
     return " ".join(status.parts), status.warnings
 
 
@@ -81,6 +87,7 @@ def test_the_status_is_a_sentence() -> None:
         "weights fc will be downloaded (1.7 GB)")
     assert described(tab="img2img", seen=None, matting="none", keep_background=True, light="top")[0] == (
         "the img2img picture is the foreground · lit by Top put back on its own picture · weights fc ready")
+    assert "lit by your light map at 0.9" in described(has_light_map=True)[0]
     assert "lit by the light editor" in described(light=LightSpec(lights=(Point(0.5, 0.5),)))[0]
 
 

@@ -19,7 +19,7 @@ DEFAULTS = {
     "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
     "background_flip": False, "matting": "auto", "mask": None, "mask_contrast": 0.0, "mask_threshold": 0.5,
     "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
-    "light": "none", "light_denoise": 0.9, "start": "auto",
+    "light": "none", "light_map": None, "light_denoise": 0.9, "start": "auto",
     "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "keep_background": False, "outputs": (),
 }
 OTHERS = {

@@ -123,6 +123,16 @@ def test_a_light_is_the_initial_latent_at_light_denoise(script: Any) -> None:
     assert hires.concats[0].shape == (1, 4, 12, 12)
 
 
+def test_a_light_map_is_used_in_the_lights_place(script: Any) -> None:
+    p = job(script, light_map=picture(60, (32, 32)), light="ambient", outputs=["lightmap"])
+    processed = fake.process_images(p)
+    assert torch.allclose(p.passes[0].initial, torch.tensor(latent_of(60)))
+    assert np.asarray(processed.images[1]).shape == (64, 64, 3) and (np.asarray(processed.images[1]) == 60).all()
+    p = job(script, light_map=picture(60, (32, 32)), mode="fbc")
+    fake.process_images(p)
+    assert torch.allclose(p.passes[0].concats[0][:, 4:], torch.tensor(latent_of(60)))
+
+
 def test_hires_double_call_and_the_next_job_encode_nothing_again(script: Any) -> None:
     sd_model = fake.SdModel()
     fake.process_images(job(script, sd_model, hires=(12, 12)))

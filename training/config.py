@@ -40,7 +40,7 @@ class Stage:
     batch: int
     rate: float
     warmup: int = 100
-    cooldown: int = 200
+    cooldown: int = 150
     average: float = 0.995
     """decay of the moving average of the weights, which is what gets saved"""
     initial: str | None = None
@@ -63,6 +63,8 @@ INITIAL_LOG_VARIANCE = -9.0
 GRADIENT_WEIGHT = 0.5
 """of the L1 loss of the pictures' derivatives, beside the L1 loss of the pictures"""
 
+WEIGHT_LIMIT = 30.0
+"""of the loss at high noise"""
 CAPTION_DROP = 0.2
 CONSISTENCY_WEIGHT = 0.1
 """of the light-transport consistency loss; the paper's weight beside its relighting loss"""
@@ -70,6 +72,6 @@ CONSISTENCY_EVERY = 3
 """steps; the loss costs three predictions"""
 MERGER_WIDTH = 128
 MERGER_LAYERS = 5
-MERGER_STEPS = 1500
+MERGER_STEPS = 300
 LATENT_STD = 1.0
 """standard deviation of the scaled latents"""

@@ -347,9 +347,18 @@ def train_base(shards: Shards, work: Path, device: str) -> None:
         noise = torch.randn(clean.shape, generator=generator)
         noisy = _noised(clean, noise, products[t])
         predicted = modules["unet"](noisy.to(device), t.to(device), context).sample.float()
-        return {"noise": mse_loss(predicted, noise.to(device))}
+        return {"noise": _noise_loss(predicted, noise.to(device), products[t].to(device))}
 
     fit("base", modules, loss_of, work)
+
+
+def _noise_loss(predicted: Tensor, noise: Tensor, products: Tensor) -> Tensor:
+    """Squared error, weighted by 1 / product up to a limit as if velocities were predicted (Salimans and Ho, 2022).
+
+    Light, colours and what the prompt says are settled at high noise, where the plain error hardly counts.
+    """
+    weights = (1 / products).clamp(max=config.WEIGHT_LIMIT)
+    return (weights.view(-1, 1, 1, 1) * (predicted - noise).square()).mean() / weights.mean()
 
 
 def _noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -421,13 +430,13 @@ def train_offsets(name: str, shards: Shards, work: Path, device: str) -> None:
         share = products[t].view(-1, 1, 1, 1)
         noisy = _noised(clean, noise, products[t])
         predicted = unet(inputs(scenes, lit, source, noisy), t.to(device), context).sample.float()
-        terms = {"noise": mse_loss(predicted, noise.to(device))}
+        terms = {"noise": _noise_loss(predicted, noise.to(device), products[t].to(device))}
         if groups == 3:
             shares = share.to(device)
             seen = (noisy.to(device) - (1 - shares).sqrt() * predicted) / shares.sqrt()
             under_a, under_b, under_both = seen.chunk(3)
-            # A difference of clean latents weighs sqrt(product / (1 - product)) as one of noises.
-            weight = (shares[:count] / (1 - shares[:count])).clamp(max=1)
+            # A squared error of clean latents is product / (1 - product) of noise's; weighted as that, it is about 1.
+            weight = (shares / (1 - shares) * (1 / shares).clamp(max=config.WEIGHT_LIMIT))[:count].clamp(max=1)
             error = (under_both - merger(under_a, under_b)).square() * latents.masks[scenes[:count]].to(device)
             terms["consistency"] = config.CONSISTENCY_WEIGHT * (weight * error).mean()
         return terms
@@ -468,8 +477,8 @@ def train_merger(latents: Latents, work: Path, device: str) -> Merger:
     bar = tqdm(range(config.MERGER_STEPS), desc="merger", mininterval=10)
     for step in bar:
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / config.MERGER_STEPS)
-        scenes = torch.randint(len(latents), (32,), generator=generator)
-        a, b, both = (latents.of("pictures", scenes, torch.full((32,), lit)).to(device) for lit in range(3))
+        scenes = torch.randint(len(latents), (16,), generator=generator)
+        a, b, both = (latents.of("pictures", scenes, torch.full((16,), lit)).to(device) for lit in range(3))
         loss = mse_loss(merger(a, b), both)
         optimizer.zero_grad()
         loss.backward()

@@ -16,9 +16,8 @@ WANTS = (texts.NEW_BACKGROUND, texts.MY_BACKGROUND, texts.SAME_SCENE)
 KEPT = 0.5
 """Preserve colour and detail at which "keep the scene" starts."""
 
-SIDES = range(256, 1025, 64)
-LEAST_AREA, MOST_AREA = 512 * 512, 768 * 768
-"""Between these SD 1.5 is at its best, and IC-Light was trained there."""
+NATIVE = 512
+"""Side of the square pictures that SD 1.5 was trained on; up to half as much again it is at its best."""
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
@@ -47,26 +46,38 @@ def settings_for(want: str, mode: str, color: float, detail: float) -> dict[str,
             "preserve_color": color, "preserve_detail": detail}
 
 
-def comfortable_size(width: int, height: int) -> tuple[int, int]:
-    """The size in multiples of 64 closest to a picture's aspect and area, as far as SD 1.5 is at home there."""
-    area = min(max(width * height, LEAST_AREA), MOST_AREA)
+def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int, int]:
+    """The size in multiples of 64 closest to a picture's aspect and area, as far as the model is at home there.
+
+    native: side of the squares that the model was trained on.
+    """
+    least, most = native**2, (native * 3 // 2) ** 2
+    area = min(max(width * height, least), most)
+    sides = range(native // 2, 2 * native + 1, 64)
 
     def distance(size: tuple[int, int]) -> float:
         w, h = size
         # A wrong aspect cuts the picture; a little more or less area hardly matters.
         return abs(math.log(w / h * height / width)) + 0.1 * abs(math.log(w * h / area))
 
-    return min(((w, h) for w in SIDES for h in SIDES if 0.9 * LEAST_AREA <= w * h <= 1.1 * MOST_AREA), key=distance)
+    return min(((w, h) for w in sides for h in sides if 0.9 * least <= w * h <= 1.1 * most), key=distance)
 
 
-def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str]) -> dict[str, Any]:
+def reference_size(mode: str, native: int = NATIVE) -> tuple[int, int]:
+    """Width and height of the reference demo's pictures, as a model of that native side would have them."""
+    best = RECOMMENDED[mode]
+    return best.width * native // NATIVE, best.height * native // NATIVE
+
+
+def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str],
+                native: int = NATIVE) -> dict[str, Any]:
     """The recommended value of each of the host's widgets in `has`: width, height, steps, cfg, sampler, ...
 
     size: the foreground's width and height, if there is one. A host without a widget for the scheduler has it in the
     sampler's name. In img2img the tab's denoising strength is the light's.
     """
     best = RECOMMENDED[mode]
-    width, height = comfortable_size(*size) if size else (best.width, best.height)
+    width, height = comfortable_size(*size, native) if size else reference_size(mode, native)
     has = set(has)
     sampler = best.sampler if "scheduler" in has else f"{best.sampler} {best.scheduler}"
     denoise = Settings.light_denoise if tab == "img2img" else best.denoise
@@ -110,17 +121,19 @@ class Status(NamedTuple):
         return f'<div class="iclight-status" role="status"><p>{parts}</p>{warnings}</div>'
 
 
-def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background: bool, weights_ready: bool,
-             faults: Iterable[str] = (), cfg: float | None = None, hires_denoise: float | None = None) -> Status:
+def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background: bool, has_light_map: bool,
+             weights_ready: bool, faults: Iterable[str] = (), cfg: float | None = None,
+             hires_denoise: float | None = None) -> Status:
     """The status of the panel.
 
-    seen: the foreground, if there is one. faults: what else is known to stop the job.
+    seen: the foreground, if there is one. has_...: whether the panel has that picture.
+    faults: what else is known to stop the job.
     cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
     """
     s = settings
     parts: list[str] = []
     warnings = list(faults)
-    lit = s.light != "none"
+    lit = has_light_map or s.light != "none"
     if seen is not None:
         parts += [texts.FOREGROUND, f"{seen.width}×{seen.height},"]
         if s.matting == "none":
@@ -135,7 +148,10 @@ def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background:
         warnings.append(texts.NEEDS_FOREGROUND)
     parts.append("·")
     if lit:
-        name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
+        if has_light_map:
+            name = texts.FROM_MAP
+        else:
+            name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
         parts += [texts.LIT_BY, name]
         if tab != "img2img" and s.mode != "fbc":
             parts += [texts.AT_STRENGTH, f"{s.light_denoise:g}"]

@@ -81,13 +81,14 @@ class Panel:
         host = {name: met[elem_id.format(tab=self.tab)] for name, elem_id in HOST_WIDGETS.items()
                 if elem_id.format(tab=self.tab) in met}
         if {"width", "height"} <= set(host):
-            on_server(self._use_size.click, _use_size, [self._seen], [self._note, host["width"], host["height"]])
+            on_server(self._use_size.click, self._size_of, [self._seen], [self._note, host["width"], host["height"]])
         names = [name for name in SETTABLE if name in host]
         widgets = [host[name] for name in names]
 
         def recommend(seen: Seen | None, mode: str, *values: Any) -> list[Any]:
             before = dict(zip(names, values, strict=True))
-            after = helpers.recommended(mode, self.tab, seen and (seen.width, seen.height), names)
+            after = helpers.recommended(mode, self.tab, seen and (seen.width, seen.height), names,
+                                        self._workshop.native)
             note = helpers.changes(before, after) or texts.NOTHING_TO_CHANGE
             return [_note(note), *(after[name] for name in names)]
 
@@ -98,13 +99,14 @@ class Panel:
                 on_server(quick.input, _append, [host["prompt"], quick], [host["prompt"], quick])
         watched = [name for name in ("cfg", "denoise", "hires") if name in host]
 
-        def look(seen: Seen | None, background: Any, *values: Any) -> str:
+        def look(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> str:
             named = dict(zip((*STATUS_FIELDS, *watched), values, strict=True))
-            return self._describe(seen, background is not None, named)
+            return self._describe(seen, background is not None, light_map is not None, named)
 
-        inputs = [self._seen, self._widgets["background"], *(self._widgets[name] for name in STATUS_FIELDS),
+        pictures = ("background", "light_map")
+        inputs = [self._seen, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
                   *(host[name] for name in watched)]
-        events = [self._widgets[name].change for name in ("enabled", "background", *STATUS_FIELDS)]
+        events = [self._widgets[name].change for name in ("enabled", *pictures, *STATUS_FIELDS)]
         events += [host[name].release for name in ("cfg", "denoise") if name in host]
         events += [self._measured.then, recommending.then]
         for event in events:
@@ -159,6 +161,8 @@ class Panel:
         with gr.Row():
             self._add("light")
             self._add("light_denoise", visible=self.tab != "img2img")
+        with gr.Accordion(FIELD["light_map"].label, open=False, elem_id=self._id("light_map_group")):
+            self._add("light_map")
 
     def _helpers(self) -> None:
         with gr.Row():
@@ -232,6 +236,13 @@ class Panel:
             on_server(self._copy.click, _copied, [self._copied], [w["foreground"]],
                       script="() => window.iclight.editor.img2imgPicture()")
 
+    def _size_of(self, seen: Seen | None) -> tuple[Any, Any, Any]:
+        """Note, width and height for a foreground."""
+        if seen is None:
+            return _note(texts.NO_FOREGROUND_TO_MEASURE), gr.update(), gr.update()
+        width, height = helpers.comfortable_size(seen.width, seen.height, self._workshop.native)
+        return _note(f"{width} × {height}"), width, height
+
     def _look(self, foreground: Image.Image | None, *values: Any) -> str:
         """The foreground's cut-out as the preview shows it, as HTML."""
         if foreground is None:
@@ -249,7 +260,8 @@ class Panel:
                                          ("mask", texts.MASK_PREVIEW, subject.mask())))
         return f'<div class="iclight-preview">{figures}</div>'
 
-    def _describe(self, seen: Seen | None, has_background: bool, values: Mapping[str, Any]) -> str:
+    def _describe(self, seen: Seen | None, has_background: bool, has_light_map: bool,
+                  values: Mapping[str, Any]) -> str:
         """The status line for these values of `STATUS_FIELDS` and of the host's widgets, as HTML."""
         try:
             settings = Settings(**{name: values[name] for name in STATUS_FIELDS})
@@ -257,8 +269,9 @@ class Panel:
             return helpers.Status((), (str(error),)).html()
         ready, faults = self._workshop.outlook(settings)
         hires = values.get("denoise") if values.get("hires") and self.tab != "img2img" else None
-        return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background, weights_ready=ready,
-                                faults=faults, cfg=values.get("cfg"), hires_denoise=hires).html()
+        return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background,
+                                has_light_map=has_light_map, weights_ready=ready, faults=faults,
+                                cfg=values.get("cfg"), hires_denoise=hires).html()
 
 
 _KINDS: Mapping[str, Callable[..., Any]] = {
@@ -285,13 +298,6 @@ def _measure(foreground: Image.Image | None) -> Seen | None:
         return None
     width, height = foreground.size
     return Seen(width, height, imaging.split_alpha(foreground)[1] is not None)
-
-
-def _use_size(seen: Seen | None) -> tuple[Any, Any, Any]:
-    if seen is None:
-        return _note(texts.NO_FOREGROUND_TO_MEASURE), gr.update(), gr.update()
-    width, height = helpers.comfortable_size(seen.width, seen.height)
-    return _note(f"{width} × {height}"), width, height
 
 
 def _append(prompt: str, more: str | None) -> tuple[str, None]:

@@ -31,12 +31,15 @@ from ..settings import FIELDS, Settings, from_infotext
 from ..weights import Offsets
 from . import texts
 from .gradio_host import in_browser, on_server, page_script
+from .helpers import reference_size
 from .panel import Panel
 from .workshop import Workshop
 
 log = logging.getLogger("iclight")
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAB = "studio"
+EMBEDDED_SIDE = 256
+"""pixels that suit the embedded model"""
 PORT = 7861
 FONTS = ["system-ui", "sans-serif"]
 """the machine's own: Gradio's come from the network"""
@@ -98,6 +101,8 @@ class Studio:
 class EmbeddedWorkshop(Workshop):
     """A workshop for the embedded model, which brings its own offsets."""
 
+    native = EMBEDDED_SIDE
+
     def outlook(self, settings: Settings) -> tuple[bool, list[str]]:
         """Nothing to download, nothing in the way."""
         return True, []
@@ -122,6 +127,7 @@ def _fault(sentence: str) -> str:
 def build(studio: Studio) -> gr.Blocks:
     """The page."""
     default = Generation()
+    width, height = reference_size("fc", studio.workshop.native)
     with gr.Blocks(title=texts.STUDIO, css=(ROOT / "style.css").read_text(encoding="utf-8"),
                    analytics_enabled=False, theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
         gr.Markdown(f"# {texts.STUDIO}" + (f"\n{NOTE}" if isinstance(studio.checkpoint, Embedded) else ""))
@@ -133,8 +139,8 @@ def build(studio: Studio) -> gr.Blocks:
                                                         elem_id=f"{TAB}_neg_prompt")
                 panel = Panel(TAB, studio.workshop, _always_open, _tool_button)
                 with gr.Row():
-                    widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 64, default.width)
-                    widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 64, default.height)
+                    widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 8, width)
+                    widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 8, height)
                 with gr.Row():
                     widgets["sampler"] = gr.Dropdown(list(SAMPLERS), value=default.sampler, label=texts.SAMPLER,
                                                      elem_id=f"{TAB}_sampling")

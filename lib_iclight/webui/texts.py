@@ -69,6 +69,7 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "size": "Size",
     "picture": "Show the picture",
     "empty": "No light: the prompt decides. Choose one above, or add one.",
+    "map": "The light map below is used in the light's place.",
     "bad": "This light cannot be read.",
     "compare": "Before and after",
     "before": "Before",
@@ -89,6 +90,7 @@ USED_WHOLE = "used whole"
 TAB_PICTURE = "the img2img picture is the foreground"
 LIT_BY = "lit by"
 NO_LIGHT = "no light chosen: the prompt decides"
+FROM_MAP = "your light map"
 FROM_EDITOR = "the light editor"
 AT_STRENGTH = "at"
 ON_BACKGROUND = "on your background"

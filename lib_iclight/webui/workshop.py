@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..weights import OffsetCache, WeightsFile, find, resolve
 from ..weights import find_weights as find_in
 from . import texts
+from .helpers import NATIVE
 
 
 class Workshop:
@@ -25,6 +26,9 @@ class Workshop:
     checkpoint: tells the file of the checkpoint in use, None when there is none or it is not one file.
     matting_device: tells what cut-out models run on, see `matting.Cutter`.
     """
+
+    native = NATIVE
+    """side of the square pictures that the checkpoint was trained on"""
 
     def __init__(self, models: Path, progress: Progress = silent,
                  checkpoint: Callable[[], Path | None] = lambda: None,

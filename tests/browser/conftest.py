@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from lib_iclight.hosts.miniature import Miniature as Embedded
 from lib_iclight.hosts.standalone.host import pick_device
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -43,7 +42,7 @@ def browser() -> Iterator[Any]:
 def studio(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running studio over the embedded model."""
     gradio = pytest.importorskip("gradio", reason="gradio is not installed")
-    from lib_iclight.webui.studio import EmbeddedWorkshop, Studio, build
+    from lib_iclight.webui.studio import Embedded, EmbeddedWorkshop, Studio, build
 
     models = tmp_path_factory.mktemp("models")
     environment = pytest.MonkeyPatch()

@@ -131,6 +131,14 @@ def test_fields_edit_the_chosen_light(person: Any) -> None:
     assert json.loads(person.light)["lights"][0]["intensity"] == 1
 
 
+def test_a_light_map_of_ones_own(person: Any) -> None:
+    person.page.locator("#iclight_studio_light_map_group .label-wrap").first.click()
+    person.drop("light_map", EXAMPLES / "rocket.jpg")
+    person.page.wait_for_function("() => document.querySelector('.iclight-message').textContent.includes('light map')")
+    person.page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText"
+                                  ".includes('your light map')")
+
+
 def test_what_i_want_is_only_another_view_of_the_settings(person: Any) -> None:
     page = person.page
     want(person, "Keep the scene, change the light").check()
@@ -150,8 +158,8 @@ def test_helpers(person: Any) -> None:
     person.drop("foreground", EXAMPLES / "coffee.jpg")  # 600 x 400
     page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText.includes('600×400')")
     page.click(person.field("use_size"))
-    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '768'")
-    assert page.input_value("#studio_height input[type=number]") == "512"
+    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '384'")
+    assert page.input_value("#studio_height input[type=number]") == "256"
     page.click(person.field("recommended"))
     page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '2'")
     assert "CFG scale: 7 → 2" in page.inner_text(person.field("note"))
