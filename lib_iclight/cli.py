@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .weights import Offsets
 
 PROGRAM = "python -m lib_iclight"
-MINIATURE = "miniature"
+POCKET = "pocket"
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 WITH_ALPHA = {".png": "PNG", ".webp": "WEBP"}
 
@@ -147,10 +147,10 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _add_size(group: Any) -> None:
-    group.add_argument("--width", type=int, default=Generation.width, metavar="PIXELS",
-                       help=f"a multiple of 8 (default: {Generation.width})")
-    group.add_argument("--height", type=int, default=Generation.height, metavar="PIXELS",
-                       help=f"a multiple of 8 (default: {Generation.height})")
+    group.add_argument("--width", type=int, metavar="PIXELS",
+                       help=f"a multiple of 8 (default: {Generation.width}, for the pocket model 128)")
+    group.add_argument("--height", type=int, metavar="PIXELS",
+                       help=f"a multiple of 8 (default: {Generation.height}, for the pocket model 128)")
 
 
 def _add_generation(group: Any) -> None:
@@ -177,9 +177,9 @@ def _add_generation(group: Any) -> None:
 
 
 def _add_models(group: Any) -> None:
-    group.add_argument("--checkpoint", default=MINIATURE, metavar="PATH",
-                       help="an SD 1.5 .safetensors file or a diffusers folder (default: a random miniature, which "
-                       "only demonstrates the machinery)")
+    group.add_argument("--checkpoint", default=POCKET, metavar="PATH",
+                       help="an SD 1.5 .safetensors file or a diffusers folder (default: pocket, the tiny model that "
+                       "comes with the program and knows rendered objects only)")
     group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
                        help="a LoRA file; may be given several times (strength when left out: 1)")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
@@ -201,7 +201,7 @@ def _relight(args: argparse.Namespace) -> None:
     settings = _settings_of(args, enabled=True)
     reference = RECOMMENDED[settings.mode]
     generation = Generation(
-        prompt=args.prompt, negative_prompt=args.negative_prompt, width=args.width, height=args.height,
+        prompt=args.prompt, negative_prompt=args.negative_prompt, **_size(args),
         steps=reference.steps if args.steps is None else args.steps,
         cfg=reference.cfg if args.cfg is None else args.cfg,
         seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
@@ -234,17 +234,17 @@ def _relight(args: argparse.Namespace) -> None:
         path = _beside(target, name)
         transparent = picture.mode == "RGBA" and path.suffix.lower() not in WITH_ALPHA
         made.append((path.with_suffix(".png") if transparent else path, picture, f"IC-Light {name}"))
-    if args.checkpoint == MINIATURE:
-        from .hosts.miniature import NOTE
+    if args.checkpoint == POCKET:
+        from .hosts.pocket import NOTE
 
-        print(f"note: this is a {NOTE}; give --checkpoint to relight")
+        print(f"note: this is the {NOTE}; give --checkpoint for that")
     for path, picture, text in made:
         _save(picture, path, text)
 
 
 def _lightmap(args: argparse.Namespace) -> None:
     settings = Settings(mode=args.mode, light=args.light)
-    generation = Generation(width=args.width, height=args.height)
+    generation = Generation(**_size(args))
     target = _target(args.output, FORMATS)
     pixels = light_map(settings.light, generation.width, generation.height, "fbc" if settings.mode == "fbc" else "fc")
     if pixels is None:
@@ -316,6 +316,17 @@ def _settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     return Settings(**given | read | more)
 
 
+def _size(args: argparse.Namespace) -> dict[str, Any]:
+    """The width and height to make: what the flags say, else what suits the model."""
+    width, height = Generation.width, Generation.height
+    if getattr(args, "checkpoint", None) == POCKET:
+        from .hosts.pocket import SIDE
+
+        width = height = SIDE
+    return {"width": width if args.width is None else args.width,
+            "height": height if args.height is None else args.height}
+
+
 def _cutter(args: argparse.Namespace) -> Cutter:
     from .matting import DEVICES, Cutter
 
@@ -374,10 +385,10 @@ def _folders(given: list[Path] | None, name: str) -> list[Path]:
 
 
 def _checkpoint(name: str) -> Checkpoint:
-    if name == MINIATURE:
-        from .hosts.miniature import Miniature
+    if name == POCKET:
+        from .hosts.pocket import Pocket
 
-        return Miniature()
+        return Pocket()
 
     from .hosts.standalone.checkpoint import open_checkpoint
 
@@ -396,13 +407,13 @@ def _lora(text: str) -> Lora:
 
 
 def _offsets(checkpoint: Checkpoint, settings: Settings, folders: list[Path], progress: Progress) -> Offsets:
-    """The offsets of the job's mode: from the weights' folders, for the miniature its own."""
-    from .hosts.miniature import Miniature
+    """The offsets of the job's mode: from the weights' folders, for the pocket model its own."""
+    from .hosts.pocket import Pocket
     from .weights import OffsetCache, resolve
 
-    if not isinstance(checkpoint, Miniature):
+    if not isinstance(checkpoint, Pocket):
         return OffsetCache().get(resolve(settings.mode, settings.weights, folders, progress), "diffusers")
     if settings.weights != "auto":
-        raise SettingsError("IC-Light's weights do not fit the miniature. Give a --checkpoint, "
+        raise SettingsError("IC-Light's weights do not fit the pocket model. Give a --checkpoint, "
                             "or leave --weights out.")
     return checkpoint.offsets(settings.mode)

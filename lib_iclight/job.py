@@ -18,6 +18,7 @@ from PIL import Image
 
 from . import imaging, preserve
 from .errors import ImageError, SettingsError
+from .harmonise import harmonise
 from .hosts.base import Encoder
 from .lights import light_map
 from .matting import Cutout, Refinement
@@ -97,6 +98,8 @@ class Subject:
     """uint8 sRGB [H, W, 3], the picture as it came"""
     color: np.ndarray
     """uint8 sRGB [H, W, 3], the foreground's own colour, also where it is half transparent"""
+    shown: np.ndarray
+    """uint8 sRGB [H, W, 3], the colour as the model is shown it: harmonised, if that is asked for"""
     alpha: np.ndarray
     """float32 [H, W] in 0..1, 1 = foreground"""
     place: Place
@@ -105,7 +108,7 @@ class Subject:
 
     def on_grey(self) -> np.ndarray:
         """uint8 [H, W, 3]: what IC-Light was trained to see."""
-        return imaging.composite_on_grey(self.color, self.alpha)
+        return imaging.composite_on_grey(self.shown, self.alpha)
 
     def cutout(self) -> Image.Image:
         """The foreground as a straight-alpha RGBA picture."""
@@ -166,7 +169,7 @@ class Relight:
         if self.start == "background":
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
-            return self._of_subjects(encoder, frame, batch, ("over", self._light),
+            return self._of_subjects(encoder, frame, batch, ("over", self._light, self.settings.start_amount),
                                      lambda subject: self._over_light(subject, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
             return self._of_subjects(encoder, frame, batch, "image", lambda subject: subject.original)
@@ -185,11 +188,22 @@ class Relight:
         result = np.asarray(picture.convert("RGB"))
         color = frame.place(subject.color, subject.place)
         result = preserve.preserve(result, color, alpha, color=s.preserve_color, detail=s.preserve_detail,
-                                   detail_radius=s.detail_radius)
+                                   detail_radius=s.detail_radius, additive=s.detail_mode == "add")
         if s.keep_background:
-            original = frame.place(subject.original, subject.place)
-            result = preserve.restore_background(result, original, alpha)
+            if self._on_background:
+                assert self._background is not None
+                weight = alpha[..., None]
+                behind = frame.place(self._background, fit)
+                original = np.rint(weight * color + (1 - weight) * behind).astype(np.uint8)
+            else:
+                original = frame.place(subject.original, subject.place)
+            result = preserve.restore_background(result, original, alpha, tint=s.background_tint)
         return Image.fromarray(result)
+
+    @property
+    def _on_background(self) -> bool:
+        """Whether the background to keep is the given picture, not the subject's own."""
+        return self.kind == "fbc" and self._background is not None
 
     def extras(self, frame: Frame) -> list[tuple[str, Image.Image]]:
         """The pictures named in `outputs` that do not depend on the result: (name, picture)."""
@@ -218,6 +232,9 @@ class Relight:
     def _load_background(self) -> np.ndarray | None:
         rgb = self._load_plain(self.settings.background, "background")
         if rgb is None:
+            if self.settings.harmonise:
+                raise SettingsError("harmonise gives the subject the colours of a background picture, and there is "
+                                    "none. Add one, or set harmonise to 0.")
             if self.kind == "fbc" and not self._has_light:
                 raise ImageError("mode fbc places the foreground on a background, and there is none. "
                                  "Add a background picture or choose a light, or use mode fc.")
@@ -238,7 +255,7 @@ class Relight:
         if s.matting == "none" and s.mask is None:
             alpha, color, key = np.ones(rgb.shape[:2], np.float32), rgb, imaging.content_key(rgb)
         else:
-            if s.keep_background and own is not None:
+            if s.keep_background and own is not None and not self._on_background:
                 raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
                                     "transparent there. Use the uncut photo, or switch keep_background off.")
             mask = None if s.mask is None else imaging.load_mask(s.mask, rgb.shape[1], rgb.shape[0])
@@ -248,7 +265,11 @@ class Relight:
         if alpha.max() < 1 / 255:
             raise ImageError("the foreground is fully transparent: there is nothing to relight. "
                              "Use another picture or another cut-out model, or set matting to none.")
-        return Subject(rgb, color, alpha, place, key)
+        shown = color
+        if self._background is not None and s.harmonise:
+            shown = harmonise(color, alpha, self._background, s.harmonise)
+            key = imaging.content_key(key, shown)
+        return Subject(rgb, color, shown, alpha, place, key)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
                      pixels: Callable[[Subject], np.ndarray], placed: bool = False) -> torch.Tensor:
@@ -275,8 +296,8 @@ class Relight:
 
     def _over_light(self, subject: Subject, frame: Frame) -> np.ndarray:
         """uint8 [height, width, 3]: the foreground over the light map."""
-        alpha = frame.place(subject.alpha, subject.place)[..., None]
-        color = frame.place(subject.color, subject.place)
+        alpha = self.settings.start_amount * frame.place(subject.alpha, subject.place)[..., None]
+        color = frame.place(subject.shown, subject.place)
         return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
 
     def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],

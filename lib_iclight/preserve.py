@@ -11,7 +11,8 @@ cache; what is smooth is made on coarse grids.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +39,12 @@ LIGHT_PRIOR = 0.05
 DIM = 0.05
 """Luminance at which a pixel is trusted half when the light's colour is read from it."""
 
-DARKEN, BRIGHTEN = 4.0, 1.5
-"""How many times darker and brighter detail may make a pixel. Brightening is what brings a highlight back as a ghost."""
+DARKEN, BRIGHTEN = 6.0, 2.0
+"""How many times darker and brighter detail may make a pixel. Brightening brings highlights back as ghosts."""
 
 TINT_WINDOW = 65
-"""Side in grid points of the windows whose light tints the background: half of the picture, so that it is smooth."""
+"""Side in grid points of the windows whose light tints the background: half of the picture. Done twice, no edge of a
+window shows."""
 TINT_LIMITS = (4.0, 2.0)
 """How many times darker and brighter the new light may make the background."""
 
@@ -74,24 +76,38 @@ def preserve(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDAr
     if not (color or detail):
         return result
     light = _light_color(result, original, alpha) if color else None
-    done, relit, apart = np.empty_like(result), None, None
-    solid = np.square(np.maximum(2.0 * alpha - 1.0, 0.0))
-    if detail:
-        relit, apart = np.empty((2, 3, *alpha.shape), np.float32)
-    for rows in _bands(alpha):
-        new, old = _to_planes(result[rows]), _to_planes(original[rows])
+    done = np.empty_like(result)
+
+    def painted(rows: slice) -> tuple[Planes, Planes]:
+        planes, source = _to_planes(result[rows]), _to_planes(original[rows])
         if light is not None:
-            new = _paint(new, old, alpha[rows], light[..., rows, :], color)
-        if relit is not None and apart is not None:
-            relit[:, rows] = new
-            apart[:, rows] = old - new if additive else np.log((old + FLOOR) / (new + FLOOR))
-        else:
-            done[rows] = _to_pixels(new)
-    if relit is not None and apart is not None:
-        slow = _weighted_blur(apart, solid, detail_radius * math.sqrt(alpha.size) / 512.0)
-        for rows in _bands(alpha):
-            fine = apart[:, rows] - slow[:, rows]
-            done[rows] = _to_pixels(_sharpen(relit[:, rows], fine, solid[rows] * np.float32(detail), additive))
+            planes = _paint(planes, source, alpha[rows], light[..., rows, :], color)
+        return planes, source
+
+    if not detail:
+        def paint(rows: slice) -> None:
+            done[rows] = _to_pixels(painted(rows)[0])
+
+        _by_bands(paint, alpha.shape[0])
+        return done
+
+    both = np.empty((2, 3, *alpha.shape), np.float32)
+
+    def prepare(rows: slice) -> None:
+        both[0, :, rows], both[1, :, rows] = painted(rows)
+
+    _by_bands(prepare, alpha.shape[0])
+    inner = np.maximum(2.0 * alpha - 1.0, 0.0)
+    solid = inner * inner * inner
+    slow = _weighted_means(both.reshape(6, *alpha.shape), solid, detail_radius * math.sqrt(alpha.size) / 512.0)
+    between = slow[:3] - slow[3:] if additive else (slow[:3] + FLOOR) / (slow[3:] + FLOOR)
+    between = _resize(between, alpha.shape)
+
+    def sharpen(rows: slice) -> None:
+        done[rows] = _to_pixels(_sharpen(both[0, :, rows], both[1, :, rows], between[:, rows],
+                                         solid[rows] * np.float32(detail), additive))
+
+    _by_bands(sharpen, alpha.shape[0])
     return done
 
 
@@ -112,10 +128,9 @@ def restore_background(result: NDArray[np.uint8], original: NDArray[np.uint8], a
     there = alpha[soft][:, None]
     change = there * _fused(result, original, alpha, soft)
     if tint:
-        tinted = _tinted(original, _subject_light(result, original, alpha), tint)
+        tinted = _lit(original, np.exp(np.float32(tint) * _subject_light(result, original, alpha)))
         change += (1.0 - there) * (tinted[soft] - before)
-        nothing = alpha <= 0.0
-        done[nothing] = tinted[nothing]
+        np.copyto(done, tinted, where=(alpha <= 0.0)[..., None])
     done[soft] = np.rint(before + change).clip(0, 255)
     return done
 
@@ -132,11 +147,12 @@ def _fused(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArra
     after, before = (np.asarray(Image.fromarray(pixels).reduce(fine), np.float32) for pixels in (result, original))
     image = np.ascontiguousarray((after - before).transpose(2, 0, 1))
     matte = _shrunk(alpha, fine)
-    small, rest = _shrunk(image, wide), 1.0 - matte
-    means = _fusion_means(small, small, _shrunk(matte, wide), round(FUSION_WINDOW / FUSION_STEP))
+    rest = 1.0 - matte
+    means = _fusion_means(_shrunk(image * matte, wide), _shrunk(image * rest, wide), _shrunk(matte, wide),
+                          round(FUSION_WINDOW / FUSION_STEP))
     foreground, background = (_resize(mean, matte.shape) for mean in means)
     foreground += matte * (image - matte * foreground - rest * background)
-    foreground, background = _fusion_means(foreground, background, matte, 3)
+    foreground, background = _fusion_means(foreground * matte, background * rest, matte, 3)
     rows, columns = soft[0] // fine, soft[1] // fine
     there = alpha[soft]
     change = result[soft].T.astype(np.float32) - original[soft].T
@@ -145,28 +161,32 @@ def _fused(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArra
 
 
 def _fusion_means(foreground: Planes, background: Planes, alpha: Planes, side: int) -> tuple[Planes, Planes]:
-    """Local means of both, weighted by alpha [h, w] and by 1 - alpha."""
+    """Local means of both, which are already weighted by alpha [h, w] and by 1 - alpha."""
     tiny, rest = np.float32(1e-5 * side**2), 1.0 - alpha
-    return (box_sum(foreground * alpha, side) / (box_sum(alpha, side) + tiny),
-            box_sum(background * rest, side) / (box_sum(rest, side) + tiny))
+    return (box_sum(foreground, side) / (box_sum(alpha, side) + tiny),
+            box_sum(background, side) / (box_sum(rest, side) + tiny))
 
 
 def _subject_light(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Planes:
-    """Logarithm of the smooth part of the subject's result / original, and that carried on beside it: [3, H, W]."""
+    """Logarithm of the smooth part of the subject's result / original, carried on beside it; coarse, [3, h, w]."""
     grid = _grid(alpha)
     weight = alpha[grid] + np.float32(1e-6)
     ratio = weight * np.log((_to_planes(result[grid]) + FLOOR) / (_to_planes(original[grid]) + FLOOR))
-    prior = np.float32(LIGHT_PRIOR * TINT_WINDOW**2)
-    light = ((box_sum(ratio, TINT_WINDOW) + prior * ratio.mean(axis=(-2, -1), keepdims=True))
-             / (box_sum(weight, TINT_WINDOW) + prior * weight.mean()))
-    return _resize(light.clip(-math.log(TINT_LIMITS[0]), math.log(TINT_LIMITS[1])), alpha.shape)
+    prior = np.float32(LIGHT_PRIOR * TINT_WINDOW**4)
+    near, total = (box_sum(box_sum(planes, TINT_WINDOW), TINT_WINDOW) + prior * planes.mean((-2, -1), keepdims=True)
+                   for planes in (ratio, weight))
+    light = near / total
+    return light.clip(-math.log(TINT_LIMITS[0]), math.log(TINT_LIMITS[1]))
 
 
-def _tinted(picture: NDArray[np.uint8], light: Planes, strength: float) -> NDArray[np.uint8]:
-    """`picture` under a light of these logarithms [3, H, W]."""
-    done = np.empty_like(picture)
-    for rows in _bands(picture):
-        done[rows] = _to_pixels(_to_planes(picture[rows]) * np.exp(np.float32(strength) * light[:, rows]))
+def _lit(picture: NDArray[np.uint8], light: Planes) -> NDArray[np.uint8]:
+    """`picture` times a light, [3, h, w], which is coarser."""
+    done, light = np.empty_like(picture), _resize(light, picture.shape[:2])
+
+    def tint(rows: slice) -> None:
+        done[rows] = _to_pixels(_to_planes(picture[rows]) * light[:, rows])
+
+    _by_bands(tint, picture.shape[0])
     return done
 
 
@@ -225,37 +245,36 @@ def _light_color(result: NDArray[np.uint8], original: NDArray[np.uint8], alpha: 
     return _resize(coarse, alpha.shape).reshape(2, 2, *alpha.shape)
 
 
-def _sharpen(result: Planes, fine: Planes, strength: Planes, additive: bool) -> Planes:
-    """`result` with the fine part of original / result, within limits; overwrites `fine`.
+def _sharpen(result: Planes, original: Planes, between: Planes, strength: Planes, additive: bool) -> Planes:
+    """`result` with the fine part of `original`, within limits.
 
-    What both share cancels in the ratio, so there are no halos along their common edges; blurring the ratio with the
-    subject's solid part as weights keeps the background out. Soft edges hold the new background and are left alone.
-    fine: the ratio's logarithm, or, additively, the difference. strength: [H, W], 0..1.
+    between: the smooth part of result / original or, additively, of result - original; on the original it makes that
+    the result's equal in all but detail. What both share cancels, so there are no halos along their common edges, and
+    the subject's solid part being the weights of what is smooth keeps the background out. Soft edges hold the new
+    background and are left alone: strength, [H, W] in 0..1, is 0 there.
     """
     lit = result + FLOOR
-    if additive:
-        np.clip(fine, lit * np.float32(1.0 / DARKEN - 1.0), lit * np.float32(BRIGHTEN - 1.0), out=fine)
-        fine *= strength
-    else:
-        np.clip(fine, np.float32(-math.log(DARKEN)), np.float32(math.log(BRIGHTEN)), out=fine)
-        fine *= strength
-        np.expm1(fine, out=fine)
-        fine *= lit
-    fine += result
-    return fine
+    change = original + between if additive else (original + FLOOR) * between
+    change -= result if additive else lit
+    np.maximum(change, lit * np.float32(1.0 / DARKEN - 1.0), out=change)
+    np.minimum(change, lit * np.float32(BRIGHTEN - 1.0), out=change)
+    change *= strength
+    change += result
+    return change
 
 
-def _weighted_blur(planes: Planes, weight: NDArray[np.float32], radius: float) -> Planes:
-    """Means of `planes` under a bell of standard deviation `radius`, weighted; made on a grid as coarse as allows.
+def _weighted_means(planes: Planes, weight: NDArray[np.float32], radius: float) -> Planes:
+    """Means of `planes` under a bell of standard deviation `radius`, weighted; on a grid as coarse as allows.
 
-    Scaling down with triangles, two 3 x 3 boxes there and scaling up linearly have variances of 1/6, 4/3 and 1/6
-    grid points squared, which makes the grid's step radius / sqrt(5/3).
+    Scaling down with triangles, two 3 x 3 boxes there and scaling up linearly (`_resize` does both) have variances of
+    1/6, 4/3 and 1/6 grid points squared, which makes the grid's step radius / sqrt(5/3).
     """
     step = max(1.0, radius / math.sqrt(5.0 / 3.0))
     shape = (max(1, round(weight.shape[0] / step)), max(1, round(weight.shape[1] / step)))
-    coarse = np.concatenate([_resize(plane[None] * weight, shape) for plane in (*planes, np.ones_like(weight))])
+    total = _resize(weight[None], shape)
+    coarse = np.concatenate([*(_resize(plane[None] * weight, shape) for plane in planes), total])
     coarse = box_sum(box_sum(coarse, 3), 3)
-    return _resize(coarse[:-1] / np.maximum(coarse[-1], 1e-6), weight.shape)
+    return coarse[:-1] / np.maximum(coarse[-1], 1e-6)
 
 
 def _resize(planes: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -279,9 +298,11 @@ def _grid(alpha: NDArray[np.float32]) -> tuple[slice, slice]:
     return np.s_[step // 2::step, step // 2::step]
 
 
-def _bands(picture: NDArray[np.generic]) -> Iterator[slice]:
-    """The rows of a picture [H, ...], `BAND` at a time."""
-    return (slice(top, top + BAND) for top in range(0, picture.shape[0], BAND))
+def _by_bands(work: Callable[[slice], None], height: int) -> None:
+    """`work(rows)` for all rows of a picture, `BAND` at a time; two at once, for numpy lets others run meanwhile."""
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(work, (slice(top, top + BAND) for top in range(0, height, BAND))):
+            pass
 
 
 def _luminance(planes: Planes) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ from .lights import PRESETS, LightSpec, parse_light
 VERSION = 1
 MODES = ("fc", "fcon", "fbc")
 STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
+DETAIL_MODES = ("multiply", "add")
 OUTPUTS = ("cutout", "mask", "lightmap", "raw")
 
 
@@ -103,6 +104,10 @@ class Settings:
         "What the first latent is made of. auto: the light map when there is a light in fc and fcon, else noise "
         "in txt2img and the picture in img2img.",
         choices=STARTS, group="advanced", infotext="IC-Light start")
+    start_amount: float = _setting(
+        "number", 1.0, "Foreground in the start",
+        "How much of the foreground start light+foreground puts over the light map.",
+        group="advanced", infotext="IC-Light start amount")
     matting: str = _setting(
         "name", "auto", "Cut-out",
         "auto: the picture's own transparency, else a cut-out by the default model. none: use the picture whole. "
@@ -139,9 +144,20 @@ class Settings:
     detail_radius: float = _setting(
         "number", 4.0, "Detail radius", "What counts as detail, in pixels of a 512 pixel picture.",
         minimum=0.1, maximum=64.0, step=0.1, group="preserve", infotext="IC-Light detail radius")
+    detail_mode: str = _setting(
+        "choice", "multiply", "Detail mode",
+        "multiply: detail follows the new light. add: it stays as strong in shadows as it was.",
+        choices=DETAIL_MODES, group="preserve", infotext="IC-Light detail mode")
     keep_background: bool = _setting(
-        "bool", False, "Keep the original background", "Put the relit subject back on its own picture.",
+        "bool", False, "Keep the original background",
+        "Put the relit subject back on its own picture, in mode fbc on the background picture.",
         group="preserve", infotext="IC-Light keep background")
+    background_tint: float = _setting(
+        "number", 0.0, "Tint the kept background", "How much of the subject's new light falls on the kept background.",
+        group="preserve", infotext="IC-Light background tint")
+    harmonise: float = _setting(
+        "number", 0.0, "Harmonise", "Give the subject the background picture's colours before it is relit.",
+        group="preserve", infotext="IC-Light harmonise")
     weights: str = _setting(
         "name", "auto", "Weights", "auto: the official file for the mode, downloaded when missing. Or a file name "
         "in the weights folders.",

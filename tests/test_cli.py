@@ -84,7 +84,7 @@ def test_relight_writes_a_picture_that_says_how_it_was_made(
     captured = capsys.readouterr()
     assert code == 0
     assert names(out) == ["relit.png"]
-    assert "random miniature" in captured.out
+    assert "pocket model" in captured.out
     assert captured.out.splitlines()[-1] == str(out / "relit.png")
     assert "sampling" in captured.err
     with Image.open(out / "relit.png") as picture:
@@ -93,7 +93,7 @@ def test_relight_writes_a_picture_that_says_how_it_was_made(
     assert prompt == "a cat: sunset"
     assert negative == "Negative prompt: lowres, bad anatomy, bad hands, cropped, worst quality"
     assert values.startswith("Steps: 1, Sampler: DPM++ 2M SDE Karras, CFG scale: 2, Seed: 7, Size: 64x64, "
-                             "Model: miniature, ")
+                             "Model: pocket, ")
     read = from_infotext(dict(re.findall(r"(IC-Light[^:]*): ([^,]+)", values)))
     assert {name: read[name] for name in ("mode", "light", "light_denoise", "background_flip")} == {
         "mode": "fc", "light": "left", "light_denoise": 0.8, "background_flip": True}
@@ -233,7 +233,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     ([*RELIGHT, "--background", "{out}/missing.png"], "ImageError", "missing.png"),
     ([*RELIGHT, "--device", "tpu"], "HostError", "there is no device"),
     ([*RELIGHT, "--weights", "../secret.safetensors"], "SettingsError", "never a path"),
-    ([*RELIGHT, "--weights", "other.safetensors"], "SettingsError", "miniature"),
+    ([*RELIGHT, "--weights", "other.safetensors"], "SettingsError", "pocket model"),
     ([*RELIGHT, "--checkpoint", "{out}/missing.safetensors"], "CheckpointError", "missing.safetensors"),
     ([*RELIGHT, "--checkpoint", "{photo}"], "CheckpointError", "photo.png"),
     ([*RELIGHT, "--checkpoint", "{out}"], "CheckpointError", "not a diffusers folder"),

@@ -87,6 +87,8 @@ def test_the_status_is_a_sentence() -> None:
         "weights fc will be downloaded (1.7 GB)")
     assert described(tab="img2img", seen=None, matting="none", keep_background=True, light="top")[0] == (
         "the img2img picture is the foreground · lit by Top put back on its own picture · weights fc ready")
+    assert described(mode="fbc", has_background=True, keep_background=True, light="top") == described(
+        mode="fbc", has_background=True, light="top")
     assert "lit by your light map at 0.9" in described(has_light_map=True)[0]
     assert "lit by the light editor" in described(light=LightSpec(lights=(Point(0.5, 0.5),)))[0]
 

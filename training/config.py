@@ -40,8 +40,8 @@ class Stage:
     batch: int
     rate: float
     warmup: int = 100
-    cooldown: int = 150
-    average: float = 0.995
+    cooldown: int = 350
+    average: float = 0.99
     """decay of the moving average of the weights, which is what gets saved"""
     initial: str | None = None
     """the stage whose weights it starts from"""
@@ -52,8 +52,8 @@ STAGES = {
     "decoder": Stage(steps=2500, batch=8, rate=8e-4, average=0.99, initial="vae"),
     "base": Stage(steps=1600, batch=16, rate=8e-4, initial="vae"),
     "fc-without-consistency": Stage(steps=1600, batch=16, rate=6e-4, initial="base"),
-    "fc": Stage(steps=1600, batch=16, rate=6e-4, initial="base"),
-    "fbc": Stage(steps=1600, batch=16, rate=6e-4, initial="base"),
+    "fc": Stage(steps=1600, batch=16, rate=8e-4, initial="base"),
+    "fbc": Stage(steps=1600, batch=16, rate=8e-4, initial="base"),
 }
 CROP = 64
 """pixels of the crops that the VAE learns from"""
@@ -65,6 +65,8 @@ GRADIENT_WEIGHT = 0.5
 
 WEIGHT_LIMIT = 30.0
 """of the loss at high noise"""
+FAST, FAST_FACTOR = ("attn2", "conv_in"), 4.0
+"""where the conditions come in: these weights learn so many times faster"""
 CAPTION_DROP = 0.2
 CONSISTENCY_WEIGHT = 0.1
 """of the light-transport consistency loss; the paper's weight beside its relighting loss"""

@@ -1,7 +1,7 @@
-"""Measure the pocket model on subjects that it has not seen: python -m training.evaluate --work FOLDER
+"""Measure the pocket model on subjects that it has not seen: python -m training.evaluate [--compare NAME=FILE ...]
 
-Prints the table and writes it between the marks of the model card. `--work` is training's folder, for the offsets that
-were trained without the consistency loss; without it that comparison is left out.
+Prints the table and writes it between the marks of the model card. `--compare` adds the consistency error of other fc
+offsets, such as those that were trained without the consistency loss.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,7 +188,7 @@ class Figures:
         return float(np.mean(self.values[name]))
 
 
-def measure(relighter: Relighter, subjects: Subjects, plain: Offsets | None, seed: int, figures: Figures,
+def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offsets], seed: int, figures: Figures,
             done: Callable[[], object]) -> None:
     """Add one batch's figures."""
     scenes, (a, b, own) = subjects.scenes, subjects.lamps
@@ -229,10 +229,9 @@ def measure(relighter: Relighter, subjects: Subjects, plain: Offsets | None, see
         figures.add(f"{name} ssim", ssim(picture, truth, alpha))
         figures.add(f"{name} chroma", chroma_error(picture, truth, alpha))
 
-    figures.add("consistency fbc", consistency_error(*backed, alpha))
-    for name, offsets in (("with", fc), ("without", plain)):
-        if offsets:
-            figures.add(f"consistency {name}", consistency_error(*(relit(offsets, start=one) for one in walls), alpha))
+    figures.add("consistency FBC", consistency_error(*backed, alpha))
+    for name, offsets in {"the model": fc, **others}.items():
+        figures.add(f"consistency FC, {name}", consistency_error(*(relit(offsets, start=one) for one in walls), alpha))
 
 
 def table(figures: Figures, count: int) -> str:
@@ -254,10 +253,9 @@ def table(figures: Figures, count: int) -> str:
     ]
     gain = figures.mean("fbc psnr") - figures.mean("pasted psnr")
     lines += [f"| FBC: PSNR over the subject against pasting | {gain:+.1f} dB | +3 dB |"]
-    if "consistency without" in figures.values:
-        lines += ["| FC: relative error of L(a) + L(b) against L(a + b), with (without) the consistency loss | "
-                  f"{figures.mean('consistency with'):.3f} ({figures.mean('consistency without'):.3f}) | lower with |"]
-    lines += [f"| FBC: the same error, trained without that loss | {figures.mean('consistency fbc'):.3f} | |", "",
+    lines += [f"| relative error of L(a) + L(b) against L(a + b), {name.removeprefix('consistency ')} | "
+              f"{figures.mean(name):.3f} | |" for name in figures.values if name.startswith("consistency ")]
+    lines += ["",
               "Against the ground truth under the background's light, over the subject (PSNR of the whole picture in "
               "brackets; chroma error in CIELAB units). *VAE alone* is the ground truth, encoded and decoded: no "
               "result can be better.", "",
@@ -271,7 +269,7 @@ def table(figures: Figures, count: int) -> str:
 def main() -> None:
     """Evaluate from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("--work", type=Path, help="training's folder")
+    parser.add_argument("--compare", action="append", default=[], metavar="NAME=FILE", help="other fc offsets")
     parser.add_argument("--model", type=Path, default=FOLDER)
     parser.add_argument("--subjects", type=int, default=128, help=f"a multiple of {BATCH}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -279,16 +277,13 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     relighter, figures = Relighter(args.model), Figures()
-    plain = None
-    path = args.work / "fc-without-consistency-offsets.safetensors" if args.work else None
-    if path and path.is_file():
-        plain = Offsets("fc-without-consistency", "fc", load_file(path))
-    with tqdm(total=args.subjects // BATCH * (16 if plain else 13), desc="relighting") as bar:
+    others = {name: Offsets(name, "fc", load_file(path)) for name, path in (text.split("=") for text in args.compare)}
+    with tqdm(total=args.subjects // BATCH * (13 + 3 * len(others)), desc="relighting") as bar:
         for batch in range(args.subjects // BATCH):
             generator = torch.Generator().manual_seed(SEED + batch)
             scenes = random_scenes(BATCH, config.SIZE, generator)
             lamps = tuple(random_lighting(scenes, generator) for _ in range(3))
-            measure(relighter, Subjects(scenes, lamps), plain, batch, figures, bar.update)  # type: ignore[arg-type]
+            measure(relighter, Subjects(scenes, lamps), others, batch, figures, bar.update)  # type: ignore[arg-type]
     text = table(figures, args.subjects)
     print(text)  # noqa: T201
     if args.json:

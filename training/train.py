@@ -71,13 +71,18 @@ def fit(name: str, modules: nn.ModuleDict, loss_of: Loss, work: Path) -> nn.Modu
     stage, path = config.STAGES[name], work / f"{name}.pt"
     device = next(modules.parameters()).device
     average = copy.deepcopy(modules).requires_grad_(False)
-    optimizer = torch.optim.AdamW(modules.parameters(), lr=stage.rate, weight_decay=1e-4, betas=(0.9, 0.99))
+    named = list(modules.named_parameters())
+    fast = [weight for key, weight in named if any(part in key for part in config.FAST)]
+    rest = [weight for key, weight in named if not any(part in key for part in config.FAST)]
+    optimizer = torch.optim.AdamW([{"params": rest, "speed": 1.0}, {"params": fast, "speed": config.FAST_FACTOR}],
+                                  weight_decay=1e-4, betas=(0.9, 0.99))
     step, end, curve, seconds = 0, stage.steps, [], 0.0
     if path.is_file():
         state = torch.load(path, weights_only=True)
         modules.load_state_dict(state["weights"])
         average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
+        if len(state["optimizer"]["param_groups"]) == 2:
+            optimizer.load_state_dict(state["optimizer"])
         step, end, curve, seconds = state["step"], state["end"], state["curve"], state["seconds"]
     started = saved = time.monotonic()
     bar = tqdm(total=end, initial=step, desc=name, mininterval=10)
@@ -86,7 +91,7 @@ def fit(name: str, modules: nn.ModuleDict, loss_of: Loss, work: Path) -> nn.Modu
             end = min(end, step + stage.cooldown)
             bar.total = end
         for group in optimizer.param_groups:
-            group["lr"] = stage.rate * min(1, (step + 1) / stage.warmup, (end - step) / stage.cooldown)
+            group["lr"] = group["speed"] * stage.rate * min(1, (step + 1) / stage.warmup, (end - step) / stage.cooldown)
         seed = config.SEED + 1_000_003 * (1 + sorted(config.STAGES).index(name)) + step
         with torch.autocast(device.type, torch.bfloat16):
             terms = loss_of(step, torch.Generator().manual_seed(seed), random.Random(seed))

@@ -164,7 +164,7 @@ def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background:
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
-    if s.keep_background:
+    if s.keep_background and not (s.mode == "fbc" and has_background):  # said already
         parts.append(texts.BACK_ON_PICTURE)
     parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
     if s.mode != "fbc" and cfg is not None and cfg > MOST_FC_CFG:

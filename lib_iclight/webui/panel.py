@@ -190,13 +190,18 @@ class Panel:
                 self._add("preserve_color")
                 self._add("preserve_detail")
                 self._add("detail_radius")
-            self._add("keep_background")
+                self._add("detail_mode")
+            with gr.Row():
+                self._add("keep_background")
+                self._add("background_tint")
+                self._add("harmonise")
 
     def _advanced(self) -> None:
         with gr.Accordion(texts.ADVANCED, open=False, elem_id=self._id("advanced")):
             self._add("mode", choices=[(texts.MODE_LABELS[mode], mode) for mode in FIELD["mode"].choices])
             with gr.Row():
                 self._add("start")
+                self._add("start_amount")
                 weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
                 refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
                                             tooltip=texts.REFRESH_WEIGHTS)

@@ -80,5 +80,6 @@ class Workshop:
 
     def cut_out(self, settings: Settings) -> Subject:
         """The foreground of the settings, cut out as a job would. Raises ICLightError as a job would."""
-        plain = settings.replace(mode="fc", light="none", start="noise", keep_background=False, background=None)
+        plain = settings.replace(mode="fc", light="none", start="noise", keep_background=False, background=None,
+                                 harmonise=0.0)
         return Relight(plain, cutter=self.cutter, latents=self.latents, progress=self._progress).subjects[0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -42,6 +44,8 @@ class Server:
         return [Path(line) for line in made.stdout.splitlines()]
 
     def __enter__(self) -> Server:
+        # Being told to end must not leave a Forge behind.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         # The last in the alphabet: its hooks then run after the extension's.
         self._add(ROOT, "sd-webui-iclight")
         self._add(PROBE, "zz-iclight-probe")
