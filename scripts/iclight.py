@@ -2,10 +2,12 @@
 
 from modules import script_callbacks, scripts
 
-from lib_iclight.webui import api, panel, run, xyz
+from lib_iclight.hosts.detect import Unsupported, detect
+from lib_iclight.webui import api, panel, run, unsupported, xyz
 from lib_iclight.webui.workshop import Workshop
 
 WORKSHOP = Workshop()
+HOST = detect()
 
 
 class ICLightScript(scripts.Script):
@@ -16,13 +18,15 @@ class ICLightScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img):
+        if isinstance(HOST, Unsupported):
+            return unsupported.explain(is_img2img, HOST.reason)
         made = panel.Panel(is_img2img, WORKSHOP)
         self.infotext_fields = made.infotext_fields
         self.paste_field_names = made.paste_field_names
         return made.inputs
 
     def process(self, p, *args):
-        run.begin(p, args, WORKSHOP)
+        run.begin(p, args, WORKSHOP, HOST)
 
     def before_process_init_images(self, p, pp, *args):
         if job := run.run_of(p):

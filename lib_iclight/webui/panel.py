@@ -77,8 +77,11 @@ class Panel:
         return self._add(name, gr.Slider, minimum=field.minimum, maximum=field.maximum, step=field.step, **options)
 
     def _add_image(self, name: str, label: str) -> None:
-        self._widgets[name] = gr.Image(label=label, type="pil", image_mode="RGBA", sources=["upload", "clipboard"],
-                                       height=IMAGE_HEIGHT, elem_id=self._id(name))
+        # Gradio 3 has one source; its upload takes the clipboard's pictures too.
+        source: dict[str, Any] = {"source": "upload"} if gr.__version__.startswith("3.") \
+            else {"sources": ["upload", "clipboard"]}
+        self._widgets[name] = gr.Image(label=label, type="pil", image_mode="RGBA", height=IMAGE_HEIGHT,
+                                       elem_id=self._id(name), **source)
 
 
 def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:

@@ -112,10 +112,10 @@ class Forge:
         assert status == 200, answer
 
     def seen(self) -> Seen:
-        """What the probe saw; it stops watching."""
+        """What the probe saw; it stops watching. No passes where it was armed with record=False."""
         _, answer = self.call("/probe/records")
         path = Path(answer["path"])
-        passes = [Pass(**record) for record in torch.load(path) if record["channels"]]
+        passes = [Pass(**record) for record in torch.load(path) if "x" in record]
         path.unlink()
         return Seen(passes, answer["hooks"])
 

@@ -16,21 +16,36 @@ CHANNELS = {"fc": 8, "fcon": 8, "fbc": 12}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "hosts(*names): this case is about something that only these hosts have")
     config.addinivalue_line("markers", "hook_errors: hooks may report errors in Forge's log during this case")
     torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")
 def forge() -> Forge:
-    """The running Forge."""
+    """The running host."""
     if "ICLIGHT_LIVE_URL" not in os.environ:
-        pytest.exit("run these with `python -m tests.live --forge DIR`", 4)
+        pytest.exit("run these with `python -m tests.live --host NAME --dir DIR`", 4)
     return Forge(os.environ["ICLIGHT_LIVE_URL"])
 
 
 @pytest.fixture(scope="session")
+def host() -> str:
+    """Which host it is: forge, reforge, classic, a1111."""
+    return os.environ["ICLIGHT_LIVE_HOST"]
+
+
+@pytest.fixture(autouse=True)
+def where_it_belongs(request: pytest.FixtureRequest, host: str) -> None:
+    """Skip a case about what this host has not."""
+    marker = request.node.get_closest_marker("hosts")
+    if marker is not None and host not in marker.args:
+        pytest.skip(f"not in {host}")
+
+
+@pytest.fixture(scope="session")
 def folder() -> Path:
-    """Forge's checkout."""
+    """The host's checkout."""
     return Path(os.environ["ICLIGHT_LIVE_FORGE"])
 
 
@@ -42,7 +57,7 @@ def reference(folder: Path) -> Reference:
 
 @pytest.fixture(autouse=True)
 def hooks_ran(request: pytest.FixtureRequest, forge: Forge) -> Iterator[None]:
-    """Forge only logs what goes wrong in a hook, so read its log after each case."""
+    """Hosts only log what goes wrong in a hook, so read its log after each case."""
     log = Path(os.environ["ICLIGHT_LIVE_LOG"])
     before = log.stat().st_size
     yield
