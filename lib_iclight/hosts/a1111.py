@@ -182,11 +182,14 @@ class _Weights:
                 self._keep(unet)
                 _leave(unet, originals)
 
-    def _enter(self, unet: torch.nn.Module, offsets: Offsets, originals: dict[str, torch.Tensor]) -> None:
+    def _enter(self, unet: Any, offsets: Offsets, originals: dict[str, torch.Tensor]) -> None:
         parameters = dict(unet.named_parameters())
         if parameters.keys() != offsets.tensors.keys():
             raise HostError("the UNet's layers are not those of SD 1.5: another extension replaced some. "
                             "Switch that extension off for this job.")
+        if unet.input_blocks[0][0].weight.shape[1] != 4:
+            raise HostError("the UNet is being sampled from already: another extension starts a second sampling "
+                            "inside the first. Switch that extension off for this job.")
         made_of = offsets.name, _State.of(unet)
         kept = self._kept if made_of == self._made_of else {}
         self.forget()
@@ -233,11 +236,12 @@ def _memory_abounds(unet: torch.nn.Module) -> bool:
     devices_used = {parameter.device for parameter in unet.parameters()}
     if len(devices_used) > 1:  # lowvram
         return False
-    (device,) = devices_used
+    device = devices_used.pop()
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return free > total / 2
-    return psutil.virtual_memory().available > 2 * _size(unet)
+    else:
+        free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
+    return free > total / 2
 
 
 def _size(unet: torch.nn.Module) -> int:

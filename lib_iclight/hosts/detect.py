@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -98,7 +99,7 @@ def _adapter(family: Family, name: str) -> Host:
 def _there(module: str) -> bool:
     """Whether a module can be imported; its parents are, the module itself is not."""
     try:
-        return find_spec(module) is not None
+        return module in sys.modules or find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 
