@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Everything a developer runs: `python run.py demo`, `python run.py test`, `python run.py live --host forge --dir DIR`.
+"""Everything to run: `python run.py studio`, `python run.py demo`, `python run.py test`,
+`python run.py live --host NAME --dir DIR`.
 
 Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
 time that is skipped unless a requirement file changed.
@@ -27,7 +28,9 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if rest and arguments.command == "demo":
         parser.error(f"unknown: {' '.join(rest)}")
-    python = set_up("base.txt" if arguments.command == "demo" else "dev.txt")
+    python = set_up({"demo": "base.txt", "studio": "studio.txt"}.get(arguments.command, "dev.txt"))
+    if arguments.command == "studio":
+        return _run(python, "-m", "lib_iclight.webui.studio", *rest)
     if arguments.command == "demo":
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "test":
@@ -40,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="relight an example picture and write the results to a folder")
     demo.add_argument("--out", type=Path, default=ROOT / "demo", help="where the pictures go (default: demo)")
+    commands.add_parser("studio", help="the light studio on a page of its own; further arguments go to it, "
+                        "such as --checkpoint FILE and --port N", add_help=False)
     commands.add_parser("test", help="lint, type check and run all offline tests; "
                         "with further arguments only pytest, which gets them")
     live = commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); "

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__
+from . import __version__, infotext
 from .errors import ICLightError, ImageError, LightError, SettingsError
-from .hosts.standalone.generation import REFERENCE, SAMPLERS, Generation
+from .hosts.standalone.generation import SAMPLERS, Generation
 from .lights import light_map
 from .progress import Progress
-from .settings import FIELDS, Field, Settings, schema, to_json
+from .settings import FIELDS, RECOMMENDED, Field, Settings, schema, to_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .hosts.standalone.checkpoint import Checkpoint
     from .hosts.standalone.loras import Lora
+    from .matting import Cutter
     from .weights import Offsets
 
 PROGRAM = "python -m lib_iclight"
@@ -90,8 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     cutout = _command(commands, "cutout", _cutout, "cut the foreground out")
     cutout.add_argument("foreground", metavar="IN", type=Path, help="the picture of the subject")
     _add_output(cutout, WITH_ALPHA)
-    _add_field(cutout, _field("matting"))
-    _add_matting_folders(cutout)
+    for field in FIELDS:
+        if field.name == "matting" or field.group == "matting":
+            _add_field(cutout, field)
+    _add_matting(cutout)
 
     weights = _command(commands, "weights", _weights, "tell what a weights file is")
     weights.add_argument("file", metavar="FILE", type=Path, help="a .safetensors file")
@@ -151,7 +154,7 @@ def _add_size(group: Any) -> None:
 
 
 def _add_generation(group: Any) -> None:
-    fc, fbc = REFERENCE["fc"], REFERENCE["fbc"]
+    fc, fbc = RECOMMENDED["fc"], RECOMMENDED["fbc"]
     group.add_argument("--prompt", default=Generation.prompt, metavar="TEXT",
                        help="plain text, as long as you like (default: %(default)s)")
     group.add_argument("--negative-prompt", default=Generation.negative_prompt, metavar="TEXT",
@@ -183,39 +186,37 @@ def _add_models(group: Any) -> None:
     group.add_argument("--weights-dir", action="append", type=Path, metavar="FOLDER",
                        help="where IC-Light's weights are, missing ones go to the first; may be given several times "
                        "(default: models/ic-light in ICLIGHT_HOME or, without it, in the current folder)")
-    _add_matting_folders(group)
+    _add_matting(group)
 
 
-def _add_matting_folders(group: Any) -> None:
+def _add_matting(group: Any) -> None:
     group.add_argument("--matting-dir", action="append", type=Path, metavar="FOLDER",
                        help="where cut-out models are, missing ones go to the first; may be given several times "
                        "(default: models/matting beside models/ic-light)")
+    group.add_argument("--matting-device", default="cpu", metavar="{cpu,gpu}",
+                       help="what cut-out models run on; gpu needs an onnxruntime with GPU support (default: cpu)")
 
 
 def _relight(args: argparse.Namespace) -> None:
-    values = {field.name: getattr(args, field.name) for field in FIELDS if field.name not in _FLAGLESS}
-    settings = Settings(**values | {"enabled": True, "foreground": _read(args.foreground, "foreground"),
-                                    "background": args.background and _read(args.background, "background")})
-    reference = REFERENCE[settings.mode]
+    settings = _settings_of(args, enabled=True)
+    reference = RECOMMENDED[settings.mode]
     generation = Generation(
         prompt=args.prompt, negative_prompt=args.negative_prompt, width=args.width, height=args.height,
         steps=reference.steps if args.steps is None else args.steps,
         cfg=reference.cfg if args.cfg is None else args.cfg,
         seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
         hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
-    target = _target(args.output, FORMATS, args.foreground, args.background)
+    target = _target(args.output, FORMATS, args.foreground, args.background, args.mask)
 
     # Everything heavy comes after the mistakes that can be seen without it.
     from .hosts.standalone.host import Standalone, pick_device
     from .job import LatentCache, Relight
-    from .matting import Cutter
 
     device = pick_device(args.device)
     checkpoint = _checkpoint(args.checkpoint)
     loras = [_lora(text) for text in args.lora]
     with _bars() as progress:
-        job = Relight(settings, cutter=Cutter(_folders(args.matting_dir, "matting")), latents=LatentCache(),
-                      progress=progress)
+        job = Relight(settings, cutter=_cutter(args), latents=LatentCache(), progress=progress)
         offsets = _offsets(checkpoint, settings, _folders(args.weights_dir, "ic-light"), progress)
         progress("loading the checkpoint", 0, 1)
         host = Standalone(checkpoint, device=device, loras=loras)
@@ -224,7 +225,8 @@ def _relight(args: argparse.Namespace) -> None:
     made: list[tuple[Path, Image.Image, str]] = []
     for number, relit in enumerate(result.pictures, start=1):
         own = target if generation.batch == 1 else _beside(target, str(number))
-        text = _parameters(settings, generation, relit.seed, checkpoint.name, loras)
+        text = infotext.write(settings, generation, relit.seed, checkpoint.name,
+                              {lora.path.stem: lora.strength for lora in loras})
         made.append((own, relit.picture, text))
         if "raw" in settings.outputs:
             made.append((_beside(own, "raw"), relit.raw, text))
@@ -254,15 +256,13 @@ def _lightmap(args: argparse.Namespace) -> None:
 
 
 def _cutout(args: argparse.Namespace) -> None:
-    settings = Settings(foreground=_read(args.foreground, "foreground"), matting=args.matting)
-    target = _target(args.output, WITH_ALPHA, args.foreground)
+    settings = _settings_of(args)
+    target = _target(args.output, WITH_ALPHA, args.foreground, args.mask)
 
     from .job import LatentCache, Relight
-    from .matting import Cutter
 
     with _bars() as progress:
-        job = Relight(settings, cutter=Cutter(_folders(args.matting_dir, "matting")), latents=LatentCache(),
-                      progress=progress)
+        job = Relight(settings, cutter=_cutter(args), latents=LatentCache(), progress=progress)
     _save(job.subjects[0].cutout(), target, "IC-Light cutout")
 
 
@@ -307,6 +307,21 @@ def _bars() -> Iterator[Progress]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _settings_of(args: argparse.Namespace, **more: Any) -> Settings:
+    """The settings that a command's flags say; pictures are read."""
+    given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
+    read = {name: _read(path, name) for name, path in given.items() if isinstance(path, Path)}
+    return Settings(**given | read | more)
+
+
+def _cutter(args: argparse.Namespace) -> Cutter:
+    from .matting import DEVICES, Cutter
+
+    if args.matting_device not in DEVICES:
+        raise SettingsError(f"--matting-device must be {' or '.join(DEVICES)}, not {args.matting_device!r}.")
+    return Cutter(_folders(args.matting_dir, "matting"), lambda: args.matting_device)
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -391,23 +406,3 @@ def _offsets(checkpoint: Checkpoint, settings: Settings, folders: list[Path], pr
         raise SettingsError("IC-Light's weights do not fit the miniature. Give a --checkpoint, "
                             "or leave --weights out.")
     return checkpoint.offsets(settings.mode)
-
-
-def _parameters(settings: Settings, generation: Generation, seed: int, checkpoint: str, loras: Sequence[Lora]) -> str:
-    """What made the picture, in the form that WebUIs write into their pictures and read from them."""
-    values: dict[str, object] = {
-        "Steps": generation.steps, "Sampler": generation.sampler, "CFG scale": f"{generation.cfg:g}", "Seed": seed,
-        "Size": f"{generation.width}x{generation.height}", "Model": checkpoint}
-    if generation.hires_scale > 1:
-        values |= {"Denoising strength": f"{generation.hires_denoise:g}",
-                   "Hires upscale": f"{generation.hires_scale:g}", "Hires upscaler": "Lanczos"}
-    if loras:
-        values["LoRAs"] = "; ".join(f"{lora.path.stem} {lora.strength:g}" for lora in loras)
-    values |= settings.to_infotext() | {"Version": f"IC-Light {__version__}"}
-    line = ", ".join(f"{name}: {_quoted(value)}" for name, value in values.items())
-    return f"{generation.prompt}\nNegative prompt: {generation.negative_prompt}\n{line}"
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if set(text) & set(",:\n") else text

@@ -1,6 +1,6 @@
-"""python run.py demo: the whole way of a picture, offline, on the embedded model.
+"""python run.py demo: the whole way of a picture, offline, on the pocket model that comes with the program.
 
-The embedded model is a random miniature: it shows that the machinery runs, not what relighting looks like.
+The pocket model knows rendered objects only, so a rendered object is what the demo relights.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from .hosts.miniature import NOTE, Miniature
+from .hosts.pocket import NOTE, SIDE, Pocket
 from .hosts.standalone.generation import Generation
 from .hosts.standalone.host import Standalone, pick_device
-from .imaging import fit
 from .job import LatentCache, Relight
 from .matting import Cutter
-from .settings import Settings
+from .settings import RECOMMENDED, Settings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-FOREGROUND = EXAMPLES / "astronaut-cutout.webp"
-BACKGROUND = EXAMPLES / "rocket.jpg"
-SIDE = 256
-CASES: dict[str, dict[str, Any]] = {
-    "left": {"light": "left"},
-    "right": {"light": "right"},
-    "top": {"light": "top"},
-    "bottom": {"light": "bottom"},
-    "no light": {},
-    "on a background": {"mode": "fbc", "background": BACKGROUND},
-    "colour and detail kept": {"light": "left", "preserve_color": 1.0, "preserve_detail": 1.0},
+FOREGROUND = EXAMPLES / "rendered-bust.png"
+BACKGROUND = EXAMPLES / "rendered-wall.png"
+CELL = 256
+"""pixels of a picture on the contact sheet"""
+PROMPT = "a satin teal bust, best quality"
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "left": ({"light": "left"}, {}),
+    "right": ({"light": "right"}, {}),
+    "top": ({"light": "top"}, {}),
+    "bottom": ({"light": "bottom"}, {}),
+    "warm sunset light": ({}, {"prompt": f"{PROMPT}, warm sunset light"}),
+    "cold blue light": ({}, {"prompt": f"{PROMPT}, cold blue light"}),
+    "on this background": ({"mode": "fbc", "background": BACKGROUND}, {}),
+    "hires, left": ({"light": "left"}, {"hires_scale": 2.0}),
 }
+"""name -> (settings, choices of the generation)"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,18 +46,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     print(f"Model: {NOTE}.")
-    model = Miniature()
+    model = Pocket()
     host = Standalone(model, device=pick_device("cpu"))
     cutter, latents = Cutter([]), LatentCache()
-    generation = Generation(prompt="portrait, best quality", width=SIDE, height=SIDE, steps=12, seed=1)
-    shown: list[tuple[str, Image.Image]] = []
-    for name, choices in CASES.items():
+    shown: list[tuple[str, Image.Image]] = [("foreground", Image.open(FOREGROUND).convert("RGB"))]
+    for name, (choices, generated) in CASES.items():
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
         job = Relight(settings, cutter=cutter, latents=latents)
-        if not shown:
-            shown.append(("foreground", Image.fromarray(fit(job.subjects[0].on_grey(), SIDE, SIDE))))
+        if len(shown) == 1:
+            shown.append(("cut-out", job.subjects[0].cutout()))
+        if settings.mode == "fbc":
+            shown.append(("background", Image.open(BACKGROUND).convert("RGB")))
+        reference = RECOMMENDED[settings.mode]
+        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": reference.steps,
+                                  "cfg": reference.cfg, "seed": 1}
+        generation = Generation(**common | generated)
         picture = host.relight(job, generation, model.offsets(settings.mode)).pictures[0].picture
-        path = out / f"{name.replace(' ', '-')}.png"
+        path = out / f"{name.replace(',', '').replace(' ', '-')}.png"
         picture.save(path)
         print(path)
         shown.append((name, picture))
@@ -65,15 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 4, margin: int = 8) -> Image.Image:
-    """The pictures side by side with their names below; each is `SIDE` x `SIDE`."""
-    cell, text = SIDE + margin, 20
+    """The pictures side by side with their names below, scaled to `CELL` x `CELL`; what is transparent is white."""
+    cell, text = CELL + margin, 20
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell + margin, rows * (cell + text) + margin), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (name, picture) in enumerate(pictures):
         left, top = margin + index % columns * cell, margin + index // columns * (cell + text)
-        sheet.paste(picture.convert("RGB"), (left, top))
-        draw.text((left, top + SIDE + 3), name, fill="black")
+        scaled = picture.resize((CELL, CELL), Image.Resampling.LANCZOS)
+        sheet.paste(scaled, (left, top), scaled if scaled.mode == "RGBA" else None)
+        draw.text((left, top + CELL + 3), name, fill="black")
     return sheet
 
 

@@ -86,6 +86,22 @@ def split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.float
     return rgb, None if alpha.min() == 255 else alpha.astype(np.float32) / 255.0
 
 
+def load_mask(source: object, width: int, height: int) -> NDArray[np.float32]:
+    """A mask in any picture form as alpha, float32 [height, width] in 0..1, 1 = foreground.
+
+    The picture's alpha where it is transparent anywhere, else its luma (ITU-R 601-2); scaled smoothly to the size.
+    Raises ImageError as `load_image`, and when the shape is another by more than a hundredth.
+    """
+    image = load_image(source, "mask")
+    if abs(image.width * height - image.height * width) > 0.01 * image.height * width:
+        raise ImageError(f"the mask is {image.width} x {image.height} pixels, the foreground {width} x {height}: "
+                         "they differ in shape. Give a mask of the whole foreground picture, at any size.")
+    _, alpha = split_alpha(image)
+    if alpha is None:
+        alpha = np.asarray(image.convert("L")).astype(np.float32) / 255.0
+    return np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)
+
+
 def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The foreground on the grey 127 that IC-Light was trained with: `127 + (rgb - 127) * alpha`, as uint8 [H,W,3].
 

@@ -20,7 +20,7 @@ from . import imaging, preserve
 from .errors import ImageError, SettingsError
 from .hosts.base import Encoder
 from .lights import light_map
-from .matting import Cutout
+from .matting import Cutout, Refinement
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -61,9 +61,10 @@ def scheduled_steps(steps: int, strength: float) -> int:
 
 
 class CutsOut(Protocol):
-    """Whatever cuts the foreground out of an opaque picture; `matting.Cutter` does."""
+    """Whatever cuts foregrounds out; `matting.Cutter` does, and says what is what."""
 
-    def cut(self, rgb: np.ndarray, model: str = "auto", progress: Progress = silent) -> Cutout:
+    def cut(self, rgb: np.ndarray, model: str, progress: Progress, *, own: np.ndarray | None, mask: np.ndarray | None,
+            refinement: Refinement) -> Cutout:
         """uint8 sRGB [H, W, 3] -> the foreground's alpha and colour."""
         ...
 
@@ -224,24 +225,22 @@ class Relight:
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
 
     def _load_subject(self, source: object, cutter: CutsOut, place: Place, progress: Progress) -> Subject:
-        rgb, own_alpha = imaging.split_alpha(imaging.load_image(source, "foreground"))
-        matting = self.settings.matting
-        color = rgb
-        if matting == "none":
-            alpha = np.ones(rgb.shape[:2], np.float32)
-        elif matting == "auto" and own_alpha is not None:
-            alpha = own_alpha
+        s = self.settings
+        rgb, own = imaging.split_alpha(imaging.load_image(source, "foreground"))
+        if s.matting == "none" and s.mask is None:
+            alpha, color, key = np.ones(rgb.shape[:2], np.float32), rgb, imaging.content_key(rgb)
         else:
-            alpha, color = cutter.cut(rgb, matting, progress)
-            if own_alpha is not None:
-                alpha = alpha * own_alpha
-        if self.settings.keep_background and own_alpha is not None and matting != "none":
-            raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
-                                "transparent there. Use the uncut photo, or switch keep_background off.")
+            if s.keep_background and own is not None:
+                raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
+                                    "transparent there. Use the uncut photo, or switch keep_background off.")
+            mask = None if s.mask is None else imaging.load_mask(s.mask, rgb.shape[1], rgb.shape[0])
+            refinement = Refinement(invert=s.mask_invert, largest=s.mask_largest, contrast=s.mask_contrast,
+                                    threshold=s.mask_threshold, grow=s.mask_grow, feather=s.mask_feather)
+            alpha, color, key = cutter.cut(rgb, s.matting, progress, own=own, mask=mask, refinement=refinement)
         if alpha.max() < 1 / 255:
             raise ImageError("the foreground is fully transparent: there is nothing to relight. "
                              "Use another picture or another cut-out model, or set matting to none.")
-        return Subject(rgb, color, alpha, place, imaging.content_key(color, alpha))
+        return Subject(rgb, color, alpha, place, key)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
                      pixels: Callable[[Subject], np.ndarray], placed: bool = False) -> torch.Tensor:

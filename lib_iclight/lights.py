@@ -11,7 +11,7 @@ and linear colour c adds `i * c * spread(u, v)`, where
   (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
 
 The sum is clipped to 0..1, sRGB-encoded to e, and written as round(255 e), or for a background (FBC) round(32 + 192 e).
-The panel's JavaScript computes the same.
+The panel's JavaScript (javascript/iclight-1-lights.js) computes the same.
 """
 
 from __future__ import annotations
@@ -320,4 +320,9 @@ PRESETS: Mapping[str, LightSpec] = MappingProxyType({
     "bottom-left": LightSpec(lights=(Directional(225),)),
     "bottom-right": LightSpec(lights=(Directional(315),)),
     "ambient": LightSpec(ambient="#7f7f7f"),
+    "rim": LightSpec("#1c1c1c", (Point(0.0, 0.3, 0.6), Point(1.0, 0.3, 0.6))),
+    "softbox": LightSpec("#242424", (Point(0.15, 0.15, 2.0, "5600K", 1.2),)),
+    "window": LightSpec("#12161c", (Directional(170, "6500K", 0.5), Point(0.0, 0.4, 1.2, "7500K", 0.8))),
+    "sunset": LightSpec("#2a1c38", (Directional(350, "2400K", 0.8), Point(1.0, 0.7, 0.9, "2000K", 0.9))),
+    "neon pair": LightSpec("#0a0814", (Point(0.0, 0.5, 1.1, "#ff2bd6", 1.4), Point(1.0, 0.5, 1.1, "#18e0ff", 1.4))),
 })

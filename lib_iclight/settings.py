@@ -11,7 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .errors import SettingsError
 from .lights import PRESETS, LightSpec, parse_light
@@ -20,6 +21,22 @@ VERSION = 1
 MODES = ("fc", "fcon", "fbc")
 STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
 OUTPUTS = ("cutout", "mask", "lightmap", "raw")
+
+
+class Recommended(NamedTuple):
+    """The reference demo's generation choices for a mode; `denoise` is the hires pass's strength."""
+
+    steps: int
+    cfg: float
+    width: int = 512
+    height: int = 640
+    sampler: str = "DPM++ 2M SDE"
+    scheduler: str = "Karras"
+    denoise: float = 0.5
+
+
+RECOMMENDED: Mapping[str, Recommended] = MappingProxyType(
+    {"fc": Recommended(25, 2.0), "fcon": Recommended(25, 2.0), "fbc": Recommended(20, 7.0)})
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,28 @@ class Settings:
         "auto: the picture's own transparency, else a cut-out by the default model. none: use the picture whole. "
         "Or a model's name.",
         infotext="IC-Light cut-out")
+    mask: Any = _setting(
+        "image", None, "Mask",
+        "Your own cut-out, whatever else is chosen: white is the subject. A transparent picture counts by its alpha.",
+        group="matting")
+    mask_contrast: float = _setting(
+        "number", 0.0, "Edge contrast", "0: the edge as it is. 1: hard at the threshold.",
+        group="matting", infotext="IC-Light mask contrast")
+    mask_threshold: float = _setting(
+        "number", 0.5, "Threshold", "What counts as subject for the edge contrast and the largest object.",
+        group="matting", infotext="IC-Light mask threshold")
+    mask_grow: float = _setting(
+        "number", 0.0, "Grow or shrink", "Move the edge outwards, or inwards below 0; pixels of a 512 pixel picture.",
+        minimum=-64.0, maximum=64.0, step=0.5, group="matting", infotext="IC-Light mask grow")
+    mask_feather: float = _setting(
+        "number", 0.0, "Feather", "Soften the edge to either side; pixels of a 512 pixel picture.",
+        minimum=0.0, maximum=64.0, step=0.5, group="matting", infotext="IC-Light mask feather")
+    mask_largest: bool = _setting(
+        "bool", False, "Largest object only", "Keep the largest connected object, drop the rest.",
+        group="matting", infotext="IC-Light mask largest")
+    mask_invert: bool = _setting(
+        "bool", False, "Invert", "Subject and surroundings change places, before all else.",
+        group="matting", infotext="IC-Light mask invert")
     preserve_color: float = _setting(
         "number", 0.0, "Preserve colour", "Give the subject its own colours back, keeping the new light.",
         minimum=0.0, maximum=1.0, step=0.01, group="preserve", infotext="IC-Light preserve color")

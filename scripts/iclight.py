@@ -1,16 +1,24 @@
 """IC-Light in the WebUI: an accordion in txt2img and img2img. The work is done in lib_iclight."""
 
-from modules import script_callbacks, scripts
+from pathlib import Path
+
+from modules import paths_internal, script_callbacks, scripts
+from modules.ui_components import InputAccordion, ToolButton
 
 from lib_iclight.hosts.detect import Unsupported, detect
-from lib_iclight.webui import api, panel, run, unsupported, xyz
+from lib_iclight.webui import api, options, panel, run, unsupported, xyz
 from lib_iclight.webui.workshop import Workshop
 
-WORKSHOP = Workshop()
+WORKSHOP = Workshop(Path(paths_internal.models_path), run.show_progress, run.selected_checkpoint,
+                    options.matting_device)
 HOST = detect()
 
 
 class ICLightScript(scripts.Script):
+    def __init__(self):
+        self.panel = None
+        self.met = {}  # the tab's components by elem_id
+
     def title(self):
         return "IC-Light"
 
@@ -20,10 +28,15 @@ class ICLightScript(scripts.Script):
     def ui(self, is_img2img):
         if isinstance(HOST, Unsupported):
             return unsupported.explain(is_img2img, HOST.reason)
-        made = panel.Panel(is_img2img, WORKSHOP)
-        self.infotext_fields = made.infotext_fields
-        self.paste_field_names = made.paste_field_names
-        return made.inputs
+        self.panel = panel.Panel("img2img" if is_img2img else "txt2img", WORKSHOP, InputAccordion, ToolButton)
+        self.infotext_fields = self.panel.infotext_fields
+        self.paste_field_names = self.panel.paste_field_names
+        return self.panel.inputs
+
+    def after_component(self, component, **kwargs):
+        self.met[component.elem_id] = component
+        if self.panel and component.elem_id == f"generation_info_{self.panel.tab}":  # the tab's last
+            self.panel.connect(self.met)
 
     def process(self, p, *args):
         run.begin(p, args, WORKSHOP, HOST)
@@ -47,5 +60,6 @@ class ICLightScript(scripts.Script):
             run.end(p, job, processed)
 
 
+script_callbacks.on_ui_settings(options.add_options)
 script_callbacks.on_before_ui(xyz.add_axes)
 script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, WORKSHOP))

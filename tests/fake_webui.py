@@ -53,11 +53,13 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     state = SimpleNamespace(interrupted=False, skipped=False, textinfo=None)
     fakes: dict[str, dict[str, Any]] = {
         "modules": {},
-        "modules.shared": {"state": state},
+        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None)},
+        "modules.sd_models": {"get_closet_checkpoint_match": lambda name: None},
         "modules.paths_internal": {"models_path": str(models)},
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
         "modules.scripts": {"scripts_data": [], "Script": Script, "AlwaysVisible": object()},
-        "modules.script_callbacks": {"on_before_ui": lambda f: None, "on_app_started": lambda f: None},
+        "modules.script_callbacks": {"on_ui_settings": lambda f: None, "on_before_ui": lambda f: None,
+                                     "on_app_started": lambda f: None},
         "modules.ui_components": {"InputAccordion": input_accordion, "ToolButton": tool_button},
         "backend": {},
         "backend.memory_management": {"VAE_ALWAYS_TILED": False},

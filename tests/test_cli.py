@@ -168,6 +168,17 @@ def test_cutout_keeps_colour_and_transparency(photo: Path, out: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(out / "cut.png")), np.asarray(Image.open(photo)))
 
 
+def test_cutout_takes_a_mask_and_refines_it(photo: Path, out: Path, tmp_path: Path) -> None:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[:, 36:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert cli.main(["cutout", str(photo), "-o", str(out / "cut.png"), "--mask", str(tmp_path / "mask.png"),
+                     "--mask-invert", "--matting-device", "gpu"]) == 0
+    alpha = np.asarray(Image.open(out / "cut.png"))[..., 3]
+    # The picture's own left half is transparent, and the mask's right quarter is turned round.
+    assert np.array_equal(alpha, np.where((np.arange(48) >= 24) & (np.arange(48) < 36), 255, 0)[None].repeat(40, 0))
+
+
 def test_weights_tells_what_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     path = weights_file(tmp_path / "relight.safetensors", 12)
@@ -242,6 +253,10 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["lightmap", "-o", "{out}/map.png", "--light", "left", "--width", "9"], "SettingsError", "width"),
     (["cutout", "{photo}", "-o", "{out}/cut.jpg"], "ImageError", ".png, .webp"),
     (["cutout", "{out}/missing.png", "-o", "{out}/cut.png"], "ImageError", "missing.png"),
+    (["cutout", "{photo}", "-o", "{out}/cut.png", "--mask", "{out}/missing.png"], "ImageError", "the mask"),
+    (["cutout", "{photo}", "-o", "{out}/cut.png", "--mask", "{dot}"], "ImageError", "the mask is 1 x 1"),
+    (["cutout", "{photo}", "-o", "{out}/cut.png", "--mask-grow", "65"], "SettingsError", "mask_grow"),
+    (["cutout", "{photo}", "-o", "{out}/cut.png", "--matting-device", "tpu"], "SettingsError", "cpu or gpu"),
     (["weights", "{out}/missing.safetensors"], "WeightsError", "missing.safetensors"),
     (["weights", "{text}"], "WeightsError", "notes.txt"),
     (["settings", "now"], "SettingsError", "now"),

@@ -13,12 +13,13 @@ from lib_iclight.imaging import srgb_to_linear
 from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, light_map, linear_color, parse_light
 
 NAMES = ["none", "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"]
+SCENES = ["rim", "softbox", "window", "sunset", "neon pair"]
 LAMP = {"kind": "point", "x": 0.2, "y": 0.3, "radius": 0.5, "color": "#ffcc88", "intensity": 1.2}
 SUN = {"kind": "directional", "angle": 180, "color": "#ffffff", "intensity": 1.0}
 
 
 def test_presets_are_all_there_in_order():
-    assert list(PRESETS) == NAMES
+    assert list(PRESETS) == [*NAMES, *SCENES]
     assert PRESETS["none"] == LightSpec()
     with pytest.raises(TypeError):
         PRESETS["new"] = LightSpec()
@@ -78,6 +79,29 @@ def test_named_presets_and_their_specs_agree(form):
         np.testing.assert_allclose(light_map(name, 40, 30, form), light_map(PRESETS[name], 40, 30, form).astype(int),
                                    atol=1)
     np.testing.assert_array_equal(light_map(PRESETS["ambient"], 4, 3), light_map("ambient", 4, 3))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_scenes_are_drawn_from_their_specs_and_are_all_different(name):
+    drawn = light_map(name, 24, 32)
+    np.testing.assert_array_equal(drawn, light_map(PRESETS[name], 24, 32))
+    assert drawn.max() > 150 and drawn.min() < 80
+    assert all(np.abs(drawn - light_map(other, 24, 32).astype(int)).mean() > 8 for other in PRESETS
+               if other not in ("none", name))
+
+
+@pytest.mark.parametrize("name, brighter, darker", [
+    ("rim", (slice(None), 0), (slice(None), 12)), ("softbox", (0, 0), (-1, -1)),
+    ("window", (slice(None), 0), (slice(None), -1)), ("sunset", (slice(None), -1), (slice(None), 0))])
+def test_scenes_are_bright_where_their_names_say(name, brighter, darker):
+    drawn = light_map(name, 24, 32).astype(float)
+    assert drawn[brighter].mean() > drawn[darker].mean() + 40
+
+
+def test_sunset_is_warm_and_the_neon_pair_is_of_two_colours():
+    assert light_map("sunset", 24, 32)[24, -1].argmin() == 2
+    neon = light_map("neon pair", 24, 32)
+    assert (neon[16, 0].argmin(), neon[16, -1].argmin()) == (1, 0)
 
 
 def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: str) -> list[float]:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import os
+import runpy
 import subprocess
 import sys
+import threading
+import types
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
-from tiny_onnx import FLOAT16, pixelwise
+from tiny_onnx import FLOAT16, UINT8, pixelwise
 
 from lib_iclight.errors import DownloadError, MattingError
-from lib_iclight.matting import MODELS, Cutter, foreground_color, model_names, registry, runner
+from lib_iclight.matting import (
+    DEFAULT,
+    MODELS,
+    Cutter,
+    Refinement,
+    foreground_color,
+    model_names,
+    obstacle,
+    refine,
+    registry,
+    runner,
+)
 from lib_iclight.matting.foreground import blur_fusion, box_sum
 
 HALF = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
@@ -180,6 +196,29 @@ def test_without_onnxruntime_the_message_says_how_to_get_it(folder: Path, monkey
         Cutter([folder]).cut(ramp(), "mine")
 
 
+def test_a_download_with_the_wrong_hash_is_named_and_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            model = pixelwise([1, 0, 0], 1)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(model)))
+            self.end_headers()
+            self.wfile.write(model)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        other = dataclasses.replace(MODELS["silueta"], url=f"http://127.0.0.1:{server.server_port}/silueta.onnx")
+        monkeypatch.setattr(registry, "MODELS", {"silueta": other})
+        with pytest.raises(MattingError, match=r"silueta cannot be had.*(checksum|hash|MD5|md5).*matting to none"):
+            Cutter([folder]).cut(ramp(), "silueta")
+        server.shutdown()
+    assert not list(folder.glob("*.onnx"))
+
+
 @pytest.mark.parametrize("content", [b"", b"this is a text file\n", pixelwise([1, 0, 0], 1)[:-40]],
                          ids=["empty", "text", "truncated"])
 def test_a_damaged_file_is_named(content: bytes, folder: Path) -> None:
@@ -192,7 +231,8 @@ def test_a_damaged_file_is_named(content: bytes, folder: Path) -> None:
     pixelwise([1, 0, 0, 0], 1, (1, 4, "h", "w")),
     pixelwise([1, 0, 0], 1, maps=2),
     pixelwise([1, 0, 0], float("nan")),
-], ids=["four channels", "two maps", "not a number"])
+    pixelwise([1, 0, 0], 1, dtype=UINT8),
+], ids=["four channels", "two maps", "not a number", "bytes"])
 def test_a_model_of_another_kind_is_named(model: bytes, folder: Path) -> None:
     (folder / "mine.onnx").write_bytes(model)
     with pytest.raises(MattingError, match="mine.* cannot be used as a cut-out model.*matting to none"):
@@ -217,14 +257,15 @@ def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monk
     cuts, loads, reports = [], [], []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
-    monkeypatch.setattr(runner, "_load", lambda path: loads.append(path.stem) or load(path))
+    monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
     cutter = Cutter([folder])
 
     first = cutter.cut(ramp(), "a", lambda *report: reports.append(report))
     assert cutter.cut(ramp().copy(), "a") is first and cuts == ["a"]
     assert [report[1:] for report in reports] == [(0, 1), (1, 1)]
-    with pytest.raises(ValueError):
-        first.alpha[0, 0] = 0.5
+    for array in (first.alpha, first.color):
+        with pytest.raises(ValueError):
+            array[0, 0] = 0.5
     cutter.cut(flat(), "a")
     cutter.cut(ramp(), "b")
     cutter.cut(ramp(), "a")
@@ -245,11 +286,166 @@ def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.Mon
     cuts, loads = [], []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
-    monkeypatch.setattr(runner, "_load", lambda path: loads.append(path.stem) or load(path))
-    cutter = Cutter([folder], capacity=1, memory=ramp().shape[0] * ramp().shape[1] * 4)
+    monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
+    one = ramp().shape[0] * ramp().shape[1] * (4 + 3)  # bytes of a cut-out
+    cutter = Cutter([folder], capacity=1, memory=one)
     for name in ("a", "b", "a"):
         cutter.cut(ramp(), name)
     assert cuts == loads == ["a", "b", "a"]
+    cutter = Cutter([folder], capacity=2, memory=3 * one)
+    for name in ("a", "b", "a"):
+        cutter.cut(ramp(), name)
+    assert cuts == loads == ["a", "b", "a", "a", "b"]
+
+
+def test_refining_again_runs_no_model_and_the_same_again_runs_nothing(folder: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    did: list[str] = []
+    for name in ("predict", "refine", "foreground_color"):
+        real = getattr(runner, name)
+        monkeypatch.setattr(runner, name, lambda *args, real=real, name=name: did.append(name) or real(*args))
+    cutter = Cutter([folder])
+    cutter.cut(ramp(), "a")
+    assert did == ["predict", "refine", "foreground_color"]
+    refined = cutter.cut(ramp(), "a", refinement=Refinement(grow=-5, contrast=0.5))
+    assert did[3:] == ["refine", "foreground_color"]
+    assert cutter.cut(ramp(), "a", refinement=Refinement(grow=-5, contrast=0.5)) is refined
+    cutter.cut(ramp(), "a")
+    mask = np.full((24, 48), 0.7, np.float32)
+    assert cutter.cut(ramp(), mask=mask) is cutter.cut(ramp(), mask=mask.copy())
+    assert did[5:] == ["refine", "foreground_color"]
+
+
+def test_the_foregrounds_colour_is_that_of_the_refined_alpha(folder: Path) -> None:
+    (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    plain, refined = (Cutter([folder]).cut(ramp(), "a", refinement=how) for how in
+                      (Refinement(), Refinement(contrast=0.8, grow=40)))
+    np.testing.assert_array_equal(refined.alpha, refine(plain.alpha, Refinement(contrast=0.8, grow=40)))
+    np.testing.assert_array_equal(refined.color, foreground_color(ramp(), refined.alpha))
+    assert not np.array_equal(plain.color, refined.color)
+    assert plain.key != refined.key
+
+
+def test_own_transparency_counts_for_auto_and_under_models_and_masks(folder: Path) -> None:
+    (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    own = np.zeros((24, 48), np.float32)
+    own[:, 24:] = 0.5
+    mask = np.full((24, 48), 0.8, np.float32)
+    cutter = Cutter([folder])
+    auto = cutter.cut(ramp(), own=own)  # needs no model: the default one is not here
+    assert auto.alpha is own
+    np.testing.assert_array_equal(auto.color, ramp())
+    np.testing.assert_allclose(cutter.cut(ramp(), own=own, mask=mask).alpha, own * 0.8)
+    np.testing.assert_array_equal(cutter.cut(ramp(), mask=mask).alpha, mask)
+    model = cutter.cut(ramp(), "a")
+    np.testing.assert_array_equal(cutter.cut(ramp(), "a", own=own).alpha, model.alpha * own)
+    assert mask.flags.writeable
+
+
+def test_a_cut_out_that_grows_takes_its_own_colour_along() -> None:
+    alpha = np.zeros((512, 512), np.float32)
+    alpha[200:300, 200:300] = 1
+    rgb = np.where(alpha[..., None] > 0, np.uint8(200), np.uint8(0))  # nothing but black under the transparency
+    rgb = np.broadcast_to(rgb, (512, 512, 3)).copy()
+    grown = Cutter([]).cut(rgb, own=alpha, refinement=Refinement(grow=20, feather=5))
+    assert (grown.alpha[250] > 0).sum() > 140
+    assert (grown.color[grown.alpha > 0] == 200).all()
+    shrunk = Cutter([]).cut(rgb, own=alpha, refinement=Refinement(grow=-20))
+    np.testing.assert_array_equal(shrunk.color, rgb)
+    turned = Cutter([]).cut(rgb, own=alpha, refinement=Refinement(invert=True))
+    np.testing.assert_array_equal(turned.color, rgb)  # what was hidden is the subject now
+
+
+# --- the GPU -------------------------------------------------------------------------------------------------------
+
+
+class OnnxruntimeWithGpu(types.ModuleType):
+    """The real onnxruntime, which says that it has CUDA; what then goes wrong is up to `breaks`."""
+
+    def __init__(self, breaks: str) -> None:
+        super().__init__("onnxruntime")
+        self.breaks = breaks
+        self.loaded: list[list[str]] = []
+
+    SessionOptions = onnxruntime.SessionOptions
+
+    def get_available_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"] if self.breaks == "no GPU" else [
+            "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, path: str, options: object, providers: list[str], **rest: int) -> object:  # noqa: N802
+        self.loaded.append(list(providers))
+        on_gpu = providers[0] != "CPUExecutionProvider"
+        if on_gpu and self.breaks == "loading":
+            raise RuntimeError("CUDA out of memory")
+        real = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+
+        def run(*args: object) -> object:
+            if on_gpu and self.breaks == "running":
+                raise RuntimeError("CUDA error")
+            return real.run(*args)
+
+        got = ["CPUExecutionProvider"] if self.breaks == "starting" else providers
+        return types.SimpleNamespace(get_inputs=real.get_inputs, get_outputs=real.get_outputs, run=run,
+                                     get_providers=lambda: got)
+
+
+@pytest.mark.parametrize("breaks", ["", "loading", "running", "starting", "no GPU"])
+def test_a_gpu_is_used_when_asked_for_and_the_cpu_takes_over_with_one_warning(
+        breaks: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    fake, device = OnnxruntimeWithGpu(breaks), ["cpu"]
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    cutter = Cutter([folder], lambda: device[0])
+    cutter.cut(flat(), "a")
+    assert fake.loaded == [["CPUExecutionProvider"]], "only when asked for"
+    device[0] = "gpu"
+    with caplog.at_level("WARNING", "iclight"):
+        np.testing.assert_array_equal(cutter.cut(ramp(), "a").alpha, Cutter([folder]).cut(ramp(), "a").alpha)
+        cutter.cut(flat((250, 0, 0)), "a")
+    gpu = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert (gpu in fake.loaded) == (breaks != "no GPU")
+    assert fake.loaded.count(gpu) <= 1
+    assert [record.getMessage().count("CPU until the next start") for record in caplog.records] == [1] * bool(breaks)
+
+
+def test_a_bad_model_is_not_the_gpus_fault(folder: Path, monkeypatch: pytest.MonkeyPatch,
+                                           caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "a.onnx").write_bytes(b"no model")
+    (folder / "b.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    fake = OnnxruntimeWithGpu("")
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    cutter = Cutter([folder], lambda: "gpu")
+    with pytest.raises(MattingError, match="a.onnx is not an ONNX model"):
+        cutter.cut(ramp(), "a")
+    cutter.cut(ramp(), "b")
+    assert fake.loaded[-1][0] == "CUDAExecutionProvider"
+    assert caplog.records == []
+
+
+# --- what stands in the way ----------------------------------------------------------------------------------------
+
+
+def test_obstacles_are_told_without_importing_or_asking_the_network(folder: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "isnet-general-use is missing" in obstacle("isnet-general-use", [folder])
+    (folder / "isnet-general-use.onnx").write_bytes(b"anything: not read")
+    assert obstacle("isnet-general-use", [folder]) == ""
+    assert obstacle("my own", [folder]) == ""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert obstacle("silueta", [folder]) == "", "it can be downloaded"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert 'pip install "onnxruntime<1.27"' in obstacle("isnet-general-use", [folder])
+
+
+def test_auto_never_takes_a_model_with_conditions() -> None:
+    assert MODELS[DEFAULT].notice == ""
+
+
+def test_what_pip_is_asked_for_is_what_the_messages_say() -> None:
+    install = runpy.run_path(str(Path(__file__).parents[1] / "install.py"))
+    assert install["REQUIREMENT"] == registry.RUNTIME
 
 
 def test_nothing_heavy_is_imported_with_the_package() -> None:

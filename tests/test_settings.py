@@ -17,14 +17,17 @@ from lib_iclight.settings import FIELD, FIELDS, Settings, schema
 # Version 1 of the API, written out: a change here breaks people's requests.
 DEFAULTS = {
     "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
-    "background_flip": False, "matting": "auto", "light": "none", "light_denoise": 0.9, "start": "auto",
+    "background_flip": False, "matting": "auto", "mask": None, "mask_contrast": 0.0, "mask_threshold": 0.5,
+    "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
+    "light": "none", "light_denoise": 0.9, "start": "auto",
     "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "keep_background": False, "outputs": (),
 }
 OTHERS = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "start": "light+foreground", "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
-    "keep_background": True, "outputs": ("cutout", "raw"),
+    "keep_background": True, "outputs": ("cutout", "raw"), "mask_contrast": 0.3, "mask_threshold": 0.2,
+    "mask_grow": -3.5, "mask_feather": 2.0, "mask_largest": True, "mask_invert": True,
 }
 
 
@@ -72,6 +75,7 @@ def test_pictures_are_kept_as_they_came():
     for picture in ("aGVsbG8=", "data:image/png;base64,aGVsbG8=", b"hello", np.zeros((2, 2)), Image.new("L", (2, 2))):
         assert Settings(foreground=picture).foreground is picture
         assert Settings(background=picture).background is picture
+        assert Settings(mask=picture).mask is picture
 
 
 def test_frozen_and_keyword_only():
@@ -112,7 +116,8 @@ WRONG = {
 
 @pytest.mark.parametrize("name, value", [
     pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
-    for field in FIELDS for i, value in enumerate(WRONG[field.kind])])
+    for field in FIELDS for i, value in enumerate(WRONG[field.kind])
+    if not (field.name == "mask_grow" and value in (-1e-9, -1))])
 def test_wrong_values_are_refused_by_the_fields_name(name, value):
     with pytest.raises(ICLightError, match=name) as caught:
         Settings.from_dict({name: value})
@@ -135,6 +140,10 @@ def test_ranges_are_those_of_the_api():
     for name in ("preserve_color", "preserve_detail"):
         assert (FIELD[name].minimum, FIELD[name].maximum) == (0.0, 1.0)
     assert FIELD["detail_radius"].minimum > 0
+    for name in ("mask_contrast", "mask_threshold"):
+        assert (FIELD[name].minimum, FIELD[name].maximum) == (0.0, 1.0)
+    assert (FIELD["mask_grow"].minimum, FIELD["mask_grow"].maximum) == (-64.0, 64.0)
+    assert (FIELD["mask_feather"].minimum, FIELD["mask_feather"].maximum) == (0.0, 64.0)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-FLOAT, FLOAT16 = 1, 10
+FLOAT, UINT8, FLOAT16 = 1, 2, 10
 
 
 def pixelwise(weights: Sequence[float], bias: float, shape: Sequence[int | str] = (1, 3, "h", "w"), *,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,18 @@ def foreground_color(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDAr
     planes = np.ascontiguousarray(rgb.transpose(2, 0, 1)).astype(np.float32) / 255.0
     color = blur_fusion(planes, alpha)
     return np.ascontiguousarray(np.rint(color * 255.0).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+
+
+def extend_color(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], reach: float) -> NDArray[np.uint8]:
+    """A cut-out's colours carried outwards, uint8 sRGB [H, W, 3].
+
+    rgb: uint8 sRGB [H, W, 3], the foreground's own colours wherever alpha, float32 [H, W] in 0..1, is not 0. There they
+    stay; within `reach` pixels of it they are the weighted mean of what is that near.
+    """
+    side = 2 * math.ceil(reach) + 1
+    weight = box_sum(alpha, side)
+    means = np.stack([box_sum(rgb[..., i] * alpha, side) for i in range(3)], -1) / np.maximum(weight, _TINY)[..., None]
+    return np.where((alpha > 0)[..., None], rgb, np.rint(means).clip(0, 255).astype(np.uint8))
 
 
 def blur_fusion(image: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,18 +6,22 @@ releases are the customary source of these files; its folder `~/.u2net` is searc
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ..download import download
+from ..download import download, offline
 from ..errors import DownloadError, MattingError
 from ..progress import Progress, silent
 
 DEFAULT = "isnet-general-use"
 """The model that `auto` stands for."""
+
+RUNTIME = "onnxruntime<1.27"
+"""What runs the models, as pip is asked for it; newer ones ask for a newer protobuf than hosts have."""
 
 WAY_OUT = "Or set matting to none to use the picture whole."
 """The last sentence of every message about a cut-out that cannot be made."""
@@ -103,10 +107,9 @@ def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> t
         raise MattingError(f"there is no cut-out model {name!r}. Known: {', '.join(names)}. "
                            f"Your own ONNX files belong into {_first(folders)}. {WAY_OUT}")
     model = MODELS.get(name, Model(name=name))
-    for folder in (*folders, _rembg_folder()):
-        for file in model.file_names:
-            if (folder / file).is_file():
-                return model, folder / file
+    path = _find(model, folders)
+    if path is not None:
+        return model, path
     assert model.url is not None, "a person's own model is known by its file"
     target = _first(folders) / model.file_names[0]
     try:
@@ -114,6 +117,25 @@ def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> t
     except DownloadError as error:
         raise MattingError(f"the cut-out model {name} cannot be had. {error} {WAY_OUT}") from error
     return model, target
+
+
+def obstacle(name: str, folders: Sequence[Path]) -> str:
+    """What stands in the way of a cut-out by the model called `name`, as one sentence; empty if nothing is known to.
+
+    Cheap: onnxruntime is looked for, not imported, and files are neither read nor fetched.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        return f'Automatic cut-outs need onnxruntime: pip install "{RUNTIME}", then restart.'
+    model = MODELS.get(name)
+    if model is not None and offline() and _find(model, folders) is None:
+        return f"The cut-out model {name} is missing, and downloads are switched off (HF_HUB_OFFLINE)."
+    return ""
+
+
+def _find(model: Model, folders: Sequence[Path]) -> Path | None:
+    """The model's file, from `folders` or rembg's folder."""
+    places = (folder / file for folder in (*folders, _rembg_folder()) for file in model.file_names)
+    return next((path for path in places if path.is_file()), None)
 
 
 def _first(folders: Sequence[Path]) -> Path:

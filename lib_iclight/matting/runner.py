@@ -1,10 +1,11 @@
-"""Runs a cut-out model with onnxruntime on the CPU, and remembers models and cut-outs by their content."""
+"""Runs cut-out models with onnxruntime, and remembers models and cut-outs by their content."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +16,21 @@ from PIL import Image
 from ..errors import MattingError
 from ..imaging import content_key
 from ..progress import Progress, silent
-from .foreground import foreground_color
-from .registry import DEFAULT, WAY_OUT, Model, obtain
+from .foreground import extend_color, foreground_color
+from .refine import Refinement, refine
+from .registry import DEFAULT, RUNTIME, WAY_OUT, Model, obtain
 
+DEVICES = ("cpu", "gpu")
 EMPTY = 0.05
 """A map that nowhere rises above this shows no foreground. Stretched to 0..1 it would be noise."""
 
+_CPU = "CPUExecutionProvider"
+_GPUS = ("CUDAExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider",
+         "CoreMLExecutionProvider")
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_AS_IT_IS = Refinement()
+
+log = logging.getLogger("iclight")
 
 
 class Cutout(NamedTuple):
@@ -31,6 +40,8 @@ class Cutout(NamedTuple):
     """[H, W] in 0..1"""
     color: NDArray[np.uint8]
     """sRGB [H, W, 3]"""
+    key: str
+    """names both by what they were made from"""
 
     @property
     def nbytes(self) -> int:
@@ -41,52 +52,125 @@ class Cutter:
     """Cuts foregrounds out, with a few models kept loaded and recent cut-outs kept at hand.
 
     folders: where model files are looked for, ahead of rembg's own; missing ones are downloaded into the first.
+    device: asked before a model is run, tells one of `DEVICES`. Where a GPU fails the CPU takes over, with one warning.
     capacity: how many models stay loaded (an ISNet takes some 180 MB, a large BiRefNet 1 GB).
-    memory: bytes of cut-outs to keep; the latest is always kept.
+    memory: bytes of cut-outs to keep (one of 12 million pixels takes 84 MB), and half as many of what models found; the
+        latest is always kept.
     One object may be used from several threads; they take turns.
     """
 
-    def __init__(self, folders: Sequence[Path], capacity: int = 1, memory: int = 128 * 2**20) -> None:
+    def __init__(self, folders: Sequence[Path], device: Callable[[], str] = lambda: "cpu", capacity: int = 1,
+                 memory: int = 256 * 2**20) -> None:
         self._folders = tuple(folders)
+        self._device = device
         self._capacity = capacity
         self._memory = memory
-        self._sessions: OrderedDict[str, Any] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, bool], Any] = OrderedDict()
+        self._alphas: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._cutouts: OrderedDict[str, Cutout] = OrderedDict()
+        self._gpu_failed = False
         self._lock = threading.Lock()
 
-    def cut(self, rgb: NDArray[np.uint8], model: str = "auto", progress: Progress = silent) -> Cutout:
-        """The foreground of a picture; its arrays are not writable.
+    def cut(self, rgb: NDArray[np.uint8], model: str = "auto", progress: Progress = silent, *,
+            own: NDArray[np.float32] | None = None, mask: NDArray[np.float32] | None = None,
+            refinement: Refinement = _AS_IT_IS) -> Cutout:
+        """The foreground of a picture, for reading only: the arrays are shared.
 
-        rgb: uint8 sRGB [H, W, 3]. model: a name of `model_names`, or "auto" for the default model.
+        rgb: uint8 sRGB [H, W, 3]. model: a name of `model_names`, or "auto": the picture's own transparency if there is
+        any, else the default model.
+        own: the picture's own transparency, float32 [H, W] in 0..1. What it hides is foreground to nobody.
+        mask: an alpha to take in a model's place, float32 [H, W] in 0..1.
+        refinement: what to change about the alpha. The foreground's colour is that of the refined alpha.
         Raises MattingError when the model is unknown, missing, damaged or of the wrong kind, when onnxruntime is
         missing, and when no foreground is found.
         """
         with self._lock:
+            if mask is not None:
+                key = content_key(rgb, own, mask, repr(refinement))
+                return self._keep(key, lambda: _blended(rgb, mask, own, refinement, key))
+            if own is not None and model == "auto":
+                key = content_key(rgb, own, repr(refinement))
+                return self._keep(key, lambda: _by_itself(rgb, own, refinement, key))
             entry, path = obtain(DEFAULT if model == "auto" else model, self._folders, progress)
             file = _file_key(path)
-            key = content_key(rgb, entry.name, file)
-            if key not in self._cutouts:
-                what = f"Cutting out with {entry.name}"
-                progress(what, 0, 1)
-                alpha = predict(self._session(path, file), entry, rgb)
-                color = foreground_color(rgb, alpha)
-                alpha.setflags(write=False)
-                color.setflags(write=False)
-                self._cutouts[key] = Cutout(alpha, color)
-                progress(what, 1, 1)
-            self._cutouts.move_to_end(key)
-            while len(self._cutouts) > 1 and sum(c.nbytes for c in self._cutouts.values()) > self._memory:
-                self._cutouts.popitem(last=False)
-            return self._cutouts[key]
+            key = content_key(rgb, own, entry.name, file, repr(refinement))
+            return self._keep(key, lambda: _blended(rgb, self._alpha(rgb, entry, path, file, progress), own,
+                                                    refinement, key))
 
-    def _session(self, path: Path, file: str) -> Any:
+    def _keep(self, key: str, make: Callable[[], Cutout]) -> Cutout:
+        """The cut-out of `key`, made by `make` if it is not at hand."""
+        if key not in self._cutouts:
+            self._cutouts[key] = make()
+        self._cutouts.move_to_end(key)
+        _let_go(self._cutouts, self._memory)
+        return self._cutouts[key]
+
+    def _alpha(self, rgb: NDArray[np.uint8], entry: Model, path: Path, file: str,
+               progress: Progress) -> NDArray[np.float32]:
+        """What the model makes of the picture; kept apart, so that another refinement need not run the model."""
+        key = content_key(rgb, entry.name, file)
+        if key not in self._alphas:
+            what = f"Cutting out with {entry.name}"
+            progress(what, 0, 1)
+            self._alphas[key] = self._predict(rgb, entry, path, file)
+            self._alphas[key].setflags(write=False)
+            progress(what, 1, 1)
+        self._alphas.move_to_end(key)
+        _let_go(self._alphas, self._memory // 2)
+        return self._alphas[key]
+
+    def _predict(self, rgb: NDArray[np.uint8], entry: Model, path: Path, file: str) -> NDArray[np.float32]:
+        """`predict` on the device that is asked for, or on the CPU where that fails."""
+        if self._device() == "gpu" and not self._gpu_failed:
+            try:
+                return predict(self._session(path, file, gpu=True), entry, rgb)
+            except _RunError as error:
+                self._sessions.clear()  # a GPU's memory is wanted back
+                alpha = predict(self._session(path, file, gpu=False), entry, rgb)
+                self._gpu_failed = True  # known only now: a bad model fails on the CPU, too
+                log.warning("cut-outs are made on the CPU until the next start, the GPU failed: %s", error)
+                return alpha
+        return predict(self._session(path, file, gpu=False), entry, rgb)
+
+    def _session(self, path: Path, file: str, gpu: bool) -> Any:
         """The loaded model of `path`, whose content is named `file`."""
-        if file not in self._sessions:
+        key = (file, gpu)
+        if key not in self._sessions:
             while len(self._sessions) >= self._capacity:  # before loading, so that both are never held at once
                 self._sessions.popitem(last=False)
-            self._sessions[file] = _load(path)
-        self._sessions.move_to_end(file)
-        return self._sessions[file]
+            self._sessions[key] = _load(path, gpu)
+        self._sessions.move_to_end(key)
+        return self._sessions[key]
+
+
+class _RunError(MattingError):
+    """onnxruntime could not load or run a model, which another device may be able to."""
+
+
+def _let_go(kept: OrderedDict[str, Any], memory: int) -> None:
+    """Drop the least recently used until `memory` bytes hold the rest, all but one."""
+    while len(kept) > 1 and sum(item.nbytes for item in kept.values()) > memory:
+        kept.popitem(last=False)
+
+
+def _blended(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], own: NDArray[np.float32] | None,
+             refinement: Refinement, key: str) -> Cutout:
+    """The cut-out of a photo, whose soft pixels hold foreground and background."""
+    alpha = refine(alpha, refinement)
+    if own is not None:
+        alpha = alpha * own  # afterwards, so that no refinement brings back what the picture hides
+    color = foreground_color(rgb, alpha)
+    alpha = alpha.view()  # what was handed in stays writable
+    alpha.setflags(write=False)
+    color.setflags(write=False)
+    return Cutout(alpha, color, key)
+
+
+def _by_itself(rgb: NDArray[np.uint8], own: NDArray[np.float32], refinement: Refinement, key: str) -> Cutout:
+    """The cut-out of a transparent picture, whose colours are the foreground's wherever it shows at all."""
+    alpha = refine(own, refinement)
+    grown = not refinement.invert and bool((alpha[own == 0] > 0).any())
+    return Cutout(alpha, extend_color(rgb, own, refinement.reach(own.size)) if grown else rgb, key)
 
 
 def predict(session: Any, model: Model, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -102,7 +186,7 @@ def predict(session: Any, model: Model, rgb: NDArray[np.uint8]) -> NDArray[np.fl
     try:
         output, = session.run([session.get_outputs()[0].name], {source.name: planes.astype(_DTYPES[source.type])})
     except Exception as error:  # onnxruntime raises its own kinds, straight from C++
-        raise _unusable(model.name, error) from error
+        raise _RunError(str(_unusable(model.name, error))) from error
     found = np.squeeze(np.asarray(output, np.float32))
     if found.ndim != 2 or not np.isfinite(found).all():
         raise _unusable(model.name, f"its first output, shape {np.shape(output)}, is not one map of finite numbers")
@@ -116,21 +200,27 @@ def predict(session: Any, model: Model, rgb: NDArray[np.uint8]) -> NDArray[np.fl
     return np.asarray(Image.fromarray(found).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, gpu: bool = False) -> Any:
     """An onnxruntime session of a model file, checked to take one RGB picture."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MattingError(f"cutting out needs onnxruntime, which cannot be imported ({error}). "
-                           f'Install it with: pip install "onnxruntime<1.27". {WAY_OUT}') from error
+                           f'Install it with: pip install "{RUNTIME}". {WAY_OUT}') from error
+    providers = [name for name in onnxruntime.get_available_providers() if gpu and name in _GPUS]
+    if gpu and not providers:
+        raise _RunError("the installed onnxruntime has no GPU provider.")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only; they arrive as exceptions anyway
     options.enable_cpu_mem_arena = False  # else gigabytes of scratch memory stay taken while the picture is painted
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without its own fall-back, which prints and goes on; ours is the Cutter's.
+        session = onnxruntime.InferenceSession(str(path), options, [*providers, _CPU], enable_fallback=0)
     except Exception as error:  # as above
-        raise MattingError(f"{path} is not an ONNX model that can be used: it is damaged, cut short or something else "
+        raise _RunError(f"{path} is not an ONNX model that can be used: it is damaged, cut short or something else "
                            f"({_brief(error)}). Delete it to have a known model downloaded anew. {WAY_OUT}") from error
+    if gpu and session.get_providers()[0] == _CPU:
+        raise _RunError(f"{providers[0]} did not start.")
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4 or (
             isinstance(inputs[0].shape[1], int) and inputs[0].shape[1] != 3):

@@ -1,87 +1,269 @@
-"""The accordion: one widget for each field of the settings table."""
+"""The accordion: one widget for each field of the settings table, the light editor, and the helpers around them.
+
+The widgets hold the settings and nothing else does: the editor, the tiles and "What I want" read and write them.
+`elem_id`s are `iclight_{tab}_{field}`; those of what is no field are in `Panel.__init__`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import html
+import io
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import gradio as gr
-from modules.ui_components import InputAccordion, ToolButton
+from PIL import Image
 
-from ..matting import MODELS
-from ..settings import FIELD, FIELDS, Field, from_infotext
+from .. import imaging
+from ..errors import ICLightError
+from ..lights import PRESETS
+from ..matting import model_names
+from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
+from . import helpers, texts
+from .gradio_host import image, in_browser, on_server
+from .helpers import Seen
+from .matting_notes import add_matting_notes, status
 from .workshop import Workshop
 
-MODE_LABELS = {
-    "fc": "New background from the prompt (fc)",
-    "fcon": "New background, deeper darks (fcon)",
-    "fbc": "Place on my background (fbc)",
-}
 IMAGE_HEIGHT = 240
+PREVIEW_SIDE = 320
+
+HOST_WIDGETS: Mapping[str, str] = {
+    "prompt": "{tab}_prompt", "width": "{tab}_width", "height": "{tab}_height", "steps": "{tab}_steps",
+    "cfg": "{tab}_cfg_scale", "sampler": "{tab}_sampling", "scheduler": "{tab}_scheduler",
+    "denoise": "{tab}_denoising_strength", "hires": "{tab}_hr-checkbox"}
+"""The host's widgets that the helpers read and set, and their `elem_id`s; a host may lack any of them."""
+
+STATUS_FIELDS = ("mode", "background_flip", "light", "light_denoise", "matting", "keep_background", "weights")
+SETTABLE = ("width", "height", "steps", "cfg", "sampler", "scheduler", "denoise")
+
+Accordion = Callable[..., AbstractContextManager[Any]]
+"""(open, label=, elem_id=) -> a context for the panel's widgets; entered, it gives the `enabled` widget."""
 
 
 class Panel:
-    """The widgets of one tab. `inputs` are in the order of the settings table."""
+    """The widgets of one tab. `inputs` are in the order of the settings table.
 
-    def __init__(self, is_img2img: bool, workshop: Workshop) -> None:
-        self._tab = "img2img" if is_img2img else "txt2img"
+    accordion, tool_button: how the page makes those two (a WebUI has its own). Once the tab's other widgets are known,
+    `connect` joins the helpers to them.
+    """
+
+    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, tool_button: Callable[..., Any]) -> None:
+        self.tab = tab
+        self._workshop = workshop
+        self._tool_button = tool_button
         self._widgets: dict[str, Any] = {}
-        with InputAccordion(False, label="IC-Light", elem_id=self._id("enabled")) as enabled:
+        self._seen = gr.State(None)
+        with accordion(False, label="IC-Light", elem_id=self._id("enabled")) as enabled:
             self._widgets["enabled"] = enabled
-            self._add("mode", gr.Radio, choices=[(MODE_LABELS[mode], mode) for mode in FIELD["mode"].choices])
-            with gr.Row():
-                with gr.Column(min_width=240):
-                    own = " (empty: the img2img picture)" if is_img2img else ""
-                    self._add_image("foreground", f"Foreground{own}")
-                with gr.Column(min_width=240):
-                    self._add_image("background", "Background (for \"place on my background\")")
-                    self._add("background_flip", gr.Checkbox)
-            with gr.Row():
-                self._add("light", gr.Dropdown, choices=list(FIELD["light"].choices), allow_custom_value=True)
-                self._add_slider("light_denoise", visible=not is_img2img)
-                self._add("matting", gr.Dropdown, choices=["auto", "none", *MODELS], allow_custom_value=True)
-            with gr.Accordion("Preserve", open=False, elem_id=self._id("preserve")):
-                with gr.Row():
-                    self._add_slider("preserve_color")
-                    self._add_slider("preserve_detail")
-                    self._add_slider("detail_radius")
-                self._add("keep_background", gr.Checkbox)
-            with gr.Accordion("Advanced", open=False, elem_id=self._id("advanced")):
-                with gr.Row():
-                    self._add("start", gr.Dropdown, choices=list(FIELD["start"].choices))
-                    names = ["auto", *workshop.weights_names()]
-                    weights = self._add("weights", gr.Dropdown, choices=names, allow_custom_value=True)
-                    refresh = ToolButton("\U0001f504", elem_id=self._id("weights_refresh"),
-                                         tooltip="Look for IC-Light weights in the model folders")
-                    refresh.click(lambda: gr.update(choices=["auto", *(file.name for file in workshop.find_weights())]),
-                                  inputs=[], outputs=[weights], show_progress=False)
-                self._add("outputs", gr.CheckboxGroup, choices=list(FIELD["outputs"].choices))
+            self._status = gr.HTML(elem_id=self._id("status"))
+            self._want = gr.Radio(label=texts.WANT, choices=list(helpers.WANTS), value=helpers.WANTS[0],
+                                  elem_id=self._id("want"))
+            self._pictures()
+            self._light()
+            self._helpers()
+            self._matting()
+            self._preserve()
+            self._advanced()
+            gr.HTML(f'<div class="iclight-compare" data-tab="{tab}"></div>', elem_id=self._id("compare"))
+            self._light_bridge = gr.Button(elem_id=self._id("light_bridge"), elem_classes=["iclight-bridge"])
         self.inputs = [self._widgets[field.name] for field in FIELDS]
         self.infotext_fields = [(self._widgets[field.name], _reader(field))
                                 for field in FIELDS if field.kind != "image"]
         self.paste_field_names = [field.infotext for field in FIELDS if field.infotext]
+        self._join()
+
+    def connect(self, met: Mapping[str, Any]) -> None:
+        """Join the helpers to the tab's other widgets; `met` has them by `elem_id`."""
+        host = {name: met[elem_id.format(tab=self.tab)] for name, elem_id in HOST_WIDGETS.items()
+                if elem_id.format(tab=self.tab) in met}
+        if {"width", "height"} <= set(host):
+            on_server(self._use_size.click, _use_size, [self._seen], [self._note, host["width"], host["height"]])
+        names = [name for name in SETTABLE if name in host]
+        widgets = [host[name] for name in names]
+
+        def recommend(seen: Seen | None, mode: str, *values: Any) -> list[Any]:
+            before = dict(zip(names, values, strict=True))
+            after = helpers.recommended(mode, self.tab, seen and (seen.width, seen.height), names)
+            note = helpers.changes(before, after) or texts.NOTHING_TO_CHANGE
+            return [_note(note), *(after[name] for name in names)]
+
+        recommending = on_server(self._recommended.click, recommend, [self._seen, self._widgets["mode"], *widgets],
+                                 [self._note, *widgets])
+        if "prompt" in host:
+            for quick in (self._lighting, self._subject):
+                on_server(quick.input, _append, [host["prompt"], quick], [host["prompt"], quick])
+        watched = [name for name in ("cfg", "denoise", "hires") if name in host]
+
+        def look(seen: Seen | None, background: Any, *values: Any) -> str:
+            named = dict(zip((*STATUS_FIELDS, *watched), values, strict=True))
+            return self._describe(seen, background is not None, named)
+
+        inputs = [self._seen, self._widgets["background"], *(self._widgets[name] for name in STATUS_FIELDS),
+                  *(host[name] for name in watched)]
+        events = [self._widgets[name].change for name in ("enabled", "background", *STATUS_FIELDS)]
+        events += [host[name].release for name in ("cfg", "denoise") if name in host]
+        events += [self._measured.then, recommending.then]
+        for event in events:
+            on_server(event, look, inputs, [self._status])
 
     def _id(self, name: str) -> str:
-        return f"iclight_{self._tab}_{name}"
+        return f"iclight_{self.tab}_{name}"
 
-    def _add(self, name: str, widget: Callable[..., Any], **options: Any) -> Any:
+    def _add(self, name: str, **options: Any) -> Any:
+        """The widget of a field, by the field's kind."""
         field = FIELD[name]
         value = list(field.default) if isinstance(field.default, tuple) else field.default
-        # The everyday widgets speak for themselves; the rarer ones say what they do.
-        info = field.help if field.group == "advanced" else None
-        self._widgets[name] = widget(label=field.label, value=value, elem_id=self._id(name), info=info, **options)
-        return self._widgets[name]
+        options = {"label": field.label, "elem_id": self._id(name), **options}
+        if field.kind == "image":
+            widget = image(options["label"], options["elem_id"], IMAGE_HEIGHT)
+        else:
+            # The everyday widgets speak for themselves; the rarer ones say what they do.
+            options |= {"value": value, "info": field.help if field.group in ("advanced", "matting") else None}
+            if field.kind == "number":
+                options |= {"minimum": field.minimum, "maximum": field.maximum, "step": field.step}
+            elif field.kind != "bool":
+                options.setdefault("choices", list(field.choices))
+            if field.kind in ("light", "name"):
+                options["allow_custom_value"] = True
+            many = field.kind == "choice" and len(field.choices) > 3
+            widget = (gr.Dropdown if many else _KINDS[field.kind])(**options)
+        self._widgets[name] = widget
+        return widget
 
-    def _add_slider(self, name: str, **options: Any) -> Any:
-        field = FIELD[name]
-        return self._add(name, gr.Slider, minimum=field.minimum, maximum=field.maximum, step=field.step, **options)
+    def _pictures(self) -> None:
+        is_img2img = self.tab == "img2img"
+        with gr.Row(elem_classes=["iclight-pictures"]):
+            with gr.Column(min_width=220):
+                self._add("foreground", **({"label": texts.FOREGROUND_IMG2IMG} if is_img2img else {}))
+                with gr.Row():
+                    self._use_size = gr.Button(texts.USE_SIZE, size="sm", min_width=100, elem_id=self._id("use_size"))
+                    if self.tab == "txt2img":
+                        self._copy = gr.Button(texts.COPY_FROM_IMG2IMG, size="sm", min_width=100,
+                                               elem_id=self._id("copy"))
+                        self._copied = gr.Textbox(visible=False)
+            with gr.Column(min_width=220):
+                self._cutout = gr.HTML(elem_id=self._id("cutout_preview"))
+            with gr.Column(min_width=220, visible=False) as self._background_column:
+                self._add("background", label=texts.BACKGROUND_FOR)
+                self._add("background_flip")
 
-    def _add_image(self, name: str, label: str) -> None:
-        # Gradio 3 has one source; its upload takes the clipboard's pictures too.
-        source: dict[str, Any] = {"source": "upload"} if gr.__version__.startswith("3.") \
-            else {"sources": ["upload", "clipboard"]}
-        self._widgets[name] = gr.Image(label=label, type="pil", image_mode="RGBA", height=IMAGE_HEIGHT,
-                                       elem_id=self._id(name), **source)
+    def _light(self) -> None:
+        presets = {name: spec.to_dict() for name, spec in PRESETS.items()}
+        data = {"tab": self.tab, "presets": presets, "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR)}
+        gr.HTML(f'<div class="iclight-editor" data-iclight="{html.escape(json.dumps(data))}"></div>',
+                elem_id=self._id("editor"))
+        with gr.Row():
+            self._add("light")
+            self._add("light_denoise", visible=self.tab != "img2img")
+
+    def _helpers(self) -> None:
+        with gr.Row():
+            self._recommended = gr.Button(texts.RECOMMENDED, size="sm", elem_id=self._id("recommended"))
+            self._reset = gr.Button(texts.RESET, size="sm", elem_id=self._id("reset"))
+        self._note = gr.HTML(elem_id=self._id("note"))
+        with gr.Row():
+            self._lighting = gr.Dropdown(label=texts.ADD_LIGHTING, choices=list(texts.LIGHTING_PROMPTS), value=None,
+                                         elem_id=self._id("lighting_prompt"))
+            self._subject = gr.Dropdown(label=texts.ADD_SUBJECT, choices=list(texts.SUBJECT_PROMPTS), value=None,
+                                        elem_id=self._id("subject_prompt"))
+
+    def _matting(self) -> None:
+        _, stands = status(FIELD["matting"].default, self._workshop)
+        with gr.Accordion(FIELD["matting"].label, open=stands, elem_id=self._id("cutout")):  # to be seen
+            self._add("matting", choices=["auto", "none", *model_names(self._workshop.matting_folders)])
+            add_matting_notes(self._workshop, self._widgets["matting"], self._widgets["enabled"], self._id)
+            for field in FIELDS:
+                if field.group == "matting":
+                    self._add(field.name)
+
+    def _preserve(self) -> None:
+        with gr.Accordion(texts.PRESERVE, open=False, elem_id=self._id("preserve")):
+            with gr.Row():
+                self._add("preserve_color")
+                self._add("preserve_detail")
+                self._add("detail_radius")
+            self._add("keep_background")
+
+    def _advanced(self) -> None:
+        with gr.Accordion(texts.ADVANCED, open=False, elem_id=self._id("advanced")):
+            self._add("mode", choices=[(texts.MODE_LABELS[mode], mode) for mode in FIELD["mode"].choices])
+            with gr.Row():
+                self._add("start")
+                weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
+                refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
+                                            tooltip=texts.REFRESH_WEIGHTS)
+                on_server(refresh.click, self._find_weights, [], [weights])
+            self._add("outputs")
+
+    def _find_weights(self) -> Any:
+        return gr.update(choices=["auto", *(file.name for file in self._workshop.find_weights())])
+
+    def _join(self) -> None:
+        """What happens between the panel's own widgets."""
+        w = self._widgets
+        kept = [w[name] for name in ("mode", "keep_background", "preserve_color", "preserve_detail")]
+
+        def want(chosen: str, mode: str, keep: bool, color: float, detail: float) -> list[Any]:
+            return list(helpers.settings_for(chosen, mode, color, detail).values())
+
+        on_server(self._want.input, want, [self._want, *kept], kept)
+        for name in ("mode", "keep_background"):
+            on_server(w[name].change, helpers.want_of, [w["mode"], w["keep_background"]], [self._want])
+        for name in ("mode", "start"):
+            on_server(w[name].change, _needs_background, [w["mode"], w["start"]], [self._background_column])
+
+        # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
+        in_browser(self._light_bridge.click, f"() => window.iclight.editor.take('{self.tab}')", outputs=[w["light"]])
+        in_browser(w["light"].change, f"(light) => {{ window.iclight?.editor.show('{self.tab}', light); }}",
+                   inputs=[w["light"]])
+
+        matting = [w["foreground"], w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
+        self._measured = on_server(w["foreground"].change, _measure, [w["foreground"]], [self._seen])
+        for widget in matting:
+            on_server(widget.change, self._look, matting, [self._cutout], quick=False)
+
+        others = [field for field in FIELDS if field.name != "enabled"]
+        on_server(self._reset.click, lambda: [_update(field) for field in others], [], [w[f.name] for f in others])
+        if self.tab == "txt2img":
+            on_server(self._copy.click, _copied, [self._copied], [w["foreground"]],
+                      script="() => window.iclight.editor.img2imgPicture()")
+
+    def _look(self, foreground: Image.Image | None, *values: Any) -> str:
+        """The foreground's cut-out as the preview shows it, as HTML."""
+        if foreground is None:
+            return ""
+        names = ["matting", *(field.name for field in FIELDS if field.group == "matting")]
+        try:
+            settings = Settings(foreground=foreground, **dict(zip(names, values, strict=True)))
+            subject = self._workshop.cut_out(settings)
+        except ICLightError as error:
+            return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>'
+        figures = "".join(
+            f'<figure class="iclight-{kind}"><img src="{_data_uri(picture)}" alt="{label}">'
+            f"<figcaption>{label}</figcaption></figure>"
+            for kind, label, picture in (("cutout", texts.CUTOUT_PREVIEW, subject.cutout()),
+                                         ("mask", texts.MASK_PREVIEW, subject.mask())))
+        return f'<div class="iclight-preview">{figures}</div>'
+
+    def _describe(self, seen: Seen | None, has_background: bool, values: Mapping[str, Any]) -> str:
+        """The status line for these values of `STATUS_FIELDS` and of the host's widgets, as HTML."""
+        try:
+            settings = Settings(**{name: values[name] for name in STATUS_FIELDS})
+        except ICLightError as error:
+            return helpers.Status((), (str(error),)).html()
+        ready, faults = self._workshop.outlook(settings)
+        hires = values.get("denoise") if values.get("hires") and self.tab != "img2img" else None
+        return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background, weights_ready=ready,
+                                faults=faults, cfg=values.get("cfg"), hires_denoise=hires).html()
+
+
+_KINDS: Mapping[str, Callable[..., Any]] = {
+    "bool": gr.Checkbox, "choice": gr.Radio, "name": gr.Dropdown, "number": gr.Slider, "light": gr.Dropdown,
+    "list": gr.CheckboxGroup}
 
 
 def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:
@@ -91,3 +273,46 @@ def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:
         return gr.update(value=value) if isinstance(value, list) else value
 
     return read
+
+
+def _update(field: Field) -> Any:
+    """A field's widget back at its default."""
+    return gr.update(value=list(field.default) if isinstance(field.default, tuple) else field.default)
+
+
+def _measure(foreground: Image.Image | None) -> Seen | None:
+    if foreground is None:
+        return None
+    width, height = foreground.size
+    return Seen(width, height, imaging.split_alpha(foreground)[1] is not None)
+
+
+def _use_size(seen: Seen | None) -> tuple[Any, Any, Any]:
+    if seen is None:
+        return _note(texts.NO_FOREGROUND_TO_MEASURE), gr.update(), gr.update()
+    width, height = helpers.comfortable_size(seen.width, seen.height)
+    return _note(f"{width} × {height}"), width, height
+
+
+def _append(prompt: str, more: str | None) -> tuple[str, None]:
+    return helpers.append_prompt(prompt, more or ""), None
+
+
+def _needs_background(mode: str, start: str) -> Any:
+    return gr.update(visible=mode == "fbc" or start == "background")
+
+
+def _copied(data_uri: str) -> Image.Image | None:
+    return imaging.load_image(data_uri, "img2img picture") if data_uri else None
+
+
+def _note(text: str) -> str:
+    return f'<p class="iclight-note" role="status">{html.escape(text)}</p>'
+
+
+def _data_uri(picture: Image.Image) -> str:
+    small = picture.copy()
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

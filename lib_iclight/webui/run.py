@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from fastapi import HTTPException
-from modules import shared
+from modules import sd_models, shared
 from modules.processing import StableDiffusionProcessingImg2Img
 from PIL import Image
 
@@ -23,11 +24,23 @@ from ..errors import CheckpointError, HostError, ICLightError, SettingsError
 from ..hosts.base import Applied, Host
 from ..job import LATENT_STRIDE, Frame, Relight, fit, scheduled_steps
 from ..settings import FIELDS, Settings
-from .workshop import Workshop, show_progress
+from .workshop import Workshop
 
 log = logging.getLogger("iclight")
 ARGUMENTS = tuple(field.name for field in FIELDS)
 """the order in which the panel's values arrive"""
+
+
+def show_progress(what: str, done: int, total: int) -> None:
+    """Progress on the page, under the picture that is being made."""
+    share = f" {100 * done // total}%" if total else ""
+    shared.state.textinfo = f"IC-Light: {what}{share}"
+
+
+def selected_checkpoint() -> Path | None:
+    """The file of the checkpoint that the host will use, loaded or not."""
+    found = sd_models.get_closet_checkpoint_match(shared.opts.sd_model_checkpoint or "")
+    return Path(found.filename) if found is not None else None
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,7 @@ class Run:
 
     def prepare(self, p: Any, crop: tuple[int, int, int, int] | None = None) -> None:
         """Load the pictures and cut the foreground out."""
+        self.raise_failure()
         is_img2img = isinstance(p, StableDiffusionProcessingImg2Img)
         self._job = Relight(
             self.settings, cutter=self._workshop.cutter, latents=self._workshop.latents,
@@ -114,6 +128,7 @@ class Run:
 
     def before_sampling(self, p: Any, x: torch.Tensor) -> None:
         """Give the coming pass the offsets, the conditioning and its start. Called again, it does the same again."""
+        self.raise_failure()
         if self._job is None:  # img2img on a host without the hook before its pictures are prepared
             self.prepare(p, _crop_of(p))
         assert self._job is not None
@@ -217,7 +232,6 @@ def run_of(p: Any) -> Run | None:
 def keeping_errors(p: Any, run: Run) -> Iterator[None]:
     """Whatever goes wrong inside is kept by the run, and raised out of `p.sample`."""
     try:
-        run.raise_failure()
         yield
     except Exception as error:
         run.fail(p, error)
@@ -248,7 +262,10 @@ def _take_on(p: Any, run: Run) -> None:
         if run_of(p) is not run:
             return original(*args, **kwargs)
         run.raise_failure()
-        samples = original(*args, **kwargs)
+        try:
+            samples = original(*args, **kwargs)
+        except ICLightError as error:  # from a step
+            raise _for_the_person(p, error) from error
         run.raise_failure()
         run.check_applied(p)
         return samples

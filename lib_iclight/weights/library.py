@@ -63,23 +63,15 @@ def hashed(file: WeightsFile, progress: Progress = silent) -> WeightsFile:
 
 
 def resolve(mode: str, name: str, folders: Sequence[Path], progress: Progress = silent) -> WeightsFile:
-    """The weights file for a job in `mode` (fc, fcon, fbc).
+    """The weights file for a job in `mode` (fc, fcon, fbc): the one that `find` finds, else downloaded.
 
-    folders: at least one, searched in this order.
-    name: a file's name in the folders or below, or `auto`: the official file, else any file of that kind, else the
-    official one is downloaded into the first folder. `fc` and `fcon` weights fit both modes when named.
-    Raises WeightsError for an unknown name, a file that is not what it should be or does not fit the mode - also an
-    official file that is broken, which is never replaced unasked - and DownloadError.
+    folders: at least one, searched in this order; the first takes the download.
+    Raises WeightsError (see `find`) and DownloadError.
     """
-    if name != "auto":
-        return _fitting(mode, _by_name(name, folders))
+    found = find(mode, name, folders)
+    if found is not None:
+        return found
     official = OFFICIAL[mode]
-    path = _named(_files(folders), official.name)
-    if path is not None:
-        return _fitting(mode, path)
-    for file in _identified(_files(folders)):
-        if file.kind == mode:
-            return file
     target = folders[0] / official.name
     try:
         download(official.url, target, sha256=official.sha256, progress=progress)
@@ -87,6 +79,22 @@ def resolve(mode: str, name: str, folders: Sequence[Path], progress: Progress = 
         unusable = _unusable(folders[0])
         raise DownloadError(f"{error} {unusable}") from error if unusable else error
     return _fitting(mode, target)
+
+
+def find(mode: str, name: str, folders: Sequence[Path]) -> WeightsFile | None:
+    """The weights file for a job in `mode`; None where the official one has yet to be downloaded. Reads headers only.
+
+    name: a file's name in the folders or below, or `auto`: the official file, else any file of that kind.
+    `fc` and `fcon` weights fit both modes when named.
+    Raises WeightsError for an unknown name, a file that is not what it should be or does not fit the mode - also an
+    official file that is broken, which is never replaced unasked.
+    """
+    if name != "auto":
+        return _fitting(mode, _by_name(name, folders))
+    path = _named(_files(folders), OFFICIAL[mode].name)
+    if path is not None:
+        return _fitting(mode, path)
+    return next((file for file in _identified(_files(folders)) if file.kind == mode), None)
 
 
 def _by_name(name: str, folders: Sequence[Path]) -> Path:

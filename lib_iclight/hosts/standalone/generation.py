@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...errors import SettingsError
+from ...settings import RECOMMENDED
 
 
 class Sampler(NamedTuple):
@@ -33,17 +34,6 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType({
 """Sampler names, as WebUIs spell them; the first is the reference demo's and the default."""
 
 
-class Reference(NamedTuple):
-    """The reference demo's choices for a mode."""
-
-    steps: int
-    cfg: float
-
-
-REFERENCE: Mapping[str, Reference] = MappingProxyType(
-    {"fc": Reference(25, 2.0), "fcon": Reference(25, 2.0), "fbc": Reference(20, 7.0)})
-
-
 @dataclass(frozen=True, kw_only=True)
 class Generation:
     """One generation's choices. Raises SettingsError for values that cannot be meant.
@@ -53,20 +43,20 @@ class Generation:
 
     prompt: str = "best quality"
     negative_prompt: str = "lowres, bad anatomy, bad hands, cropped, worst quality"
-    width: int = 512
+    width: int = RECOMMENDED["fc"].width
     """pixels, a multiple of 8"""
-    height: int = 640
+    height: int = RECOMMENDED["fc"].height
     """pixels, a multiple of 8"""
-    steps: int = REFERENCE["fc"].steps
+    steps: int = RECOMMENDED["fc"].steps
     """steps that are really run, in each pass, whatever its strength"""
-    cfg: float = REFERENCE["fc"].cfg
+    cfg: float = RECOMMENDED["fc"].cfg
     """classifier-free guidance; 1 = none, the negative prompt does not count then"""
     seed: int = 0
     """of the first picture; the next ones have seed + 1, seed + 2, ..."""
     sampler: str = next(iter(SAMPLERS))
     hires_scale: float = 1.0
     """how much larger the second pass is; 1 = no second pass"""
-    hires_denoise: float = 0.5
+    hires_denoise: float = RECOMMENDED["fc"].denoise
     """strength of the second pass"""
     batch: int = 1
     """number of pictures"""

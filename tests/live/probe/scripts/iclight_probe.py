@@ -191,6 +191,11 @@ def memory():
             (("resident", "VmRSS"), ("anonymous", "RssAnon"), ("mapped", "RssFile"), ("peak", "VmHWM"))}
 
 
+def seconds():
+    """Processor time that this process has used."""
+    return {"seconds": time.process_time()}
+
+
 def reset_memory():
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
@@ -210,6 +215,7 @@ def add_routes(demo, app):
     app.add_api_route("/probe/state", state, methods=["GET"])
     app.add_api_route("/probe/memory", memory, methods=["GET"])
     app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
+    app.add_api_route("/probe/seconds", seconds, methods=["GET"])
     app.add_api_route("/probe/storage", storage, methods=["POST"])
 
 

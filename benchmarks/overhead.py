@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""What a relit job costs more than the same job without, in a real Forge on the CPU: time, hook time, memory.
+
+    python benchmarks/overhead.py --forge DIR [--python PATH] [--rounds 3] [--jobs 5] [--storage float16]
+
+Starts Forge with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks, on and off
+in turns (on, off, on, off, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so
+each block's first job warms up and does not count. On and off run the same number of UNet steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.live.client import HIRES, Forge, base64_of, subject
+from tests.live.reference import offsets_file
+from tests.live.server import Server
+
+MIB = 1 << 20
+JOBS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "hires x1.5": {**HIRES, "hr_scale": 1.5, "hr_upscaler": "Latent", "hr_second_pass_steps": 0},
+}
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
+    parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
+    parser.add_argument("--port", type=int, default=7999)
+    parser.add_argument("--rounds", type=int, default=3, help="on-off pairs of blocks")
+    parser.add_argument("--jobs", type=int, default=5, help="counted jobs in a block")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--storage", default="", help="keep the UNet in this dtype, as a GPU does in float16")
+    parser.add_argument("--memory-only", action="store_true", help="leave the times out")
+    arguments = parser.parse_args()
+    server = Server(arguments.forge, arguments.python, arguments.port)
+    made = server.make_models(["sd15", "offsets"])
+    try:
+        with server:
+            forge = Forge(server.url)
+            forge.arm(record=False)
+            if arguments.storage:
+                forge.call(f"/probe/storage?dtype={arguments.storage}", {})
+            # First, while nothing has been merged yet.
+            print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size), flush=True)
+            if not arguments.memory_only:
+                print(time_table(forge, arguments), flush=True)
+    finally:
+        for path in made:
+            path.unlink()
+    return 0
+
+
+class Took(NamedTuple):
+    """Seconds of one whole job."""
+
+    clock: float
+    """from the request to the answer"""
+    processor: float
+    """of all the server's threads; what else the machine does hardly shows in it"""
+
+
+def run(forge: Forge, on: bool, arguments: argparse.Namespace, job: dict[str, Any]) -> Took:
+    """Run a job with the panel on or off."""
+    settings = {"enabled": True, "foreground": base64_of(subject(arguments.size, arguments.size))} if on else None
+    busy = forge.call("/probe/seconds")[1]["seconds"]
+    started = time.perf_counter()
+    answer = forge.txt2img(settings, **{"width": arguments.size, "height": arguments.size, "steps": arguments.steps,
+                                        **job})
+    clock = time.perf_counter() - started
+    assert answer.status == 200, answer.sentence
+    return Took(clock, forge.call("/probe/seconds")[1]["seconds"] - busy)
+
+
+def time_table(forge: Forge, arguments: argparse.Namespace) -> str:
+    """Median seconds of a job with the panel on and off, and what the hooks took."""
+    lines = ["| job | off, s | on, s | on / off | off, processor s | on, processor s | on / off "
+             "| all hooks of a job, at most, ms | one hook, at most, ms |", "| --- " * 9 + "|"]
+    for name, job in JOBS.items():
+        took: dict[bool, list[Took]] = {True: [], False: []}
+        hooks: list[list[float]] = []
+        for _ in range(arguments.rounds):
+            for on in (True, False):
+                run(forge, on, arguments, job)
+                for _ in range(arguments.jobs):
+                    forge.arm(record=False)
+                    took[on].append(run(forge, on, arguments, job))
+                    if on:
+                        hooks.append([1000 * seconds for calls in forge.seen().hooks.values() for seconds in calls])
+        cells = []
+        for kind in range(2):
+            off, on_ = (statistics.median(one[kind] for one in took[on]) for on in (False, True))
+            cells += [f"{off:.2f}", f"{on_:.2f}", f"{on_ / off:.3f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} | {max(map(sum, hooks)):.1f} | {max(map(max, hooks)):.1f} |")
+    return "\n".join(lines) + f"\n\n{arguments.rounds * arguments.jobs} jobs each way.\n"
+
+
+def memory_table(forge: Forge, arguments: argparse.Namespace, offsets: int) -> str:
+    """What the process needs more with the panel on: at its highest, and afterwards by kind."""
+    run(forge, False, arguments, {})
+    off = peak_of(forge, False, arguments)
+    run(forge, True, arguments, {})
+    on = peak_of(forge, True, arguments)
+    rows = [("offsets' file", offsets), ("the process's own", on["anonymous"] - off["anonymous"]),
+            ("mapped from files: the system takes it back when it needs it", on["mapped"] - off["mapped"]),
+            ("both, at its highest during a job", on["peak"] - off["peak"])]
+    lines = ["| extra memory with the panel on | MiB | of the offsets' file |", "| --- | --- | --- |"]
+    lines += [f"| {name} | {size / MIB:.0f} | {size / offsets:.2f} |" for name, size in rows]
+    dtype = forge.call("/probe/state")[1]["dtype"].removeprefix("torch.")
+    return "\n".join(lines) + f"\n\nThe UNet is stored as {dtype}.\n"
+
+
+def peak_of(forge: Forge, on: bool, arguments: argparse.Namespace) -> dict[str, int]:
+    """Memory in bytes: `peak` during a job, the rest after it."""
+    forge.call("/probe/memory/reset", {})
+    run(forge, on, arguments, {})
+    found: dict[str, int] = forge.call("/probe/memory")[1]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

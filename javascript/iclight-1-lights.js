@@ -1,0 +1,123 @@
+// Light specs and their light maps: the formulas of lib_iclight/lights.py, in the browser.
+// A light is a preset's name or a spec's JSON text; `iclight.lights` never keeps one, it only reads and draws.
+
+(function() {
+    "use strict";
+
+    const iclight = window.iclight = window.iclight || {};
+    const RANGE = {fc: [0, 255], fbc: [32, 224]};
+    const AMBIENT = {fc: 127, fbc: 64};
+    const MIN_KELVIN = 1667, MAX_KELVIN = 25000;
+
+    const decode = (v) => v <= 0.04045 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4);
+    const encode = (v) => v <= 0.0031308 ? v * 12.92 : 1.055 * Math.pow(v, 1 / 2.4) - 0.055;
+    const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
+
+    // encode(i / STEPS): 65536 entries are less than 0.03 of a shade apart.
+    const STEPS = 65535;
+    const ENCODED = Float32Array.from({length: STEPS + 1}, (_, i) => encode(i / STEPS));
+
+    /** Linear sRGB of a black body, its largest component 1 (Kim et al., US patent 7,024,034). */
+    function kelvinToLinear(t) {
+        const k = 1000 / t;
+        const x = t <= 4000 ? ((-0.2661239 * k - 0.2343589) * k + 0.8776956) * k + 0.179910
+            : ((-3.0258469 * k + 2.1070379) * k + 0.2226347) * k + 0.240390;
+        const y = t <= 2222 ? ((-1.1063814 * x - 1.34811020) * x + 2.18555832) * x - 0.20219683
+            : t <= 4000 ? ((-0.9549476 * x - 1.37418593) * x + 2.09137015) * x - 0.16748867
+                : ((3.0817580 * x - 5.87338670) * x + 3.75112997) * x - 0.37001483;
+        const X = x / y, Z = (1 - x - y) / y;
+        const rgb = [3.2406 * X - 1.5372 - 0.4986 * Z, -0.9689 * X + 1.8758 + 0.0415 * Z,
+            0.0557 * X - 0.2040 + 1.0570 * Z];
+        const most = Math.max(...rgb);
+        return rgb.map((v) => clamp(v / most, 0, 1));
+    }
+
+    /** A spec's colour, "#rrggbb", "#rgb" or "3200K", in linear light: three numbers in 0..1. */
+    function linearColor(color) {
+        if (!color.startsWith("#")) return kelvinToLinear(parseFloat(color));
+        const digits = color.length === 4 ? [...color.slice(1)].map((d) => d + d).join("") : color.slice(1);
+        return [0, 2, 4].map((i) => decode(parseInt(digits.slice(i, i + 2), 16) / 255));
+    }
+
+    /** A spec's colour as "#rrggbb", for what can only show that. */
+    function cssColor(color) {
+        return "#" + linearColor(color)
+            .map((v) => Math.round(255 * encode(v)).toString(16).padStart(2, "0")).join("");
+    }
+
+    const positions = (count) => Float64Array.from({length: count}, (_, i) => count > 1 ? i / (count - 1) : 0.5);
+
+    /** Adds a light's share of each pixel to `total` (linear, three numbers a pixel). */
+    function addLight(total, light, width, height) {
+        const color = linearColor(light.color || "#ffffff").map((v) => v * (light.intensity ?? 1));
+        const us = positions(width), vs = positions(height);
+        const directional = light.kind === "directional";
+        const angle = (light.angle || 0) * Math.PI / 180;
+        const dx = Math.cos(angle), dy = -Math.sin(angle), norm = Math.abs(dx) + Math.abs(dy);
+        const radius = light.radius ?? 0.5, shorter = Math.min(width, height);
+        for (let row = 0, at = 0; row < height; row++) {
+            const down = (vs[row] - light.y) * height / shorter;
+            for (let column = 0; column < width; column++, at += 3) {
+                let spread;
+                if (directional) {
+                    spread = decode(clamp(0.5 + (dx * (us[column] - 0.5) + dy * (vs[row] - 0.5)) / norm, 0, 1));
+                } else {
+                    const across = (us[column] - light.x) * width / shorter;
+                    const q2 = (across * across + down * down) / (radius * radius);
+                    if (q2 >= 1) continue;
+                    spread = (1 - q2 * q2) * (1 - q2 * q2) / (1 + 16 * q2);
+                }
+                total[at] += color[0] * spread;
+                total[at + 1] += color[1] * spread;
+                total[at + 2] += color[2] * spread;
+            }
+        }
+    }
+
+    /**
+     * The light map of a spec as ImageData: sRGB, opaque, each shade within 1/255 of the server's.
+     * form: "fc" for an initial latent, "fbc" for a background drawn in place of a picture.
+     */
+    function draw(spec, width, height, form = "fc") {
+        const total = new Float32Array(width * height * 3);
+        const ambient = linearColor(spec.ambient || "#000000");
+        for (let at = 0; at < total.length; at += 3) total.set(ambient, at);
+        for (const light of spec.lights || []) addLight(total, light, width, height);
+        const [low, high] = RANGE[form];
+        const image = new ImageData(width, height), pixels = image.data;
+        for (let from = 0, to = 0; from < total.length; from += 3, to += 4) {
+            for (let channel = 0; channel < 3; channel++) {
+                const linear = total[from + channel];
+                pixels[to + channel] = low + (high - low) * ENCODED[linear >= 1 ? STEPS : (linear * STEPS + 0.5) | 0];
+            }
+            pixels[to + 3] = 255;
+        }
+        return image;
+    }
+
+    /** The light map of a light (name or JSON text) as ImageData; null for no light. Throws for what is neither. */
+    function map(light, presets, width, height, form = "fc") {
+        const spec = parse(light, presets);
+        if (isNone(spec)) return null;
+        const image = draw(spec, width, height, form);
+        if (light === "ambient") { // by its name drawn as the reference draws it
+            for (let at = 0; at < image.data.length; at += 4) image.data.fill(AMBIENT[form], at, at + 3);
+        }
+        return image;
+    }
+
+    /** The spec that a light stands for, as an object of its own. Throws for what is neither a name nor JSON. */
+    function parse(light, presets) {
+        const text = (light || "none").trim();
+        const spec = text.startsWith("{") ? JSON.parse(text) : presets[text];
+        if (!spec) throw new Error("unknown light " + text);
+        return {ambient: spec.ambient || "#000000", lights: (spec.lights || []).map((one) => ({...one}))};
+    }
+
+    const isNone = (spec) => !spec.lights.length && /^#0+$/.test(spec.ambient);
+
+    /** A spec as the text that settings, infotext and the API hold; "none" for no light. */
+    const format = (spec) => isNone(spec) ? "none" : JSON.stringify(spec);
+
+    iclight.lights = {MIN_KELVIN, MAX_KELVIN, cssColor, linearColor, draw, map, parse, format, clamp};
+})();

@@ -1,0 +1,41 @@
+"""The pocket model: a tiny IC-Light that comes with the program, trained on a procedural light stage.
+
+It has every part of the real thing (text encoder, VAE, UNet, offsets for fc and fbc) at a hundredth of its size. It
+knows rendered objects of 128 x 128 pixels and nothing else: a demonstration, not a photographer's model. Its README.md
+has data, training, figures and limits; training/ made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import WeightsError
+from ..weights import Offsets
+from .standalone.checkpoint import Folder
+
+NAME = "pocket"
+SIDE = 128
+"""pixels of the pictures that it was trained on"""
+FOLDER = Path(__file__).resolve().parent.parent / NAME
+NOTE = ("pocket model: it was trained on rendered objects of 128 x 128 pixels and shows that the light follows, "
+        "not what IC-Light makes of photographs")
+
+
+@dataclass(frozen=True)
+class Pocket(Folder):
+    """The checkpoint (see `checkpoint.Checkpoint`) and its own offsets; IC-Light's official ones do not fit it."""
+
+    path: Path = FOLDER
+
+    def __post_init__(self) -> None:
+        """Nothing to check: unlike any checkpoint from outside, it is not SD 1.5 and is meant not to be."""
+
+    def offsets(self, kind: str) -> Offsets:
+        """The offsets for `kind` (fc or fbc), in diffusers' layout. Raises WeightsError for fcon."""
+        from safetensors.torch import load_file
+
+        file = self.path / "ic-light" / f"{kind}-offsets.safetensors"
+        if not file.is_file():
+            raise WeightsError(f"the pocket model has no offsets for mode {kind}. Use fc or fbc, or give a checkpoint.")
+        return Offsets(f"{NAME}-{kind}", kind, load_file(str(file)))

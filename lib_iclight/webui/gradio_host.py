@@ -1,0 +1,46 @@
+"""The differences between Gradio 4 (Forge) and Gradio 3.41 (reForge, Classic, A1111), behind a few functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+GRADIO_4 = int(gr.__version__.split(".")[0]) >= 4
+
+Script = str
+"""A JavaScript function expression; the inputs' values are its arguments, what it returns goes to the outputs."""
+
+
+def image(label: str, elem_id: str, height: int) -> Any:
+    """A picture widget for upload and paste, whose value is an RGBA PIL image or None."""
+    source: dict[str, Any] = {"sources": ["upload", "clipboard"]} if GRADIO_4 else {"source": "upload"}
+    return gr.Image(label=label, type="pil", image_mode="RGBA", height=height, elem_id=elem_id, **source)
+
+
+def in_browser(event: Callable[..., Any], script: Script, inputs: Sequence[Any] = (),
+               outputs: Sequence[Any] = ()) -> None:
+    """Let `event` (as `button.click`) run `script` in the browser, without a call to the server."""
+    event(fn=None, inputs=list(inputs), outputs=list(outputs), **{"js" if GRADIO_4 else "_js": script})
+
+
+def on_server(event: Callable[..., Any], function: Callable[..., Any], inputs: Sequence[Any], outputs: Sequence[Any],
+              *, quick: bool = True, script: Script | None = None) -> Any:
+    """Let `event` call `function`; the result's `then` is the event of it being done.
+
+    quick: it takes no time worth showing, and needs no turn in the queue.
+    script: run in the browser first; it gets the inputs' values and returns those that the function is to have.
+    """
+    options: dict[str, Any] = {"show_progress": "hidden", "queue": False} if quick else {"show_progress": "minimal"}
+    if script is not None:
+        options["js" if GRADIO_4 else "_js"] = script
+    if GRADIO_4:
+        options["show_api"] = False
+    return event(fn=function, inputs=list(inputs), outputs=list(outputs), **options)
+
+
+def page_script(files: Sequence[Path]) -> Script:
+    """The classic scripts of a page of our own, in order, for its load event. (A WebUI loads them itself.)"""
+    return "() => {\n" + "\n".join(file.read_text(encoding="utf-8") for file in files) + "\n}"

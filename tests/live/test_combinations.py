@@ -1,0 +1,268 @@
+"""Must be shown 3: with the host's other features on, the conditioning reaches the UNet at every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from .client import HIRES, SIZE, Answer, Forge, base64_of, scene, subject
+from .conftest import check_equal, check_relit
+from .reference import Reference, fitted, light_from, on_grey
+
+FC = {"enabled": True, "foreground": base64_of(subject())}
+FBC = {**FC, "mode": "fbc", "background": base64_of(scene())}
+
+FREEU = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
+SAG = "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)"
+PAG = "PerturbedAttentionGuidance Integrated"
+KOHYA = "Kohya HRFix Integrated"
+LATENT = "LatentModifier Integrated"
+TILES = "MultiDiffusion Integrated"
+NEVER_OOM = "Never OOM Integrated"
+
+
+@pytest.fixture(scope="session")
+def foreground(reference: Reference) -> torch.Tensor:
+    """The latent of the subject at the usual size."""
+    return reference.latent(fitted(on_grey(subject()), SIZE, SIZE))
+
+
+@pytest.fixture(scope="session")
+def plain(forge: Forge) -> Answer:
+    """The relit picture with nothing else on, two steps."""
+    return forge.txt2img(FC, steps=2)
+
+
+def control_unit(forge: Forge) -> dict[str, Any]:
+    """A ControlNet unit with the random model."""
+    _, models = forge.call("/controlnet/model_list")
+    model = next(name for name in models["model_list"] if name.startswith("iclight-live"))
+    return {"enabled": True, "image": base64_of(scene()), "module": "None", "model": model, "weight": 1.0,
+            "processor_res": SIZE, "resize_mode": "Crop and Resize", "control_mode": "Balanced", "guidance_start": 0,
+            "guidance_end": 1, "pixel_perfect": False}
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    (FREEU, [True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0]),
+    (SAG, [True, 0.8, 2.0, 1.0]),
+    (PAG, [True, 3.0, 0.0, 0.0, 1.0]),
+    (KOHYA, [True, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic"]),
+    (LATENT, [True, 5.0]),
+    ("ControlNet", None),
+])
+def test_with_a_built_in_extension(forge: Forge, plain: Answer, foreground: torch.Tensor, name: str,
+                                   values: list[Any] | None) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, steps=2, scripts={name: values or [control_unit(forge)]})
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    check_equal(one.concat, foreground)
+    assert (answer.pictures[0] != plain.pictures[0]).any(), f"{name} did nothing"
+
+
+def test_all_guidances_at_once_with_hires(forge: Forge) -> None:
+    forge.arm()
+    answer = forge.txt2img(FBC, **{**HIRES, "hr_second_pass_steps": 2}, steps=2, hr_scale=1.5, hr_upscaler="Latent",
+                           prompt="a cat <lora:iclight-live-lora:1>", scripts={
+        FREEU: [True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], SAG: [True, 0.8, 2.0, 1.0], PAG: [True, 3.0, 0.0, 0.0, 1.0],
+        "ControlNet": [control_unit(forge)]})
+    first, hires = check_relit(answer, forge.seen(), "fbc", 2)
+    assert len(first.channels) > 2, "SAG and PAG call the UNet themselves"
+
+
+def test_multidiffusion(forge: Forge, reference: Reference) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, width=192, scripts={TILES: [True, "MultiDiffusion", 128, 128, 64, 1]})
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    assert one.x.shape[2:] == (16, 16)
+    whole = reference.latent(fitted(on_grey(subject()), 192, SIZE))
+    tiles = [whole[..., left:left + 16] for left in range(9)]
+    best = min(float((one.concat[:1] - tile).abs().max()) for tile in tiles)
+    assert best <= 1e-5 * float(whole.abs().max())
+
+
+def test_never_oom(forge: Forge, foreground: torch.Tensor) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, scripts={NEVER_OOM: [True, True]})
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    check_equal(one.concat, foreground)  # one tile is the whole picture here
+    forge.arm()
+    answer = forge.txt2img(FC, scripts={NEVER_OOM: [False, False]})
+    check_relit(answer, forge.seen(), "fc", 1)
+
+
+def test_batch_size_and_count(forge: Forge, foreground: torch.Tensor) -> None:
+    forge.arm()
+    answer = forge.txt2img({**FC, "light": "left", "preserve_detail": 1.0}, batch_size=2, n_iter=2)
+    passes = check_relit(answer, forge.seen(), "fc", 2)
+    for one in passes:
+        assert one.x.shape[0] == 4  # two pictures, conditioned and not
+        check_equal(one.concat, foreground)
+    pictures = [picture for picture in answer.pictures if picture.shape == (SIZE, SIZE, 3)]
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+@pytest.mark.parametrize(("size", "upscaler", "expected"), [
+    ({"hr_scale": 1.4}, "Latent (bicubic antialiased)", (176, 176)),
+    ({"hr_scale": 1.4}, "Lanczos", (176, 176)),
+    ({"hr_resize_x": 136, "hr_resize_y": 200}, "Latent", (136, 200)),
+])
+def test_hires_sizes(forge: Forge, reference: Reference, size: dict[str, Any], upscaler: str,
+                     expected: tuple[int, int]) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, **HIRES, **size, hr_upscaler=upscaler)
+    _, hires = check_relit(answer, forge.seen(), "fc", 2)
+    width, height = hires.x.shape[3] * 8, hires.x.shape[2] * 8
+    assert (width, height) == expected
+    side = max(expected)  # a square first pass is scaled to cover, then cut
+    left, top = (side - width) // 16 * 8, (side - height) // 16 * 8
+    pixels = fitted(on_grey(subject()), side, side)[top:top + height, left:left + width]
+    check_equal(hires.concat, reference.latent(pixels))
+
+
+def test_switching_modes_and_off(forge: Forge) -> None:
+    off = forge.txt2img().pictures[0]
+    pictures = {}
+    for turn, (settings, kind) in enumerate([(FC, "fc"), (FBC, "fbc"), (None, ""), (FC, "fc")]):
+        forge.arm()
+        answer = forge.txt2img(settings)
+        if kind:
+            check_relit(answer, forge.seen(), kind, 1)
+            pictures[turn] = answer.pictures[0]
+        else:
+            (one,) = forge.seen().passes
+            assert set(one.channels) == {4}
+            assert (answer.pictures[0] == off).all()
+    assert (pictures[0] == pictures[3]).all()
+    assert (pictures[0] != pictures[1]).any()
+
+
+def test_a_panel_that_is_off_changes_nothing(forge: Forge) -> None:
+    assert (forge.txt2img({"enabled": False, "mode": "fbc"}).pictures[0] == forge.txt2img().pictures[0]).all()
+
+
+@pytest.mark.parametrize("sampler", ["DDIM", "UniPC", "Euler a", "LCM", "DPM++ 2M SDE", "Heun"])
+def test_samplers(forge: Forge, foreground: torch.Tensor, sampler: str) -> None:
+    forge.arm()
+    answer = forge.txt2img({**FC, "light": "right"}, sampler_name=sampler, scheduler="Automatic", steps=4)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    check_equal(one.concat, foreground)
+
+
+def test_cfg_1(forge: Forge, foreground: torch.Tensor) -> None:
+    forge.arm()
+    answer = forge.txt2img(FC, cfg_scale=1.0)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    assert one.x.shape[0] == 1
+    check_equal(one.concat, foreground)
+
+
+@pytest.mark.parametrize("start", ["noise", "light", "light+foreground", "image", "background"])
+def test_starts(forge: Forge, reference: Reference, start: str) -> None:
+    forge.arm()
+    settings = {**FC, "background": base64_of(scene()), "light": "bottom", "start": start}
+    answer = forge.txt2img(settings, steps=2)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    assert len(one.channels) == 2
+    picture = fitted(subject()[..., :3], SIZE, SIZE)
+    light = light_from("bottom", SIZE, SIZE)
+    if start == "noise":
+        noisy = one.x[:1, :4] * (one.sigma**2 + 1) ** 0.5
+        assert float((noisy / one.noise).std()) < 0.01  # noise alone, whatever its scale
+        return
+    if start == "light+foreground":
+        alpha = fitted(subject()[..., 3], SIZE, SIZE)[..., None] / 255
+        over = fitted(subject()[..., :3], SIZE, SIZE) * alpha + light * (1 - alpha)
+        expected, tolerance = over.round().astype(np.uint8), 2e-2  # 8-bit alpha here, float there
+    else:
+        expected, tolerance = {"light": light, "image": picture, "background": fitted(scene(), SIZE, SIZE)}[start], 1e-4
+    check_equal(one.start, reference.latent(expected), tolerance)
+
+
+def test_light_denoise_sets_the_noise(forge: Forge) -> None:
+    sigmas = {}
+    for denoise in (0.5, 1.0):
+        forge.arm()
+        answer = forge.txt2img({**FC, "light": "left", "light_denoise": denoise}, steps=3)
+        (one,) = check_relit(answer, forge.seen(), "fc", 1)
+        assert len(one.channels) == 3, "the steps asked for are the steps run"
+        sigmas[denoise] = one.sigma
+    assert sigmas[0.5] < sigmas[1.0]
+
+
+@pytest.mark.parametrize("scripts", ["same", "own"])
+def test_a_second_pass_like_adetailers(forge: Forge, foreground: torch.Tensor, scripts: str) -> None:
+    forge.arm(second_pass=scripts)
+    answer = forge.txt2img({**FC, "preserve_color": 0.5}, n_iter=2)
+    passes = forge.seen().passes
+    assert answer.status == 200, answer.sentence
+    # Each picture's own pass, then the one after it; that runs on the plain model where it leaves the extension out.
+    inner = {8} if scripts == "same" else {4}
+    assert [set(one.channels) for one in passes] == [{8}, inner, {8}, inner]
+    for one in passes[::2]:
+        check_equal(one.concat, foreground)
+
+
+def test_xyz_plot(forge: Forge) -> None:
+    _, scripts = forge.call("/sdapi/v1/script-info")
+    plot = next(script for script in scripts if script["name"] == "x/y/z plot" and not script["is_img2img"])
+    labels = plot["args"][0]["choices"]
+    arguments = [labels.index("[IC-Light] Light"), "left, right", None, labels.index("[IC-Light] Light denoise"),
+                 "0.5, 0.9", None, 0, "", None, False, True, False, False, False, False, False, 0, True]
+    forge.arm()
+    answer = forge.txt2img(FC, script_name="x/y/z plot", script_args=arguments)
+    check_relit(answer, forge.seen(), "fc", 4)
+    own = [text for text in answer.infotexts if "IC-Light light: left" in text]
+    assert len(own) >= 2
+    assert len({picture.tobytes() for picture in answer.pictures[1:]}) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float8_e4m3fn"])
+def test_unet_storage(forge: Forge, foreground: torch.Tensor, dtype: str) -> None:
+    plain = forge.txt2img(FC).pictures[0].astype(float)
+    try:
+        forge.call(f"/probe/storage?dtype={dtype}", {})
+        forge.arm()
+        answer = forge.txt2img(FC)
+        (one,) = check_relit(answer, forge.seen(), "fc", 1)
+        assert dtype in forge.call("/probe/state")[1]["dtype"]
+        check_equal(one.concat, foreground)
+        if dtype == "float16":
+            assert np.abs(answer.pictures[0] - plain).mean() < 2
+    finally:
+        forge.call("/probe/storage", {})
+
+
+@pytest.mark.parametrize("light", ["top-left", {"ambient": "#303030", "lights": [
+    {"kind": "directional", "angle": 180, "color": "#ffffff", "intensity": 1.0},
+    {"kind": "point", "x": 0.2, "y": 0.3, "radius": 0.5, "color": "3200K", "intensity": 1.2}]}])
+def test_infotext_round_trip(forge: Forge, light: Any) -> None:
+    settings = {"enabled": True, "mode": "fcon", "light": light, "light_denoise": 0.75, "preserve_color": 0.25,
+                "preserve_detail": 0.5, "matting": "none", "start": "light", "background_flip": True}
+    picture = base64_of(subject()[..., :3])
+    forge.arm()
+    first = forge.img2img(settings, init_images=[picture])
+    check_relit(first, forge.seen(), "fcon", 1)
+    forge.arm()
+    again = forge.job("img2img", None, init_images=[picture], denoising_strength=0.9, infotext=first.infotexts[0])
+    check_relit(again, forge.seen(), "fcon", 1)
+    assert again.infotexts[0] == first.infotexts[0]
+    assert (again.pictures[0] == first.pictures[0]).all()
+    plain = forge.txt2img()
+    assert "IC-Light" not in plain.infotexts[0]
+
+
+def test_extra_outputs(forge: Forge) -> None:
+    answer = forge.txt2img({**FC, "light": "left", "outputs": ["cutout", "mask", "lightmap", "raw"],
+                            "preserve_detail": 1.0})
+    assert answer.status == 200, answer.sentence
+    result, cutout, mask, lightmap, raw = answer.pictures
+    assert (cutout == subject()).all()
+    assert (mask == subject()[..., 3]).all()
+    assert (lightmap == light_from("left", SIZE, SIZE)).all()
+    assert raw.shape == result.shape
+    assert (raw != result).any()
+    for text, name in zip(answer.infotexts[1:], ("cutout", "mask", "lightmap", "raw"), strict=True):
+        assert f"IC-Light output: {name}" in text

@@ -1,0 +1,138 @@
+"""End to end: the pocket model relights a rendered bust, and the light does what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lib_iclight.demo import BACKGROUND, FOREGROUND
+from lib_iclight.errors import WeightsError
+from lib_iclight.hosts.pocket import FOLDER, SIDE, Pocket
+from lib_iclight.hosts.standalone.generation import Generation
+from lib_iclight.hosts.standalone.host import Result, Standalone
+from lib_iclight.imaging import fit, fit_alpha, srgb_to_linear
+from lib_iclight.job import LatentCache, Relight
+from lib_iclight.matting import Cutter
+from lib_iclight.settings import Settings
+
+POCKET = Pocket()
+PROMPT = "a satin teal bust, best quality"
+SIDES = {"left": (1, -1), "right": (1, 1), "top": (0, -1), "bottom": (0, 1)}
+"""preset -> (array axis, where along it the picture is brighter)"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def host() -> Standalone:
+    return Standalone(POCKET, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def alpha() -> np.ndarray:
+    return fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), SIDE, SIDE)
+
+
+def relight(host: Standalone, mode: str = "fc", seed: int = 1, steps: int = 12, prompt: str = PROMPT,
+            hires: float = 1, batch: int = 1, **settings: Any) -> Result:
+    job = Relight(Settings(mode=mode, foreground=FOREGROUND, **settings), cutter=Cutter([]), latents=LatentCache())
+    generation = Generation(prompt=prompt, width=SIDE, height=SIDE, steps=steps, cfg=2, seed=seed, hires_scale=hires,
+                            batch=batch)
+    return host.relight(job, generation, POCKET.offsets(mode))
+
+
+def pixels(result: Result, index: int = 0) -> np.ndarray:
+    return np.asarray(result.pictures[index].picture)
+
+
+def slope(picture: np.ndarray, alpha: np.ndarray, axis: int) -> float:
+    """How much the subject's linear brightness grows along an axis, relative to its mean."""
+    light = srgb_to_linear(picture.astype(np.float32) / 255).mean(-1)
+    inside = alpha > 0.98
+    place = np.indices(light.shape)[axis][inside] / light.shape[axis]
+    return float(np.polyfit(place, light[inside], 1)[0] / light[inside].mean())
+
+
+@pytest.mark.parametrize("light", SIDES)
+def test_the_subject_is_brighter_where_the_light_comes_from(host: Standalone, alpha: np.ndarray, light: str) -> None:
+    axis, sign = SIDES[light]
+    opposite = next(name for name, place in SIDES.items() if place == (axis, -sign))
+    lit, otherwise = (slope(pixels(relight(host, light=name)), alpha, axis) for name in (light, opposite))
+    assert (lit - otherwise) * sign > 0.2
+
+
+def test_a_seed_gives_the_same_picture(host: Standalone) -> None:
+    first, again, other = (pixels(relight(host, light="left", seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_a_batch_gives_different_pictures_under_the_same_light(host: Standalone, alpha: np.ndarray) -> None:
+    result = relight(host, light="left", batch=2)
+    right = slope(pixels(relight(host, light="right")), alpha, 1)
+    assert np.abs(pixels(result, 0).astype(int) - pixels(result, 1)).mean() > 1
+    assert all(slope(pixels(result, index), alpha, 1) < right for index in range(2))
+
+
+def test_hires_keeps_the_direction(host: Standalone) -> None:
+    slopes = []
+    for light in ("left", "right"):
+        picture = pixels(relight(host, light=light, hires=1.5))
+        assert picture.shape == (192, 192, 3)
+        large = fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), 192, 192)
+        slopes.append(slope(picture, large, 1))
+    assert slopes[1] - slopes[0] > 0.2
+
+
+def test_warm_and_cold_prompts_color_the_subject(host: Standalone, alpha: np.ndarray) -> None:
+    warm, cold = (pixels(relight(host, prompt=f"{PROMPT}, {light}"))[alpha > 0.98].mean(0)
+                  for light in ("warm sunset light", "cold blue light"))
+    assert warm[0] / warm[2] > cold[0] / cold[2]
+
+
+def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: np.ndarray) -> None:
+    background = np.asarray(Image.open(BACKGROUND).convert("RGB"))
+    slopes = [slope(pixels(relight(host, mode="fbc", background=background, background_flip=flip)), alpha, 1)
+              for flip in (False, True)]
+    assert slopes[0] - slopes[1] > 0.2, "it is lit from the right, or flipped from the left"
+
+
+def test_fbc_keeps_the_background(host: Standalone, alpha: np.ndarray) -> None:
+    made = pixels(relight(host, mode="fbc", background=BACKGROUND)).astype(float)
+    wanted = fit(np.asarray(Image.open(BACKGROUND).convert("RGB")), SIDE, SIDE).astype(float)
+    border = np.ones((SIDE, SIDE), bool)
+    border[16:-16, 16:-16] = False
+    assert np.abs(made - wanted)[border & (alpha < 0.01)].mean() < 25
+
+
+def test_modes_switch_and_leave_nothing_behind(host: Standalone) -> None:
+    latent, context = torch.ones(1, 4, 16, 16), host.contexts(PROMPT, "")[0]
+
+    def plain() -> torch.Tensor:
+        host.unet.use(None)
+        with torch.inference_mode():
+            return host.unet(latent, torch.tensor(500), context, None)
+
+    before = plain()
+    fc = pixels(relight(host, light="left", steps=2))
+    fbc = pixels(relight(host, mode="fbc", light="left", steps=2))
+    assert not np.array_equal(fc, fbc)
+    assert np.array_equal(pixels(relight(host, light="left", steps=2)), fc)
+    assert torch.equal(plain(), before)
+
+
+def test_it_is_as_small_as_it_says_and_has_no_fcon() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 48 * 2**20
+    with pytest.raises(WeightsError, match="no offsets for mode fcon"):
+        POCKET.offsets("fcon")

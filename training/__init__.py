@@ -1,0 +1,1 @@
+"""How the pocket model was made: a procedural light stage, training, evaluation. lib_iclight imports none of it."""
