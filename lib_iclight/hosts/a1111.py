@@ -234,7 +234,7 @@ def _place_for_originals(unet: torch.nn.Module) -> torch.device | None:
 def _memory_abounds(unet: torch.nn.Module) -> bool:
     """Whether a second set of weights may stay in memory between jobs without being in anyone's way."""
     devices_used = {parameter.device for parameter in unet.parameters()}
-    if len(devices_used) > 1:  # lowvram
+    if len(devices_used) > 1:  # --lowvram
         return False
     device = devices_used.pop()
     if device.type == "cuda":
