@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Everything to run: `python run.py studio`, `python run.py demo`, `python run.py test`,
-`python run.py live --forge DIR`.
+`python run.py live --host NAME --dir DIR`.
 
 Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
 time that is skipped unless a requirement file changed.
@@ -35,7 +35,7 @@ def main() -> int:
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "test":
         return _test(python, rest)
-    return _run(python, "-m", "tests.live", "--forge", str(arguments.forge), *rest)
+    return _run(python, "-m", "tests.live", "--host", arguments.host, "--dir", str(arguments.dir), *rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,9 +47,11 @@ def _parser() -> argparse.ArgumentParser:
                         "such as --checkpoint FILE and --port N", add_help=False)
     commands.add_parser("test", help="lint, type check and run all offline tests; "
                         "with further arguments only pytest, which gets them")
-    live = commands.add_parser("live", help="run the live cases in a real Forge (not part of CI); "
+    live = commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); "
                                "further arguments go to tests/live")
-    live.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
+    live.add_argument("--host", choices=["forge", "reforge", "classic", "a1111"], default="forge",
+                      help="which WebUI it is (default: forge)")
+    live.add_argument("--dir", "--forge", dest="dir", type=Path, required=True, help="its checkout")
     return parser
 
 

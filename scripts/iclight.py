@@ -5,11 +5,13 @@ from pathlib import Path
 from modules import paths_internal, script_callbacks, scripts
 from modules.ui_components import InputAccordion, ToolButton
 
-from lib_iclight.webui import api, options, panel, run, xyz
+from lib_iclight.hosts.detect import Unsupported, detect
+from lib_iclight.webui import api, options, panel, run, unsupported, xyz
 from lib_iclight.webui.workshop import Workshop
 
 WORKSHOP = Workshop(Path(paths_internal.models_path), run.show_progress, run.selected_checkpoint,
                     options.matting_device)
+HOST = detect()
 
 
 class ICLightScript(scripts.Script):
@@ -24,6 +26,8 @@ class ICLightScript(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img):
+        if isinstance(HOST, Unsupported):
+            return unsupported.explain(is_img2img, HOST.reason)
         self.panel = panel.Panel("img2img" if is_img2img else "txt2img", WORKSHOP, InputAccordion, ToolButton)
         self.infotext_fields = self.panel.infotext_fields
         self.paste_field_names = self.panel.paste_field_names
@@ -35,7 +39,7 @@ class ICLightScript(scripts.Script):
             self.panel.connect(self.met)
 
     def process(self, p, *args):
-        run.begin(p, args, WORKSHOP)
+        run.begin(p, args, WORKSHOP, HOST)
 
     def before_process_init_images(self, p, pp, *args):
         if job := run.run_of(p):

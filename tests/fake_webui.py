@@ -31,6 +31,11 @@ class StableDiffusionProcessingImg2Img:
     pass
 
 
+class Script:
+    def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        """Every host that IC-Light fits has it."""
+
+
 @contextmanager
 def input_accordion(value: bool, **options: Any) -> Iterator[gr.Checkbox]:
     """A checkbox that other widgets can be put into. Not a subclass: gradio would write a .pyi file beside this one."""
@@ -52,7 +57,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         "modules.sd_models": {"get_closet_checkpoint_match": lambda name: None},
         "modules.paths_internal": {"models_path": str(models)},
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
-        "modules.scripts": {"scripts_data": [], "Script": object, "AlwaysVisible": object()},
+        "modules.scripts": {"scripts_data": [], "Script": Script, "AlwaysVisible": object()},
         "modules.script_callbacks": {"on_ui_settings": lambda f: None, "on_before_ui": lambda f: None,
                                      "on_app_started": lambda f: None},
         "modules.ui_components": {"InputAccordion": input_accordion, "ToolButton": tool_button},
@@ -68,7 +73,8 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
-    for name in [name for name in sys.modules if name.startswith(("lib_iclight.webui", "lib_iclight.hosts.forge"))]:
+    ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.{name}" for name in ("forge", "ldm", "a1111", "detect")))
+    for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
 
 

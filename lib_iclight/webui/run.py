@@ -21,7 +21,7 @@ from modules.processing import StableDiffusionProcessingImg2Img
 from PIL import Image
 
 from ..errors import CheckpointError, HostError, ICLightError, SettingsError
-from ..hosts import forge
+from ..hosts.base import Applied, Host
 from ..job import LATENT_STRIDE, Frame, Relight, fit, scheduled_steps
 from ..settings import FIELDS, Settings
 from .workshop import Workshop
@@ -96,11 +96,12 @@ def read_settings(p: Any, args: Iterable[Any]) -> Settings:
 class Run:
     """What one job's hooks share. Lives on `p.iclight_run` from `begin` to the end of the job."""
 
-    def __init__(self, p: Any, settings: Settings, workshop: Workshop) -> None:
+    def __init__(self, p: Any, settings: Settings, workshop: Workshop, host: Host) -> None:
         self.settings = settings
         self._workshop = workshop
+        self._host = host
         self._failure: Exception | None = None
-        self._applied: dict[bool, forge.Applied] = {}
+        self._applied: dict[bool, Applied] = {}
         self._frame = Frame(p.width, p.height)
         self._job: Relight | None = None
         self._tab_latent: torch.Tensor | None = None
@@ -108,7 +109,7 @@ class Run:
 
     def check(self, p: Any) -> None:
         """Refuse what can be refused before any work is done, and find (or download) the weights."""
-        forge.check_checkpoint(p.sd_model)
+        self._host.check_checkpoint(p.sd_model)
         refiner = getattr(p, "refiner_checkpoint_info", None)
         if refiner is not None and refiner != p.sd_model.sd_checkpoint_info:
             raise CheckpointError("the refiner would swap the relit checkpoint for another one in mid-picture. "
@@ -128,16 +129,18 @@ class Run:
     def before_sampling(self, p: Any, x: torch.Tensor) -> None:
         """Give the coming pass the offsets, the conditioning and its start. Called again, it does the same again."""
         self.raise_failure()
-        assert self._job is not None, "prepare comes first"
+        if self._job is None:  # img2img on a host without the hook before its pictures are prepared
+            self.prepare(p, _crop_of(p))
+        assert self._job is not None
         sd_model = p.sd_model
-        forge.check_checkpoint(sd_model)  # the hires pass may have another one
+        self._host.check_checkpoint(sd_model)  # the hires pass may have another one
         batch = x.shape[0]
         self._frame = _frame_of(p, x)
-        encoder = forge.encoder(sd_model)
+        encoder = self._host.encoder(sd_model)
         concat = self._job.concat(encoder, self._frame, batch)
-        offsets = self._workshop.offsets.get(self._weights, forge.WEIGHTS_LAYOUT)
+        offsets = self._workshop.offsets.get(self._weights, self._host.layout)
         is_hires = bool(getattr(p, "is_hr_pass", False))
-        self._applied[is_hires] = forge.apply(sd_model, offsets, concat)
+        self._applied[is_hires] = self._host.apply(p, offsets, concat)
         # Matching the result's colours to the original picture would undo the new light.
         p.color_corrections = None
         if is_hires:
@@ -199,19 +202,20 @@ class Run:
         p.init_latent = initial if p.mask is None else initial * p.nmask + self._tab_latent * p.mask
 
 
-def begin(p: Any, args: Iterable[Any], workshop: Workshop) -> None:
+def begin(p: Any, args: Iterable[Any], workshop: Workshop, host: Host) -> None:
     """The host's `process` hook: read the settings, and take the job on if it is to be relit."""
     _release(p)
     try:
         settings = read_settings(p, args)
     except Exception as error:  # hosts swallow it; it is raised from p.sample
-        failed = Run(p, Settings(), workshop)
+        failed = Run(p, Settings(), workshop, host)
         _take_on(p, failed)
         failed.fail(p, error)
         return
     if not settings.enabled:
+        host.release()
         return
-    run = Run(p, settings, workshop)
+    run = Run(p, settings, workshop, host)
     _take_on(p, run)
     with keeping_errors(p, run):
         run.check(p)
@@ -279,6 +283,14 @@ def _release(p: Any) -> None:
         del p.sample
         if ours.iclight_replaced is not None:
             p.sample = ours.iclight_replaced
+
+
+def _crop_of(p: Any) -> tuple[int, int, int, int] | None:
+    """img2img: the part of its picture that "only masked" inpaints: left, top, right, bottom."""
+    if p.paste_to is None:
+        return None
+    left, top, width, height = p.paste_to
+    return left, top, left + width, top + height
 
 
 def _original(function: Callable[..., Any]) -> Callable[..., Any]:

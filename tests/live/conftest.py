@@ -12,6 +12,11 @@ import torch
 from .client import Answer, Forge, Pass, Seen
 from .reference import Reference
 
+FORGE_ONLY = ("test_with_a_built_in_extension", "test_all_guidances_at_once", "test_multidiffusion", "test_never_oom",
+              "test_unet_storage", "test_xyz_plot")
+"""cases that start with these are about Forge's own extensions or settings"""
+NOT_A1111 = ("test_another_extension_does_harm[harm0", "test_relit_weights_differ")
+"""nor are there in A1111 a UNet to drop, or weights that stay merged"""
 CHANNELS = {"fc": 8, "fcon": 8, "fbc": 12}
 
 
@@ -22,15 +27,29 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def forge() -> Forge:
-    """The running Forge."""
+    """The running host."""
     if "ICLIGHT_LIVE_URL" not in os.environ:
-        pytest.exit("run these with `python -m tests.live --forge DIR`", 4)
+        pytest.exit("run these with `python -m tests.live --host NAME --dir DIR`", 4)
     return Forge(os.environ["ICLIGHT_LIVE_URL"])
 
 
 @pytest.fixture(scope="session")
+def host() -> str:
+    """Which host it is: forge, reforge, classic, a1111."""
+    return os.environ["ICLIGHT_LIVE_HOST"]
+
+
+@pytest.fixture(autouse=True)
+def where_it_belongs(request: pytest.FixtureRequest, host: str) -> None:
+    """Skip a case about what this host has not."""
+    name = request.node.name
+    if (host != "forge" and name.startswith(FORGE_ONLY)) or (host == "a1111" and name.startswith(NOT_A1111)):
+        pytest.skip(f"not in {host}")
+
+
+@pytest.fixture(scope="session")
 def folder() -> Path:
-    """Forge's checkout."""
+    """The host's checkout."""
     return Path(os.environ["ICLIGHT_LIVE_FORGE"])
 
 
@@ -42,7 +61,7 @@ def reference(folder: Path) -> Reference:
 
 @pytest.fixture(autouse=True)
 def hooks_ran(request: pytest.FixtureRequest, forge: Forge) -> Iterator[None]:
-    """Forge only logs what goes wrong in a hook, so read its log after each case."""
+    """Hosts only log what goes wrong in a hook, so read its log after each case."""
     log = Path(os.environ["ICLIGHT_LIVE_LOG"])
     before = log.stat().st_size
     yield

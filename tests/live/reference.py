@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +14,20 @@ from safetensors.torch import load_file
 
 SCALING = 0.18215
 GREY = 127.0
+VAE = {"sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2,
+       "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+UNET = {"sample_size": 64, "cross_attention_dim": 768}
+"""SD 1.5, where it differs from diffusers' defaults"""
 
 
 class Reference:
-    """The VAE, and one UNet at a time (3.4 GB), of the checkpoint that Forge runs."""
+    """The VAE, and one UNet at a time (3.4 GB), of the checkpoint that the host runs."""
 
     def __init__(self, forge: Path) -> None:
         self._forge = forge
-        self._configs = forge / "backend" / "huggingface" / "runwayml" / "stable-diffusion-v1-5"
         self._checkpoint = load_file(forge / "models" / "Stable-diffusion" / "iclight-live-sd15.safetensors")
-        config = json.loads((self._configs / "vae" / "config.json").read_text())
-        self._vae = AutoencoderKL.from_config(config)
-        self._vae.load_state_dict(convert_ldm_vae_checkpoint(dict(self._checkpoint), config))
+        self._vae = AutoencoderKL(**VAE).eval()
+        self._vae.load_state_dict(convert_ldm_vae_checkpoint(dict(self._checkpoint), dict(self._vae.config)))
         self._unet_key: tuple[str, float] | None = None
         self._unet: UNet2DConditionModel | None = None
 
@@ -48,7 +49,8 @@ class Reference:
         return self._unet(x, timesteps, context).sample
 
     def _make_unet(self, kind: str, lora: float) -> UNet2DConditionModel:
-        config = json.loads((self._configs / "unet" / "config.json").read_text())
+        with torch.device("meta"):
+            config = dict(UNet2DConditionModel(**UNET).config)
         weights = convert_ldm_unet_checkpoint(dict(self._checkpoint), config)
         offsets = load_file(offsets_file(self._forge, kind))
         channels = offsets["conv_in.weight"].shape[1]
@@ -64,7 +66,7 @@ class Reference:
                     up, down = (low_rank[f"{name}.lora_{part}.weight"].float() for part in ("up", "down"))
                     summed[key] += lora * float(low_rank[f"{name}.alpha"]) / down.shape[0] * (up @ down)
         with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config({**config, "in_channels": channels})
+            unet = UNet2DConditionModel(**UNET, in_channels=channels)
         unet.load_state_dict(summed, assign=True)
         return unet.eval()
 

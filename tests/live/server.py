@@ -1,4 +1,4 @@
-"""Starts and stops a real Forge on the CPU, with this extension and the probe linked into it."""
+"""Starts and stops a real WebUI on the CPU, with this extension and the probe linked into it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,27 @@ ROOT = Path(__file__).resolve().parents[2]
 PROBE = Path(__file__).resolve().parent / "probe"
 RANDOM_MODELS = Path(__file__).resolve().parent / "random_models.py"
 CHECKPOINT = "iclight-live-sd15"
-FLAGS = ("--always-cpu", "--all-in-fp32", "--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment",
-         "--skip-version-check", "--skip-python-version-check", "--no-hashing", "--no-download-sd-model", "--api")
+FLAGS = ("--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment", "--skip-version-check",
+         "--skip-python-version-check", "--no-hashing", "--no-download-sd-model", "--api")
+ON_THE_CPU = {
+    **dict.fromkeys(("forge", "reforge", "classic"), ("--always-cpu", "--all-in-fp32")),
+    "a1111": ("--use-cpu", "all", "--no-half", "--precision", "full"),
+}
+"""host -> its flags for the CPU in single precision"""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False",
            "PYTHONUNBUFFERED": "1", "no_proxy": "localhost,127.0.0.1", "NO_COLOR": "1"}
 START_LIMIT = 300  # seconds
 
 
 class Server:
-    """A running Forge, as a context manager. What was added to the checkout is removed at the end."""
+    """A running WebUI, as a context manager. What was added to the checkout is removed at the end.
 
-    def __init__(self, forge: Path, python: Path | None = None, port: int = 7999, flags: tuple[str, ...] = ()) -> None:
+    forge: the checkout. host: which WebUI it is, a key of ON_THE_CPU.
+    """
+
+    def __init__(self, forge: Path, python: Path | None = None, port: int = 7999, flags: tuple[str, ...] = (),
+                 host: str = "forge") -> None:
+        self.host = host
         self.forge = forge.resolve()
         self.python = python or find_python(self.forge)
         self.port = port
@@ -34,11 +44,24 @@ class Server:
         self._flags = flags
         self._added: list[Path] = []
         self._scratch = Path(tempfile.mkdtemp(prefix="iclight-live-"))
-        self.log = self._scratch / "forge.log"
+        self.log = self._scratch / "host.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    def link_models(self, folder: Path) -> list[Path]:
+        """Link the random models of another host's models `folder` into this one's; what was linked."""
+        linked = []
+        for kind in ("Stable-diffusion", "Lora", "ControlNet", "ic-light"):
+            for path in sorted((folder / kind).glob("*.safetensors")):
+                target = self.forge / "models" / kind / path.name
+                if not path.stem.startswith(("iclight-live", "iclight_sd15")) or target.exists():
+                    continue
+                target.parent.mkdir(exist_ok=True)
+                (os.link if os.name == "nt" else os.symlink)(path.resolve(), target)
+                linked.append(target)
+        return linked
+
     def make_models(self, names: list[str]) -> list[Path]:
-        """Make the random models that are not there yet (see random_models.py); what was made."""
+        """Make the random models that are not there yet (see random_models.py), in a Forge; what was made."""
         command = [str(self.python), str(RANDOM_MODELS), "--forge", str(self.forge), *names]
         made = subprocess.run(command, check=True, env={**os.environ, **OFFLINE}, stdout=subprocess.PIPE, text=True)
         return [Path(line) for line in made.stdout.splitlines()]
@@ -51,8 +74,9 @@ class Server:
         self._add(PROBE, "zz-iclight-probe")
         settings = self._scratch / "config.json"  # a checkout's own settings stay as they are
         settings.write_text(json.dumps({"sd_model_checkpoint": CHECKPOINT}))
-        command = [str(self.python), "launch.py", *FLAGS, "--port", str(self.port), "--ui-settings-file", str(settings),
-                   "--ui-config-file", str(self._scratch / "ui-config.json"), *self._flags]
+        command = [str(self.python), "launch.py", *FLAGS, *ON_THE_CPU[self.host], "--port", str(self.port),
+                   "--ui-settings-file", str(settings), "--ui-config-file", str(self._scratch / "ui-config.json"),
+                   *self._flags]
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(command, cwd=self.forge, stdout=log, stderr=subprocess.STDOUT,
@@ -67,7 +91,7 @@ class Server:
         self.close()
 
     def close(self) -> None:
-        """Stop Forge and remove what was added."""
+        """Stop the host and remove what was added."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -103,13 +127,13 @@ class Server:
         while "\nStartup time" not in self.log.read_text(errors="replace"):
             if self._process.poll() is not None or time.monotonic() - started > START_LIMIT:
                 tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
-                raise SystemExit(f"Forge did not start:\n{tail}")
+                raise SystemExit(f"{self.host} did not start:\n{tail}")
             time.sleep(0.5)
 
 
 def find_python(forge: Path) -> Path:
-    """The Python of Forge's own environment."""
+    """The Python of the host's own environment."""
     for place in ("venv/bin/python", "venv/Scripts/python.exe"):
         if (forge / place).is_file():
             return forge / place
-    raise SystemExit(f"no Python in {forge / 'venv'}. Start Forge once by hand, or name its Python with --python.")
+    raise SystemExit(f"no Python in {forge / 'venv'}. Start the host once by hand, or name its Python with --python.")

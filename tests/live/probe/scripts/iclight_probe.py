@@ -1,4 +1,4 @@
-"""Watches Forge from inside for the live cases, and plays an extension that does harm. Loaded by nothing else."""
+"""Watches a host from inside for the live cases, and plays an extension that does harm. Loaded by nothing else."""
 
 import hashlib
 import os
@@ -61,17 +61,24 @@ class Probe:
             self.passes.pop()
         self.passes.append({"hires": bool(getattr(p, "is_hr_pass", False)), "noise": noise.cpu().clone(),
                             "channels": []})
-        unet = p.sd_model.forge_objects.unet.model.diffusion_model
+        unet = unet_of(p.sd_model)
         if not hasattr(unet, "probe_is_here"):
             unet.probe_is_here = True
             unet.register_forward_pre_hook(self._before, with_kwargs=True)
+            unet.input_blocks[0][0].register_forward_hook(self._first_convolution)
             unet.register_forward_hook(self._after, with_kwargs=True)
+
+    def _first_convolution(self, convolution, args, output):
+        """What lies beside the latent may be put there as late as here."""
+        if self.armed:
+            self.passes[-1]["channels"].append(args[0].shape[1])
+            if self.options["record"]:
+                self.x = args[0].cpu().clone()
 
     def _before(self, unet, args, kwargs):
         if not self.armed:
             return
         self.calls += 1
-        self.passes[-1]["channels"].append(args[0].shape[1])
         if self.calls == self.options["interrupt_at"]:
             shared.state.interrupt()
         if self.calls == self.options["raise_at"]:
@@ -81,9 +88,10 @@ class Probe:
         seen = self.passes[-1] if self.armed else None
         if seen is None or "x" in seen or not self.options["record"]:
             return
-        seen |= {"x": args[0].cpu().clone(), "timesteps": args[1].cpu().clone(), "output": output.cpu().clone(),
+        options = kwargs.get("transformer_options")
+        seen |= {"x": self.x, "timesteps": args[1].cpu().clone(), "output": output.cpu().clone(),
                  "context": kwargs["context"].cpu().clone(),
-                 "sigma": float(kwargs["transformer_options"]["sigmas"][0]),
+                 "sigma": float(options["sigmas"][0]) if options else self.sigma,
                  "first_conv": tuple(unet.input_blocks[0][0].weight.shape)}
 
     def second_pass(self, p, picture):
@@ -138,6 +146,17 @@ class ProbeScript(scripts.Script):
             pp.image = PROBE.second_pass(p, pp.image)
 
 
+def unet_of(sd_model):
+    """The UNet itself: Forge and its relatives keep it in a patcher."""
+    objects = getattr(sd_model, "forge_objects", None)
+    return (objects.unet if objects else sd_model).model.diffusion_model
+
+
+def note_sigma(params):
+    """A1111 does not tell its UNet."""
+    PROBE.sigma = float(params.sigma[0])
+
+
 def arm(options: dict = Body({})):  # noqa: B008  FastAPI's way
     PROBE.arm(options)
 
@@ -158,7 +177,7 @@ def state():
     """A hash over the UNet's weights as they are now."""
     digest = hashlib.sha256()
     with torch.inference_mode():
-        for key, value in sorted(model_data.sd_model.forge_objects.unet.model.diffusion_model.state_dict().items()):
+        for key, value in sorted(unet_of(model_data.sd_model).state_dict().items()):
             digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.cpu().contiguous().view(torch.uint8).numpy())
     return {"hash": digest.hexdigest(), "dtype": str(value.dtype)}
@@ -201,3 +220,4 @@ def add_routes(demo, app):
 
 
 script_callbacks.on_app_started(add_routes)
+script_callbacks.on_cfg_denoiser(note_sigma)

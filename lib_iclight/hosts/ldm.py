@@ -1,0 +1,112 @@
+"""reForge and Forge Classic: offsets as weight patches, the concat latent through conditioning modifiers.
+
+As in `forge`, everything is done to clones, and the host merges and un-merges the weights. But these hosts tell sets
+of patches apart by an id that is new at every `add_patches` (reForge), or by the clone itself (Classic). With a clone
+for each sampling they would merge anew each time, so the clone is kept and used again while the weights stay the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from ldm_patched.modules import model_management
+from ldm_patched.modules.conds import CONDNoiseShape
+
+from .. import imaging
+from ..weights import Layout, Offsets
+from .base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint, require_sd1
+
+PREFIX = "diffusion_model."
+NOT_MERGED = ("model_options", "controlnet_linked_list", "extra_preserved_memory_during_sampling",
+              "extra_model_patchers_during_sampling", "extra_concat_condition")
+"""what of a UNet patcher other extensions set for one sampling without any bearing on the weights"""
+
+
+class _Kept(NamedTuple):
+    unet: Any
+    """our clone, with the patches; what it was cloned from has the same patches but ours"""
+    beneath: tuple[Any, ...]
+    offsets: str
+
+
+class LdmHost:
+    """See `hosts.base.Host`."""
+
+    adapter = "ldm"
+    layout: Layout = "ldm"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._kept: _Kept | None = None
+
+    def check_checkpoint(self, sd_model: Any) -> None:
+        """See `Host.check_checkpoint`."""
+        require_sd1(sd_model, sd_model.forge_objects.unet.model.model_config.unet_config.get("in_channels", 4))
+
+    def encoder(self, sd_model: Any) -> Encoder:
+        """The VAE in use. The host keeps its memory handling, precision and tiling."""
+        vae = sd_model.forge_objects.vae
+        first_stage = vae.first_stage_model
+        latents = sd_model.forge_objects.unet.model
+
+        def encode(pixels: np.ndarray) -> torch.Tensor:
+            stand_in = copy.copy(vae)  # with the same patcher: a clone's would be loaded anew
+            stand_in.first_stage_model = ModeOfPosterior(first_stage)
+            # These hosts compute 2x - 1; so x = (v / 127) / 2 arrives as v / 127 - 1.
+            image = torch.from_numpy((imaging.to_vae(pixels) + 1) / 2)[None]
+            return latents.process_latent_in(stand_in.encode(image)).float().cpu()
+
+        tiled = "tiled" if model_management.VAE_ALWAYS_TILED else "whole"
+        return Encoder(f"ldm-{fingerprint(first_stage)}-{tiled}-{vae.vae_dtype}", encode)
+
+    def apply(self, p: Any, offsets: Offsets, concat: torch.Tensor) -> Applied:
+        """See `Host.apply`."""
+        sd_model = p.sd_model
+        unet = self._patched(sd_model.forge_objects.unet, offsets)
+        applied = Applied()
+
+        # A closure: the hosts deep-copy the model options with each clone, and functions are not copied.
+        def modifier(model: Any, x: torch.Tensor, timestep: Any, uncond: Any, cond: Any,
+                     *rest: Any) -> tuple[Any, ...]:
+            check_pass(model.diffusion_model, x, concat)
+            beside = concat.expand(x.shape[0], -1, -1, -1).to(x.device)
+            for part in [*cond, *(uncond or [])]:
+                part["model_conds"]["c_concat"] = CONDNoiseShape(beside)
+            applied.steps += 1
+            return (model, x, timestep, uncond, cond, *rest)
+
+        unet.add_conditioning_modifier(modifier)
+        sd_model.forge_objects.unet = unet
+        return applied
+
+    def release(self) -> None:
+        """See `Host.release`."""
+        self._kept = None
+
+    def _patched(self, base: Any, offsets: Offsets) -> Any:
+        """A clone of UNet patcher `base` with the offsets; for the same weights as last time, the same one."""
+        fresh = base.clone()
+        kept = self._kept
+        if kept is not None and kept.offsets == offsets.name and kept.beneath == _beneath(base):
+            for name in NOT_MERGED:
+                if hasattr(fresh, name):
+                    setattr(kept.unet, name, getattr(fresh, name))
+            return kept.unet
+        # "diff" with pad_weight: the first convolution grows to the offsets' inputs.
+        fresh.add_patches({PREFIX + key: ("diff", (tensor, {"pad_weight": True}))
+                           for key, tensor in offsets.tensors.items()})
+        self._kept = _Kept(fresh, _beneath(base), offsets.name)
+        return fresh
+
+
+def _beneath(unet: Any) -> tuple[Any, ...]:
+    """Tells one state of a UNet's weights from another: the model, and which patches are on it, by identity.
+
+    Identities stay true because a kept clone holds on to all these objects itself.
+    """
+    return (id(unet.model), getattr(unet, "patches_uuid", None),
+            tuple((str(key), *map(id, patches)) for key, patches in unet.patches.items()),
+            tuple((key, id(patch)) for key, patch in unet.object_patches.items()))
