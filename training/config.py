@@ -40,20 +40,20 @@ class Stage:
     batch: int
     rate: float
     warmup: int = 100
-    cooldown: int = 350
-    average: float = 0.99
+    cooldown: int = 3000
+    average: float = 0.998
     """decay of the moving average of the weights, which is what gets saved"""
     initial: str | None = None
     """the stage whose weights it starts from"""
 
 
 STAGES = {
-    "vae": Stage(steps=2500, batch=8, rate=1e-3, cooldown=100, average=0.99),
-    "decoder": Stage(steps=2500, batch=8, rate=8e-4, average=0.99, initial="vae"),
-    "base": Stage(steps=1600, batch=16, rate=8e-4, initial="vae"),
-    "fc-without-consistency": Stage(steps=1600, batch=16, rate=6e-4, initial="base"),
-    "fc": Stage(steps=1600, batch=16, rate=8e-4, initial="base"),
-    "fbc": Stage(steps=1600, batch=16, rate=8e-4, initial="base"),
+    "vae": Stage(steps=3000, batch=8, rate=1e-3, cooldown=500, average=0.99),
+    "decoder": Stage(steps=3000, batch=8, rate=8e-4, cooldown=500, average=0.99, initial="vae"),
+    "base": Stage(steps=12000, batch=32, rate=5e-4, initial="vae"),
+    "fc-without-consistency": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
+    "fc": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
+    "fbc": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
 }
 CROP = 64
 """pixels of the crops that the VAE learns from"""

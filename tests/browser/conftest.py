@@ -38,7 +38,7 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def studio(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running studio over the embedded model."""
     gradio = pytest.importorskip("gradio", reason="gradio is not installed")
