@@ -95,6 +95,7 @@ def print_time_table(forge: Forge, arguments: argparse.Namespace) -> None:
                 for _ in range(arguments.jobs):
                     forge.arm(record=False)
                     took[on].append(run(forge, on, arguments, job))
+                    print(f"{name}, {'on' if on else 'off'}: {took[on][-1]}", file=sys.stderr)
                     if on:
                         hooks.append([1000 * seconds for calls in forge.seen().hooks.values() for seconds in calls])
         cells = []

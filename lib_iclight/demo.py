@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image, ImageDraw
 
 from .hosts.pocket import NOTE, SIDE, Pocket
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     print(f"Model: {NOTE}.")
+    torch.set_num_threads(1)  # the model is so small that threads waiting for each other cost more than they bring
     model = Pocket()
     host = Standalone(model, device=pick_device("cpu"))
     cutter, latents = Cutter([]), LatentCache()
