@@ -321,7 +321,9 @@ def test_as_a_program(photo: Path, out: Path) -> None:
     assert_one_line(wrong.stderr, "SettingsError", "mode")
 
     process = subprocess.Popen([*command, "--steps", "900", "--device", "cpu"], cwd=ROOT, stderr=subprocess.PIPE,
-                               stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                               stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                               # A shell that runs us in the background has us ignore interrupts.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stderr is not None
     seen, until = b"", time.monotonic() + 120
     while b"sampling" not in seen and process.poll() is None and time.monotonic() < until:
