@@ -3,9 +3,13 @@
 
     python benchmarks/overhead.py --forge DIR [--python PATH] [--rounds 3] [--jobs 5] [--storage float16]
 
-Starts Forge with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks, on and off
-in turns (on, off, on, off, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so
-each block's first job warms up and does not count. On and off run the same number of UNet steps.
+Starts Forge with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks in turns
+(on, off, LoRA, on, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so each
+block's first job warms up and does not count. All run the same number of UNet steps. The LoRA changes as many weights
+as IC-Light does: what it costs is the price of any merged weights in Forge, not ours.
+
+By default glibc keeps the memory that a job frees. It otherwise gives large buffers back to the system and faults them
+in again at every step, or does not, depending on what else lies on the heap: with merged weights it does so more often.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ from tests.live.reference import offsets_file
 from tests.live.server import Server
 
 MIB = 1 << 20
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_MMAP_THRESHOLD_": "8000000000"}
+"""for glibc"""
+KINDS = ("off", "on", "LoRA")
+FULL_LORA = "iclight-live-full-lora"
 JOBS: dict[str, dict[str, Any]] = {
     "plain": {},
     "hires x1.5": {**HIRES, "hr_scale": 1.5, "hr_upscaler": "Latent", "hr_second_pass_steps": 0},
@@ -41,10 +49,12 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--storage", default="", help="keep the UNet in this dtype, as a GPU does in float16")
+    parser.add_argument("--default-malloc", action="store_true", help="let glibc give memory back as it likes")
     parser.add_argument("--only", choices=["memory", "time"], help="half of it")
     arguments = parser.parse_args()
-    server = Server(arguments.forge, arguments.python, arguments.port)
-    made = server.make_models(["sd15", "offsets"])
+    server = Server(arguments.forge, arguments.python, arguments.port,
+                    environment={} if arguments.default_malloc else KEEP_MEMORY)
+    made = server.make_models(["sd15", "offsets", "full-lora"])
     try:
         with server:
             forge = Forge(server.url)
@@ -70,48 +80,51 @@ class Took(NamedTuple):
     """of all the server's threads; what else the machine does hardly shows in it"""
 
 
-def run(forge: Forge, on: bool, arguments: argparse.Namespace, job: dict[str, Any]) -> Took:
-    """Run a job with the panel on or off."""
-    settings = {"enabled": True, "foreground": base64_of(subject(arguments.size, arguments.size))} if on else None
+def run(forge: Forge, kind: str, arguments: argparse.Namespace, job: dict[str, Any]) -> Took:
+    """Run a job with the panel on, off, or off and a LoRA in the prompt."""
+    settings = {"enabled": True, "foreground": base64_of(subject(arguments.size, arguments.size))}
+    if kind == "LoRA":
+        job = {**job, "prompt": f"a cat <lora:{FULL_LORA}:1>"}
     busy = forge.call("/probe/seconds")[1]["seconds"]
     started = time.perf_counter()
-    answer = forge.txt2img(settings, **{"width": arguments.size, "height": arguments.size, "steps": arguments.steps,
-                                        **job})
+    answer = forge.txt2img(settings if kind == "on" else None, **{
+        "width": arguments.size, "height": arguments.size, "steps": arguments.steps, **job})
     clock = time.perf_counter() - started
     assert answer.status == 200, answer.sentence
     return Took(clock, forge.call("/probe/seconds")[1]["seconds"] - busy)
 
 
 def print_time_table(forge: Forge, arguments: argparse.Namespace) -> None:
-    """Median seconds of a job with the panel on and off, and what the hooks took."""
-    print("| job | off, s | on, s | on / off | off, processor s | on, processor s | on / off "
-          "| all hooks of a job, at most, ms | one hook, at most, ms |\n" + "| --- " * 9 + "|", flush=True)
+    """Median seconds of a job of each kind, and what the hooks took."""
+    print("| job | off | on | LoRA | on / off | LoRA / off | off, processor | on, processor | on / off "
+          "| all hooks of a job, at most | one hook, at most |\n" + "| --- " * 11 + "|", flush=True)
     for name, job in JOBS.items():
-        took: dict[bool, list[Took]] = {True: [], False: []}
+        took: dict[str, list[Took]] = {kind: [] for kind in KINDS}
         hooks: list[list[float]] = []
         for _ in range(arguments.rounds):
-            for on in (True, False):
-                run(forge, on, arguments, job)
+            for kind in KINDS:
+                run(forge, kind, arguments, job)
                 for _ in range(arguments.jobs):
                     forge.arm(record=False)
-                    took[on].append(run(forge, on, arguments, job))
-                    print(f"{name}, {'on' if on else 'off'}: {took[on][-1]}", file=sys.stderr)
-                    if on:
+                    took[kind].append(run(forge, kind, arguments, job))
+                    print(f"{name}, {kind}: {took[kind][-1]}", file=sys.stderr)
+                    if kind == "on":
                         hooks.append([1000 * seconds for calls in forge.seen().hooks.values() for seconds in calls])
-        cells = []
-        for kind in range(2):
-            off, on_ = (statistics.median(one[kind] for one in took[on]) for on in (False, True))
-            cells += [f"{off:.2f}", f"{on_:.2f}", f"{on_ / off:.3f}"]
-        print(f"| {name} | {' | '.join(cells)} | {max(map(sum, hooks)):.1f} | {max(map(max, hooks)):.1f} |", flush=True)
-    print(f"\n{arguments.rounds * arguments.jobs} jobs each way.\n")
+        clock = {kind: statistics.median(one.clock for one in took[kind]) for kind in KINDS}
+        processor = {kind: statistics.median(one.processor for one in took[kind]) for kind in KINDS}
+        print(f"| {name} | {clock['off']:.2f} s | {clock['on']:.2f} s | {clock['LoRA']:.2f} s "
+              f"| {clock['on'] / clock['off']:.3f} | {clock['LoRA'] / clock['off']:.3f} | {processor['off']:.2f} s "
+              f"| {processor['on']:.2f} s | {processor['on'] / processor['off']:.3f} "
+              f"| {max(map(sum, hooks)):.1f} ms | {max(map(max, hooks)):.1f} ms |", flush=True)
+    print(f"\n{arguments.rounds * arguments.jobs} jobs of each kind.\n")
 
 
 def memory_table(forge: Forge, arguments: argparse.Namespace, offsets: int) -> str:
     """What the process needs more with the panel on: at its highest, and afterwards by kind."""
-    run(forge, False, arguments, {})
-    off = peak_of(forge, False, arguments)
-    run(forge, True, arguments, {})
-    on = peak_of(forge, True, arguments)
+    run(forge, "off", arguments, {})
+    off = peak_of(forge, "off", arguments)
+    run(forge, "on", arguments, {})
+    on = peak_of(forge, "on", arguments)
     rows = [("offsets' file", offsets), ("the process's own", on["anonymous"] - off["anonymous"]),
             ("mapped from files: the system takes it back when it needs it", on["mapped"] - off["mapped"]),
             ("both, at its highest during a job", on["peak"] - off["peak"])]
@@ -121,10 +134,10 @@ def memory_table(forge: Forge, arguments: argparse.Namespace, offsets: int) -> s
     return "\n".join(lines) + f"\n\nThe UNet is stored as {dtype}.\n"
 
 
-def peak_of(forge: Forge, on: bool, arguments: argparse.Namespace) -> dict[str, int]:
+def peak_of(forge: Forge, kind: str, arguments: argparse.Namespace) -> dict[str, int]:
     """Memory in bytes: `peak` during a job, the rest after it."""
     forge.call("/probe/memory/reset", {})
-    run(forge, on, arguments, {})
+    run(forge, kind, arguments, {})
     found: dict[str, int] = forge.call("/probe/memory")[1]
     return found
 

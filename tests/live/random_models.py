@@ -1,6 +1,6 @@
 """Random full-size models for a Forge, where there are none yet: right in shape, and lively enough to tell jobs apart.
 
-    python tests/live/random_models.py --forge DIR sd15 inpaint sd2 sdxl lora controlnet offsets
+    python tests/live/random_models.py --forge DIR sd15 inpaint sd2 sdxl lora full-lora controlnet offsets
 
 Run with Forge's own Python: key names are changed with Forge's own converter. Prints the path of each file that it
 made. Offsets are made only for the kinds that are missing under their official names.
@@ -46,6 +46,8 @@ class Maker:
                         ("fc", "fcon", "fbc").index(kind)))
         elif name == "lora":
             yield from self._save("Lora/iclight-live-lora.safetensors", self.lora)
+        elif name == "full-lora":
+            yield from self._save("Lora/iclight-live-full-lora.safetensors", self.full_lora)
         elif name == "controlnet":
             yield from self._save("ControlNet/iclight-live-controlnet.safetensors", self.controlnet)
         else:
@@ -146,6 +148,13 @@ class Maker:
                 made |= {f"{name}.lora_down.weight": down.half(), f"{name}.lora_up.weight": up.half(),
                          f"{name}.alpha": torch.tensor(4.0).half()}
         return made
+
+    def full_lora(self) -> Tensors:
+        """A LoRA file that changes every weight of the SD 1.5 UNet, as IC-Light's offsets do: 1.7 GB."""
+        made = offsets(self._shapes(UNet2DConditionModel, "sd15", "unet"), 9)
+        names = {"weight": "diff", "bias": "diff_b"}
+        return {f"lora_unet_{layer.replace('.', '_')}.{names[leaf]}": value for key, value in made.items()
+                for layer, _, leaf in [key.rpartition(".")]}
 
     def controlnet(self) -> Tensors:
         """A ControlNet for SD 1.5 under its original names."""

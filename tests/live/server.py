@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,12 +32,13 @@ START_LIMIT = 300  # seconds
 class Server:
     """A running WebUI, as a context manager. What was added to the checkout is removed at the end.
 
-    forge: the checkout. host: which WebUI it is, a key of ON_THE_CPU.
+    forge: the checkout. host: which WebUI it is, a key of ON_THE_CPU. environment: more variables for it.
     """
 
     def __init__(self, forge: Path, python: Path | None = None, port: int = 7999, flags: tuple[str, ...] = (),
-                 host: str = "forge") -> None:
+                 host: str = "forge", environment: Mapping[str, str] | None = None) -> None:
         self.host = host
+        self._environment = {**os.environ, **OFFLINE, **(environment or {})}
         self.forge = forge.resolve()
         self.python = python or find_python(self.forge)
         self.port = port
@@ -80,7 +82,7 @@ class Server:
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(command, cwd=self.forge, stdout=log, stderr=subprocess.STDOUT,
-                                                 stdin=subprocess.DEVNULL, env={**os.environ, **OFFLINE})
+                                                 stdin=subprocess.DEVNULL, env=self._environment)
             self._wait()
         except BaseException:
             self.close()
