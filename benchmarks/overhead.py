@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What a relit job costs more than the same job without, in a real Forge on the CPU: time, hook time, memory.
 
-    python benchmarks/overhead.py --forge DIR [--python PATH] [--rounds 3] [--jobs 5] [--storage float16]
+    python benchmarks/overhead.py --forge DIR [--python PATH] [--rounds 3] [--jobs 5]
+    python benchmarks/overhead.py --forge DIR --memory --storage float16
 
 Starts Forge with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks in turns
-(on, off, LoRA, on, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so each
+(off, on, LoRA, off, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so each
 block's first job warms up and does not count. All run the same number of UNet steps. The LoRA changes as many weights
 as IC-Light does: what it costs is the price of any merged weights in Forge, not ours.
 
-By default glibc keeps the memory that a job frees. It otherwise gives large buffers back to the system and faults them
-in again at every step, or does not, depending on what else lies on the heap: with merged weights it does so more often.
+For the times glibc keeps the memory that a job frees. It otherwise gives large buffers back to the system and faults
+them in again at every step, or does not, depending on what else lies on the heap: with merged weights more often.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--storage", default="", help="keep the UNet in this dtype, as a GPU does in float16")
-    parser.add_argument("--default-malloc", action="store_true", help="let glibc give memory back as it likes")
-    parser.add_argument("--only", choices=["memory", "time"], help="half of it")
+    parser.add_argument("--default-malloc", action="store_true",
+                        help="let glibc give memory back as it likes, as with --memory")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     arguments = parser.parse_args()
-    server = Server(arguments.forge, arguments.python, arguments.port,
-                    environment={} if arguments.default_malloc else KEEP_MEMORY)
+    environment = {} if arguments.default_malloc or arguments.memory else KEEP_MEMORY
+    server = Server(arguments.forge, arguments.python, arguments.port, environment=environment)
     made = server.make_models(["sd15", "offsets", "full-lora"])
     try:
         with server:
@@ -61,9 +63,9 @@ def main() -> int:
             forge.arm(record=False)
             if arguments.storage:
                 forge.call(f"/probe/storage?dtype={arguments.storage}", {})
-            if arguments.only != "time":  # first, while nothing has been merged yet
-                print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size), flush=True)
-            if arguments.only != "memory":
+            if arguments.memory:
+                print(memory_table(forge, arguments, offsets_file(server.forge, "fc").stat().st_size))
+            else:
                 print_time_table(forge, arguments)
     finally:
         for path in made:
@@ -120,16 +122,19 @@ def print_time_table(forge: Forge, arguments: argparse.Namespace) -> None:
 
 
 def memory_table(forge: Forge, arguments: argparse.Namespace, offsets: int) -> str:
-    """What the process needs more with the panel on: at its highest, and afterwards by kind."""
-    run(forge, "off", arguments, {})
-    off = peak_of(forge, "off", arguments)
-    run(forge, "on", arguments, {})
-    on = peak_of(forge, "on", arguments)
-    rows = [("offsets' file", offsets), ("the process's own", on["anonymous"] - off["anonymous"]),
-            ("mapped from files: the system takes it back when it needs it", on["mapped"] - off["mapped"]),
-            ("both, at its highest during a job", on["peak"] - off["peak"])]
-    lines = ["| extra memory with the panel on | MiB | of the offsets' file |", "| --- | --- | --- |"]
-    lines += [f"| {name} | {size / MIB:.0f} | {size / offsets:.2f} |" for name, size in rows]
+    """What the process needs more with the panel on, and with the LoRA: at its highest, and afterwards by kind."""
+    used = {}
+    for kind in KINDS:
+        run(forge, kind, arguments, {})
+        used[kind] = peak_of(forge, kind, arguments)
+    parts = {"the process's own": "anonymous",
+             "mapped from files: the system takes it back when it needs it": "mapped",
+             "both, at its highest during a job": "peak"}
+    lines = ["| more than with both off | IC-Light, MiB | of the offsets' file | LoRA, MiB |", "| --- " * 4 + "|",
+             f"| the file | {offsets / MIB:.0f} | 1.00 | {offsets / MIB:.0f} |"]
+    for name, part in parts.items():
+        on, lora = (used[kind][part] - used["off"][part] for kind in ("on", "LoRA"))
+        lines.append(f"| {name} | {on / MIB:.0f} | {on / offsets:.2f} | {lora / MIB:.0f} |")
     dtype = forge.call("/probe/state")[1]["dtype"].removeprefix("torch.")
     return "\n".join(lines) + f"\n\nThe UNet is stored as {dtype}.\n"
 

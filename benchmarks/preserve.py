@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 """What preservation brings back, against no preservation and against a plain difference of Gaussians.
 
-    python benchmarks/preserve.py [--subjects 32] [--speed] [--pictures DIR]
+    python benchmarks/preserve.py [--subjects 32] [--speed | --harmonise] [--pictures DIR]
 
 Prints Markdown tables. There is no ground truth for what IC-Light should have painted, so its faults are made: the true
 picture under the new light is given a colour shift, a blur and another contrast, all seeded, and each method gets the
-same inputs to undo them. Two sets:
+same inputs to undo them. Three sets:
 
 - light stage: rendered bodies with print on them, under one lamp (the original) and another (the truth);
-- photos: the free pictures of `examples/` with print on them, times a smooth coloured light (the truth).
+- photos: the free pictures of `examples/` with print on them, times a smooth coloured light (the truth);
+- hard: a shiny bottle with print, white on white, black on black, hair against a bright window.
 
 Measured on what is wholly subject: colour error (mean CIEDE2000 after giving each pixel the truth's luminance),
 legibility (correlation of the print's edges with the truth's), PSNR, and the halo: how many pixels about the subject's
 edge are further from the truth than what lies around, in pixels of a 512 pixel picture. Needs scikit-image.
+
+`--harmonise` takes harmonising for a light-weight relighting: bodies pasted before another wall, under another lamp,
+take on its colours, and are compared with how they look in that light.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lib_iclight.harmonise import harmonise
 from lib_iclight.imaging import linear_to_srgb, srgb_to_linear
 from lib_iclight.matting import foreground_color
 from lib_iclight.preserve import preserve, restore_background
@@ -42,7 +47,7 @@ RADIUS = 4.0
 """of all methods' blurs, in pixels of a 512 pixel picture: the default setting"""
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 HALO = 4.0
-"""codes above the surroundings' error at which an edge pixel counts as halo"""
+"""codes above the surroundings' error at which an edge pixel counts half as halo; not at all at half of it"""
 REACH = 24
 """pixels to either side of the edge that are looked at for a halo"""
 
@@ -71,12 +76,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", type=int, default=32, help="bodies on the light stage")
     parser.add_argument("--speed", action="store_true", help="measure the time per megapixel instead")
+    parser.add_argument("--harmonise", action="store_true", help="measure harmonising instead")
     parser.add_argument("--pictures", type=Path, help="also write the pictures of each case, side by side, to here")
     arguments = parser.parse_args()
     if arguments.speed:
         print(speed_table())
         return 0
-    sets = {"light stage": stage_cases(arguments.subjects), "photos": photo_cases(),
+    if arguments.harmonise:
+        print(harmonise_table(arguments.subjects))
+        return 0
+    sets = {"light stage": stage_cases(arguments.subjects), "photos": photo_cases(), "hard": hard_cases(),
             "light stage, with a cast": stage_cases(arguments.subjects, tint=True)}
     print("| set | method | colour error | legibility | PSNR | halo |\n| --- | --- | --- | --- | --- | --- |")
     for name, cases in sets.items():
@@ -96,6 +105,7 @@ def main() -> int:
         arguments.pictures.mkdir(parents=True, exist_ok=True)
         for number, case in enumerate(everything):
             row = [case.original, case.truth, *(apply(case) for apply in METHODS.values())]
+            row.append(restore_background(row[-1], case.original, case.alpha))
             Image.fromarray(np.hstack(row)).save(arguments.pictures / f"{number:02}.png")
     return 0
 
@@ -122,26 +132,42 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
 # --- cases --------------------------------------------------------------------------------------------------------
 
 
-def stage_cases(count: int, tint: bool = False) -> list[Case]:
-    """Bodies that no training saw, 256 x 256, before a wall; in the result before another's wall."""
+class Stage(NamedTuple):
+    """A body before its own wall and before another under another lamp, linear [256, 256, 3]; the wall alone."""
+
+    before: np.ndarray
+    after: np.ndarray
+    wall: np.ndarray
+    alpha: np.ndarray
+    label: tuple[slice, slice]
+
+
+def on_stage(number: int) -> Stage:
+    """A body that no training saw, with print on it."""
     import torch
 
     from training import light_stage as stage
 
+    generator = torch.Generator().manual_seed(70_000_000 + number)
+    scenes = stage.random_scenes(2, 256, generator)
+    lights = [stage.random_lighting(scenes, generator) for _ in range(2)]
+    alpha = scenes.alpha[0, 0].numpy().astype(np.float32)
+    middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
+    paint, label = print_on(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, 1)
+    body = {"albedo": torch.from_numpy(paint.transpose(2, 0, 1))[None]}
+    body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
+    printed = dataclasses.replace(scenes, **{name: field.repeat(2, 1, 1, 1) for name, field in body.items()})
+    pictures = (lights[0].picture(printed)[0], lights[1].picture(printed)[1], lights[1].backdrop(printed)[1])
+    return Stage(*(picture.numpy().transpose(1, 2, 0) for picture in pictures), alpha, label)
+
+
+def stage_cases(count: int, tint: bool = False) -> list[Case]:
+    """Bodies on the light stage, 256 x 256; in the result before another wall."""
     cases = []
     for number in range(count):
-        generator = torch.Generator().manual_seed(70_000_000 + number)
-        scenes = stage.random_scenes(2, 256, generator)
-        lights = [stage.random_lighting(scenes, generator) for _ in range(2)]
-        alpha = scenes.alpha[0, 0].numpy().astype(np.float32)
-        middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
-        paint, label = print_on(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, 1)
-        body = {"albedo": torch.from_numpy(paint.transpose(2, 0, 1))[None]}
-        body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
-        printed = dataclasses.replace(scenes, **{name: field.repeat(2, 1, 1, 1) for name, field in body.items()})
-        before, after = (light.picture(printed).numpy().transpose(0, 2, 3, 1) for light in lights)
-        truth = encode(after[1])
-        cases.append(Case(encode(before[0]), degrade(truth, alpha, number, tint), truth, alpha, label))
+        one = on_stage(number)
+        truth = encode(one.after)
+        cases.append(Case(encode(one.before), degrade(truth, one.alpha, number, tint), truth, one.alpha, one.label))
     return cases
 
 
@@ -164,6 +190,52 @@ def photo_cases() -> list[Case]:
         truth = encode(a * painted * light + (1 - a) * (0.15 + 0.5 * light))
         cases.append(Case(original, degrade(truth, alpha, number), truth, alpha, label))
     return cases
+
+
+def hard_cases() -> list[Case]:
+    """Bodies of revolution and the astronaut, 512 x 512: shiny glass, no contrast to the wall, hair before a window."""
+    y, x = np.mgrid[:512, :512].astype(np.float32)
+    bottle = np.where((y > 40) & (y < 480), (x - 256) / np.where(y < 170, 40, 120), 2.0)
+    printed, label = print_on(np.full((512, 512, 3), (0.03, 0.12, 0.05)), (360, 256), 2)
+    gloss = np.full((512, 512), 0.9)
+    gloss[label] = 0.05
+    grain = gaussian_filter(np.random.default_rng(0).normal(size=(512, 512)), 1.2)
+    grain = 1 + 0.12 * grain[..., None] / grain.std()
+    right, down = (x - 256) / 150, (y - 256) / 150
+    band = np.s_[200:310, 180:340]
+    cases = [shone_on(bottle, 0 * y, 120, printed, gloss, 0.35, label),
+             shone_on(right, down, 150, 0.85 * grain, 0.1, 0.92, band),
+             shone_on(right, down, 150, 0.015 * grain, 0.25, 0.008, band)]
+    rgba = np.asarray(Image.open(EXAMPLES / "astronaut-cutout.webp").convert("RGBA"))
+    alpha = rgba[..., 3].astype(np.float32) / 255
+    window = np.where(x % 128 < 3, 0.3, 0.9)[..., None]
+    light = (0.35 + 0.9 * x / 512)[..., None] * (1.2, 0.9, 0.65)
+    color, a = decode(rgba[..., :3]), alpha[..., None]
+    cases.append((encode(a * color + (1 - a) * window), encode(a * color * light + (1 - a) * (0.05, 0.04, 0.06)), alpha,
+                  np.s_[330:410, 120:230]))
+    return [Case(original, degrade(truth, alpha, number), truth, alpha, box)
+            for number, (original, truth, alpha, box) in enumerate(cases)]
+
+
+def shone_on(right: np.ndarray, down: np.ndarray, radius: float, paint: np.ndarray, gloss: np.ndarray | float,
+             wall: float, box: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]:
+    """A round body before a grey wall under a white lamp from the left and a warm one from the right, and its alpha.
+
+    right, down: the surface's slopes, of which the body is where their length is under 1.
+    """
+    off = np.hypot(right, down)
+    shrink = np.minimum(1, 0.999 / np.maximum(off, 1e-6))
+    normal = np.stack([right * shrink, down * shrink, np.sqrt(1 - (off * shrink) ** 2)], -1)
+    alpha = np.clip((1 - off) * radius + 0.5, 0, 1).astype(np.float32)
+    pictures = []
+    for toward, color in (((-1, -0.4, 0.7), (1, 1, 1)), ((1, 0.1, 0.7), (1.15, 0.9, 0.65))):
+        lamp = np.array(toward) / np.linalg.norm(toward)
+        half = lamp + np.array([0, 0, 1])
+        shine = gloss * (normal @ half / np.linalg.norm(half)).clip(0) ** 70
+        body = (paint * (0.25 + normal @ lamp).clip(0.25)[..., None] + shine[..., None]) * color
+        a = alpha[..., None]
+        pictures.append(encode(a * body + (1 - a) * wall * np.array(color)))
+    return pictures[0], pictures[1], alpha, box
 
 
 def print_on(paint: np.ndarray, middle: Sequence[int], scale: int) -> tuple[np.ndarray, tuple[slice, slice]]:
@@ -255,8 +327,34 @@ def halo(picture: np.ndarray, case: Case) -> float:
     for side in (inside, ~inside):
         depth = distance_transform_edt(side) * unit
         profile = np.array([error[side & (depth > d) & (depth <= d + unit)].mean() for d in np.arange(0, REACH, unit)])
-        width += unit * (profile > np.median(profile[len(profile) // 2:]) + HALO).sum()
+        above = profile - np.median(profile[len(profile) // 2:])
+        width += unit * (above / HALO - 0.5).clip(0, 1).sum()
     return width
+
+
+# --- harmonising --------------------------------------------------------------------------------------------------
+
+
+def harmonise_table(count: int) -> str:
+    """Bodies that keep their old light, and take on more and more of the new wall's colours."""
+    figures: dict[float, list[tuple[float, float]]] = {}
+    for number in range(count):
+        one = on_stage(number)
+        original, truth, wall = encode(one.before), encode(one.after), encode(one.wall)
+        case = Case(original, original, truth, one.alpha, one.label)
+        solid = one.alpha > 0.95
+        for amount in (0.0, 0.25, 0.5, 0.75, 1.0):
+            picture = harmonise(foreground_color(original, one.alpha), one.alpha, wall, amount)
+            figures.setdefault(amount, []).append(
+                (psnr(picture, case, solid), color_error(picture, truth)[solid].mean()))
+    rows = ["| harmonise | PSNR | colour error | better than pasted: PSNR, colour |", "| --- | --- | --- | --- |"]
+    pasted = np.array(figures[0.0])
+    for amount, values in figures.items():
+        ratio, color = np.mean(values, axis=0)
+        wins = ((np.array(values) - pasted) * (1, -1) > 0).sum(axis=0)
+        name = f"{amount:g}" if amount else "0 (pasted)"
+        rows.append(f"| {name} | {ratio:.1f} dB | {color:.1f} | {wins[0]}, {wins[1]} of {count} |")
+    return "\n".join(rows)
 
 
 # --- speed --------------------------------------------------------------------------------------------------------
@@ -273,6 +371,8 @@ def speed_table(side: int = 1024, rounds: int = 7) -> str:
         "colour and detail": lambda: preserve(result, original, alpha, color=1, detail=1, detail_radius=RADIUS),
         "background": lambda: restore_background(result, original, alpha),
         "background, tinted": lambda: restore_background(result, original, alpha, tint=0.5),
+        "all of it": lambda: restore_background(
+            preserve(result, original, alpha, color=1, detail=1, detail_radius=RADIUS), original, alpha, tint=0.5),
     }
     rows = ["| what | time | processor time |", "| --- | --- | --- |"]
     for name, work in works.items():

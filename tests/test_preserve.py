@@ -79,7 +79,9 @@ def test_codes_survive_the_way_to_linear_light_and_back() -> None:
     codes = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     planes = module._to_planes(codes)
     np.testing.assert_allclose(planes, decode(codes).transpose(2, 0, 1), atol=1e-6)
-    np.testing.assert_array_equal(module._to_pixels(planes), codes)
+    back = np.empty_like(codes)
+    module._to_pixels(planes, back)
+    np.testing.assert_array_equal(back, codes)
 
 
 def test_strength_0_is_the_result_itself() -> None:
@@ -155,13 +157,46 @@ def test_two_lights_of_different_colours_do_not_mix_over_an_edge() -> None:
     assert np.abs(mixed.astype(int) - truth).max() > 30, "what a filter that knows no edges would make"
 
 
-def test_highlights_go_white_not_off_hue() -> None:
-    original, result = encode(label_on_card()), encode(label_on_card())
-    result[60:66, 60:66] = 245  # a shine on the red label
+def test_what_is_too_bright_for_its_hue_goes_white() -> None:
+    original, bright = encode(label_on_card()), label_on_card()
+    bright[60:66, 60:66] = (1.0, 0.25, 0.25)
+    result = encode(bright)
     out = color(result, original)
     np.testing.assert_allclose(luminance(out), luminance(result), atol=0.006)
     red, green, blue = out[63, 63].astype(int)
-    assert red == 255 and 235 < green < 255 and abs(green - blue) <= 1
+    assert red == 255 and 100 < green < 250 and abs(green - blue) <= 1
+
+
+def glass_with_shine() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Dark green glass beside a grey card, the same with a highlight of a warm lamp, and where the highlight is."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    shine = np.exp(-((y - 64) ** 2 + (x - 64) ** 2) / (2 * 6.0**2))
+    glass = np.full((SIDE, SIDE, 3), (0.005, 0.03, 0.01))
+    glass[:, :40] = 0.4
+    return encode(glass), encode(glass + 0.6 * shine[..., None] * (1.1, 1.0, 0.85)), shine > 0.6
+
+
+def test_a_new_highlight_has_the_lamps_colour() -> None:
+    dull, shiny, where = glass_with_shine()
+    assert np.abs(color(shiny, dull)[where].astype(int) - shiny[where]).mean() < 3
+    painted = chromaticity(dull)[0, 64] - chromaticity(shiny)[64, 64]
+    assert np.abs(painted).max() > 0.3, "what the glass's own colour would be there"
+
+
+def test_an_old_highlight_leaves_no_patch_of_the_old_lamps_colour() -> None:
+    dull, shiny, where = glass_with_shine()
+    np.testing.assert_allclose(chromaticity(color(dull, shiny))[where], chromaticity(dull)[where], atol=0.03)
+
+
+def test_texture_grows_only_so_far_with_a_highlight() -> None:
+    """The highlight is twenty times as bright as the glass; texture that followed it would be 15 times as strong."""
+    dull, shiny, where = glass_with_shine()
+    check = np.where((np.indices((SIDE, SIDE)).sum(0) % 4 < 2)[..., None], 0.15, -0.15)
+    light, dark = (decode(detail(shiny, encode(decode(dull) * (1 + grain)), radius=8))[..., 1]
+                   for grain in (check, -check))
+    texture = np.abs(light - dark)
+    assert texture[:30, 50:].mean() == pytest.approx(2 * 0.15 * 0.03, rel=0.2)
+    assert texture[where].mean() < 12 * texture[:30, 50:].mean()
 
 
 def test_black_shadows_stay_black_on_coloured_things() -> None:
