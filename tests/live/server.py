@@ -33,11 +33,15 @@ class Server:
     """A running WebUI, as a context manager. What was added to the checkout is removed at the end.
 
     forge: the checkout. host: which WebUI it is, a key of ON_THE_CPU. environment: more variables for it.
+    settings: more of the WebUI's own settings.
     """
 
     def __init__(self, forge: Path, python: Path | None = None, port: int = 7999, flags: tuple[str, ...] = (),
-                 host: str = "forge", environment: Mapping[str, str] | None = None) -> None:
+                 host: str = "forge", environment: Mapping[str, str] | None = None,
+                 settings: Mapping[str, object] | None = None) -> None:
         self.host = host
+        # Other previews need a model each, which the WebUI would download.
+        self._settings = {"sd_model_checkpoint": CHECKPOINT, "show_progress_type": "Approx cheap", **(settings or {})}
         self._environment = {**os.environ, **OFFLINE, **(environment or {})}
         self.forge = forge.resolve()
         self.python = python or find_python(self.forge)
@@ -75,7 +79,7 @@ class Server:
         self._add(ROOT, "sd-webui-iclight")
         self._add(PROBE, "zz-iclight-probe")
         settings = self._scratch / "config.json"  # a checkout's own settings stay as they are
-        settings.write_text(json.dumps({"sd_model_checkpoint": CHECKPOINT}))
+        settings.write_text(json.dumps(self._settings))
         command = [str(self.python), "launch.py", *FLAGS, *ON_THE_CPU[self.host], "--port", str(self.port),
                    "--ui-settings-file", str(settings), "--ui-config-file", str(self._scratch / "ui-config.json"),
                    *self._flags]

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""What the extension adds to Forge's start and to the opening of its page: two Forges side by side, one without it.
+
+    python benchmarks/opening.py --forge DIR [--python PATH] [--starts 5] [--loads 10]
+
+Needs Chromium (CHROMIUM names it; default: /usr/bin/chromium). Without: the extension is disabled in Forge's own
+settings. Starts and page loads are taken in turns, and medians compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from playwright.sync_api import sync_playwright
+
+from tests.live.server import Server
+
+FLAGS = ("--ui-debug-mode",)  # no model is loaded
+PROBE, EXTENSION = "zz-iclight-probe", "sd-webui-iclight"
+BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
+           "--disable-component-update", "--disable-sync"]
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--forge", type=Path, required=True)
+    parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
+    parser.add_argument("--port", type=int, default=7990)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--loads", type=int, default=10)
+    arguments = parser.parse_args()
+
+    def server(on: bool, port: int) -> Server:
+        disabled = [PROBE] if on else [PROBE, EXTENSION]
+        return Server(arguments.forge, arguments.python, port, FLAGS, settings={"disabled_extensions": disabled})
+
+    starts: dict[bool, list[float]] = {True: [], False: []}
+    loads: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(arguments.starts):
+        for on in (False, True):
+            with server(on, arguments.port) as running:
+                starts[on].append(startup_seconds(running))
+    # The first to start links the extension, and takes the link away at its end: it must be the last to end.
+    with server(True, arguments.port) as relit, server(False, arguments.port + 1) as plain, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=BROWSER)
+        for turn in range(arguments.loads + 1):
+            for on, url in ((False, plain.url), (True, relit.url)):
+                seconds = opening_seconds(browser, url, on)
+                if turn:  # the first fills the server's own caches
+                    loads[on].append(seconds)
+        browser.close()
+    print("| what | without | with | with / without |\n| --- | --- | --- | --- |")
+    for name, took in (("Forge's start", starts), ("opening the page", loads)):
+        without, with_ = (statistics.median(took[on]) for on in (False, True))
+        print(f"| {name}, median of {len(took[True])} | {without:.2f} s | {with_:.2f} s | {with_ / without:.3f} |")
+    return 0
+
+
+def startup_seconds(server: Server) -> float:
+    """What Forge says of its own start."""
+    found = re.search(r"Startup time: ([0-9.]+)s", server.log.read_text(errors="replace"))
+    assert found
+    return float(found[1])
+
+
+def opening_seconds(browser: Any, url: str, on: bool) -> float:
+    """From the request until both tabs are there and the page is at rest; in a context of its own, without a cache."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    page = context.new_page()
+    started = time.perf_counter()
+    page.goto(url, wait_until="load")
+    page.wait_for_selector("#txt2img_generate", state="visible", timeout=120_000)
+    page.wait_for_selector("#img2img_generate", state="attached", timeout=120_000)
+    if on:
+        page.wait_for_selector("#iclight_txt2img_enabled", state="visible", timeout=120_000)
+    page.evaluate("() => new Promise((done) => requestIdleCallback(done))")
+    took = time.perf_counter() - started
+    assert page.locator("#iclight_txt2img_enabled").count() == int(on)
+    context.close()
+    return took
+
+
+if __name__ == "__main__":
+    sys.exit(main())
