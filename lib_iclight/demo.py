@@ -35,7 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "warm sunset light": ({}, {"prompt": f"{PROMPT}, warm sunset light"}),
     "cold blue light": ({}, {"prompt": f"{PROMPT}, cold blue light"}),
     "on this background": ({"mode": "fbc", "background": BACKGROUND}, {}),
-    "hires, left": ({"light": "left"}, {"hires_scale": 1.5}),
+    "hires, left": ({"light": "left"}, {"hires_scale": 1.5, "hires_denoise": 0.3}),
 }
 """name -> (settings, choices of the generation)"""
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown.append(("cut-out", job.subjects[0].cutout()))
         if settings.mode == "fbc":
             shown.append(("background", Image.open(BACKGROUND).convert("RGB")))
-        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": 15, "cfg": 2.0, "seed": 2}
+        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": 15, "cfg": 2.0, "seed": 9}
         generation = Generation(**common | generated)
         picture = host.relight(job, generation, model.offsets(settings.mode)).pictures[0].picture
         path = out / f"{name.replace(',', '').replace(' ', '-')}.png"

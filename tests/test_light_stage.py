@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 
 import pytest
 import torch
 
+from training.data import UNWANTED, caption, meaning
 from training.light_stage import (
     Directional,
     Environment,
@@ -140,3 +142,20 @@ def test_srgb_and_back() -> None:
     torch.testing.assert_close(to_linear(to_srgb(values)), values, rtol=1e-4, atol=1e-6)
     assert to_srgb(torch.tensor(0.2140411)) == pytest.approx(0.5, abs=1e-4)
     assert to_srgb(torch.tensor(7.0)) == pytest.approx(1)
+
+
+def test_a_captions_meaning_is_what_it_says_of_the_subject_and_of_the_light() -> None:
+    assert meaning("best quality, cold blue light from the top left, a glossy teal vase") == {
+        "light: cold", "light: blue", "light: light", "light: top", "light: left",
+        "subject: glossy", "subject: teal", "subject: vase"}
+    assert meaning("") == meaning(UNWANTED) == meaning("studio photography, highly detailed") == set()
+
+
+def test_captions_name_the_light_often_and_its_side_never_alone() -> None:
+    draw = random.Random(3)
+    made = [caption("a matte red blob", "warm sunset light from the left", draw) for _ in range(500)]
+    lit = [text for text in made if "light: light" in meaning(text)]
+    assert 300 < len(lit) < 380
+    assert any("warm light" in text for text in lit)
+    assert any("sunset light from the left" in text for text in lit)
+    assert sum(not meaning(text) for text in made) > 50, "for guidance it has to know prompts that say nothing"

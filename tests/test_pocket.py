@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lib_iclight.demo import BACKGROUND, FOREGROUND
 from lib_iclight.errors import WeightsError
@@ -19,6 +21,9 @@ from lib_iclight.imaging import fit, fit_alpha, srgb_to_linear
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
+from training.export import offsets
+from training.light_stage import random_scenes, to_srgb
+from training.train import adopt, load_text_encoder
 
 POCKET = Pocket()
 PROMPT = "a glossy yellow vase, best quality"
@@ -46,7 +51,8 @@ def alpha() -> np.ndarray:
 
 def relight(host: Standalone, mode: str = "fc", seed: int = 2, steps: int = 12, prompt: str = PROMPT,
             hires: float = 1, batch: int = 1, **settings: Any) -> Result:
-    job = Relight(Settings(mode=mode, foreground=FOREGROUND, **settings), cutter=Cutter([]), latents=LatentCache())
+    job = Relight(Settings(mode=mode, **{"foreground": FOREGROUND} | settings), cutter=Cutter([]),
+                  latents=LatentCache())
     generation = Generation(prompt=prompt, width=SIDE, height=SIDE, steps=steps, cfg=2, seed=seed, hires_scale=hires,
                             batch=batch)
     return host.relight(job, generation, POCKET.offsets(mode))
@@ -95,6 +101,28 @@ def test_hires_keeps_the_direction(host: Standalone) -> None:
     assert slopes[1] - slopes[0] > 0.2
 
 
+def warmth(picture: np.ndarray, alpha: np.ndarray) -> float:
+    """log(red / blue) of the subject's mean linear colour."""
+    red, _, blue = srgb_to_linear(picture.astype(np.float32) / 255)[alpha > 0.98].mean(0)
+    return float(np.log(red / blue))
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_warm_and_cold_prompts_tint_the_subject(host: Standalone, which: int) -> None:
+    scenes = random_scenes(3, SIDE, torch.Generator().manual_seed(77))
+    picture = torch.cat([to_srgb(scenes.albedo * 0.8), scenes.alpha], 1)[which].movedim(0, -1)
+    foreground = (picture * 255).round().to(torch.uint8).numpy()
+    alpha = scenes.alpha[which, 0].numpy()
+
+    def tint(words: str) -> float:
+        prompt = ", ".join(filter(None, (scenes.captions[which], words, "best quality")))
+        return warmth(pixels(relight(host, foreground=foreground, prompt=prompt, seed=which)), alpha)
+
+    plain = tint("")
+    assert tint("warm sunset light") > plain + 0.2
+    assert tint("cold blue light") < plain - 0.2
+
+
 def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: np.ndarray) -> None:
     background = np.asarray(Image.open(BACKGROUND).convert("RGB"))
     slopes = [slope(pixels(relight(host, mode="fbc", background=background, background_flip=flip)), alpha, 1)
@@ -130,3 +158,17 @@ def test_it_is_as_small_as_it_says_and_has_no_fcon() -> None:
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 48 * 2**20
     with pytest.raises(WeightsError, match="no offsets for mode fcon"):
         POCKET.offsets("fcon")
+
+
+def test_training_goes_on_from_the_exported_weights(tmp_path: Path) -> None:
+    adopt(FOLDER, tmp_path)
+    base = load_file(FOLDER / "unet" / "diffusion_pytorch_model.safetensors")
+    for stage, kind in (("fc-begin", "fc"), ("fbc", "fbc")):
+        again = offsets(tmp_path / f"start-{stage}.safetensors", base)
+        own = load_file(FOLDER / "ic-light" / f"{kind}-offsets.safetensors")
+        assert set(again) == set(own)
+        for key, value in own.items():
+            torch.testing.assert_close(again[key], value, rtol=1e-3, atol=1e-5)
+    kept = load_text_encoder(tmp_path).state_dict()
+    for key, value in load_file(FOLDER / "text_encoder" / "model.safetensors").items():
+        assert torch.equal(kept[key], value.float())

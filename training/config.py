@@ -50,10 +50,13 @@ class Stage:
 STAGES = {
     "vae": Stage(steps=3000, batch=8, rate=1e-3, cooldown=500, average=0.99),
     "decoder": Stage(steps=3000, batch=8, rate=8e-4, cooldown=500, average=0.99, initial="vae"),
-    "base": Stage(steps=12000, batch=32, rate=5e-4, initial="vae"),
-    "fc-without-consistency": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
-    "fc": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
-    "fbc": Stage(steps=10000, batch=32, rate=4e-4, initial="base"),
+    "text": Stage(steps=600, batch=64, rate=2e-3, warmup=50, cooldown=400, average=0.98),
+    "base": Stage(steps=12000, batch=16, rate=8e-4, cooldown=500),
+    "fbc": Stage(steps=10000, batch=16, rate=8e-4, cooldown=1500, initial="base"),
+    "fc-begin": Stage(steps=10000, batch=16, rate=8e-4, cooldown=100, initial="base"),
+    # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
+    "fc": Stage(steps=600, batch=16, rate=8e-4, cooldown=600, initial="fc-begin"),
+    "fc-without-consistency": Stage(steps=600, batch=16, rate=8e-4, cooldown=600, initial="fc-begin"),
 }
 CROP = 64
 """pixels of the crops that the VAE learns from"""
@@ -65,7 +68,7 @@ GRADIENT_WEIGHT = 0.5
 
 WEIGHT_LIMIT = 30.0
 """of the loss at high noise"""
-FAST, FAST_FACTOR = ("attn2", "conv_in"), 4.0
+FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
 CAPTION_DROP = 0.2
 CONSISTENCY_WEIGHT = 0.1

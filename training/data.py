@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import config
-from .light_stage import random_lighting, random_scenes, to_srgb
+from .light_stage import COLORS, MATERIALS, SHAPES, SIDES, TINTS, random_lighting, random_scenes, to_srgb
 
 LIGHTINGS = 4
 """per scene: a, b, a and b together, c"""
@@ -21,6 +21,7 @@ DISTRACTORS = ("best quality", "highly detailed", "photo", "studio photography",
                "masterpiece", "indoors", "on a table", "8k")
 UNWANTED = "lowres, bad anatomy, bad hands, cropped, worst quality"
 """the usual negative prompt; it has to mean as little as no prompt"""
+MEANINGFUL = sorted({word for name in (*COLORS, *SHAPES, *MATERIALS, *SIDES, *TINTS) for word in name.split()})
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,23 @@ def caption(subject: str, light: str, draw: random.Random) -> str:
     """What a person may type for such a picture: the subject, the light, its colour alone, more, or nothing."""
     if draw.random() < config.CAPTION_DROP:
         return draw.choice(["", UNWANTED, draw.choice(DISTRACTORS)])
-    words = []
+    parts = []
     if draw.random() < 0.7:
-        words.append(subject)
-    if draw.random() < 0.75:
-        words.append(light if draw.random() < 0.5 else light.split(" from ")[0] if " and " not in light else light)
-    words += draw.sample(DISTRACTORS, draw.choice([0, 0, 1, 2]))
-    draw.shuffle(words)
-    return ", ".join(words)
+        parts.append(subject)
+    if draw.random() < 0.85:
+        if " and " not in light:
+            color, side = light.split(" from ")
+            first, *rest = color.split()
+            if len(rest) == 2 and draw.random() < 0.2:
+                color = f"{draw.choice([first, rest[0]])} light"
+            light = f"{color} from {side}" if draw.random() < 0.5 else color
+        parts.append(light)
+    parts += draw.sample(DISTRACTORS, draw.choice([0, 0, 1, 2]))
+    draw.shuffle(parts)
+    return ", ".join(parts)
+
+
+def meaning(text: str) -> set[str]:
+    """The words of a caption that say how its picture looks, each with the part that it is said of."""
+    return {f"{'subject' if part.startswith('a ') else 'light'}: {word}" for part in text.split(", ")
+            if part.startswith("a ") or "light" in part for word in part.split() if word in MEANINGFUL}

@@ -7,9 +7,12 @@ offsets, such as those that were trained without the consistency loss.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import math
+import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +38,7 @@ SEED = config.SEED + 77
 """of the subjects; training draws its own from other seeds"""
 BATCH = 16
 STEPS, CFG = 15, 2.0
+OWN = "with the consistency loss (the model)"
 AXES = {"left": (0, -1), "right": (0, 1), "top": (1, 1), "bottom": (1, -1)}
 """preset -> (axis: 0 = x, 1 = y; the brightness gradient's sign along it)"""
 BEGIN, END = "<!-- figures: written by training/evaluate.py -->", "<!-- end of figures -->"
@@ -181,16 +185,21 @@ class Figures:
 
     def add(self, name: str, values: Tensor) -> None:
         """Append a batch, [N]."""
-        self.values.setdefault(name, []).extend(values.double().tolist())
+        self.extend({name: values.double().tolist()})
+
+    def extend(self, values: Mapping[str, list[float]]) -> None:
+        """Append another's values."""
+        for name, more in values.items():
+            self.values.setdefault(name, []).extend(more)
 
     def mean(self, name: str) -> float:
         """The mean over all subjects."""
         return float(np.mean(self.values[name]))
 
 
-def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offsets], seed: int, figures: Figures,
-            done: Callable[[], object]) -> None:
-    """Add one batch's figures."""
+def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offsets], seed: int) -> Figures:
+    """One batch's figures."""
+    figures = Figures()
     scenes, (a, b, own) = subjects.scenes, subjects.lamps
     alpha, count, side = scenes.alpha, len(scenes.captions), config.SIZE
     fc, fbc = (relighter.pocket.offsets(kind) for kind in ("fc", "fbc"))
@@ -200,9 +209,7 @@ def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offse
 
     def relit(offsets: Offsets = fc, prompts: Sequence[str] = subject_only, background: Tensor | None = None,
               start: Tensor | None = None) -> Tensor:
-        made = relighter.relight(offsets, foreground, prompts, seed=seed, background=background, start=start)
-        done()
-        return made
+        return relighter.relight(offsets, foreground, prompts, seed=seed, background=background, start=start)
 
     for preset, (axis, sign) in AXES.items():
         drawn = light_map(preset, side, side)
@@ -230,8 +237,19 @@ def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offse
         figures.add(f"{name} chroma", chroma_error(picture, truth, alpha))
 
     figures.add("consistency FBC", consistency_error(*backed, alpha))
-    for name, offsets in {"the model": fc, **others}.items():
+    for name, offsets in {OWN: fc, **others}.items():
         figures.add(f"consistency FC, {name}", consistency_error(*(relit(offsets, start=one) for one in walls), alpha))
+    return figures
+
+
+def measure_batch(batch: int, *, model: Path, compare: Sequence[str]) -> dict[str, list[float]]:
+    """The figures of the batch of that number; one thread, so that several processes can do a batch each."""
+    torch.set_num_threads(1)
+    others = {name: Offsets(name, "fc", load_file(path)) for name, path in (text.split("=") for text in compare)}
+    generator = torch.Generator().manual_seed(SEED + batch)
+    scenes = random_scenes(BATCH, config.SIZE, generator)
+    a, b, own = (random_lighting(scenes, generator) for _ in range(3))
+    return measure(Relighter(model), Subjects(scenes, (a, b, own)), others, batch).values
 
 
 def table(figures: Figures, count: int) -> str:
@@ -255,6 +273,13 @@ def table(figures: Figures, count: int) -> str:
     lines += [f"| FBC: PSNR over the subject against pasting | {gain:+.1f} dB | +3 dB |"]
     lines += [f"| relative error of L(a) + L(b) against L(a + b), {name.removeprefix('consistency ')} | "
               f"{figures.mean(name):.3f} | |" for name in figures.values if name.startswith("consistency ")]
+    own = np.array(figures.values[f"consistency FC, {OWN}"])
+    for name in figures.values:
+        if name.startswith("consistency FC, ") and not name.endswith(OWN):
+            difference = np.array(figures.values[name]) - own
+            lines.append(f"| the same, {name.removeprefix('consistency FC, ')} minus {OWN} | {difference.mean():+.3f}, "
+                         f"standard error {difference.std() / math.sqrt(count):.3f}; more than 0 in "
+                         f"{100 * (difference > 0).mean():.0f} % of the subjects | |")
     lines += ["",
               "Against the ground truth under the background's light, over the subject (PSNR of the whole picture in "
               "brackets; chroma error in CIELAB units). *VAE alone* is the ground truth, encoded and decoded: no "
@@ -272,18 +297,14 @@ def main() -> None:
     parser.add_argument("--compare", action="append", default=[], metavar="NAME=FILE", help="other fc offsets")
     parser.add_argument("--model", type=Path, default=FOLDER)
     parser.add_argument("--subjects", type=int, default=128, help=f"a multiple of {BATCH}")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="where each subject's values go")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    relighter, figures = Relighter(args.model), Figures()
-    others = {name: Offsets(name, "fc", load_file(path)) for name, path in (text.split("=") for text in args.compare)}
-    with tqdm(total=args.subjects // BATCH * (13 + 3 * len(others)), desc="relighting") as bar:
-        for batch in range(args.subjects // BATCH):
-            generator = torch.Generator().manual_seed(SEED + batch)
-            scenes = random_scenes(BATCH, config.SIZE, generator)
-            lamps = tuple(random_lighting(scenes, generator) for _ in range(3))
-            measure(relighter, Subjects(scenes, lamps), others, batch, figures, bar.update)  # type: ignore[arg-type]
+    figures, batches = Figures(), range(args.subjects // BATCH)
+    work = functools.partial(measure_batch, model=args.model, compare=args.compare)
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        for values in tqdm(pool.imap(work, batches), total=len(batches), desc="batches"):
+            figures.extend(values)
     text = table(figures, args.subjects)
     print(text)  # noqa: T201
     if args.json:

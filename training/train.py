@@ -1,8 +1,9 @@
 """Train the pocket model: python -m training.train --work FOLDER [STAGE ...]
 
-Stages: data, vae, decoder, base, fc-without-consistency, fc, fbc (default: all, in this order). Each is resumed where
-its last checkpoint in FOLDER ends, and a finished one is skipped. Every random number comes from (seed, stage, step),
-so that a resumed run makes the same batches. FOLDER/STOP-<stage> ends a stage early: its rate falls over the cool-down.
+Stages: data, vae, decoder, text, base, fbc, fc-begin, fc, fc-without-consistency (default: all, in this order). Each is
+resumed where its last checkpoint in FOLDER ends, and a finished one is skipped. Every random number comes from (seed,
+stage, step), so that a resumed run makes the same batches. FOLDER/STOP-<stage> ends a stage early: its rate falls over
+the cool-down.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, mse_loss, pad
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss, pad
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from lib_iclight.hosts.standalone.prompts import clip_tokenizer
 
 from . import config
-from .data import LIGHTINGS, Shards, caption, on_grey, render_shards
+from .data import LIGHTINGS, MEANINGFUL, Shards, caption, meaning, on_grey, render_shards
 
 STAGES = ("data", *config.STAGES)
 SAVE_EVERY = 40
 """seconds between checkpoints"""
+INPUTS = {"base": 4, "fbc": 12}
+"""of a stage's UNet, where they are not fc's 8"""
 Loss = Callable[[int, torch.Generator, random.Random], dict[str, Tensor]]
 """(step, generators seeded for it) -> the terms of its loss, of which the sum is minimised"""
 
@@ -43,6 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--work", type=Path, required=True, help="folder for the data set and the checkpoints (2 GB)")
+    parser.add_argument("--start-from", type=Path, metavar="MODEL", help="go on from an exported model: its VAE "
+                        "and text encoder are taken as they are, its UNets are what base, fbc and fc-begin start from")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -50,10 +56,14 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no stage {', '.join(sorted(unknown))}")
     torch.set_num_threads(args.threads)
+    if args.start_from:
+        adopt(args.start_from, args.work)
     for name in args.stages or STAGES:
         shards = render_shards(args.work / "data", config.VAE_SCENES if name == "vae" else config.SCENES, config.SEED)
         if name in ("vae", "decoder"):
             train_vae(name, shards, args.work, args.device)
+        elif name == "text":
+            train_text(shards, args.work, args.device)
         elif name == "base":
             train_base(shards, args.work, args.device)
         elif name != "data":
@@ -102,8 +112,7 @@ def fit(name: str, modules: nn.ModuleDict, loss_of: Loss, work: Path) -> nn.Modu
         optimizer.step()
         decay = min(stage.average, (step + 1) / (step + 10))
         with torch.no_grad():
-            for mean, weight in zip(average.parameters(), modules.parameters(), strict=True):
-                mean.lerp_(weight, 1 - decay)
+            torch._foreach_lerp_(list(average.parameters()), list(modules.parameters()), 1 - decay)
         step += 1
         curve.append({key: float(term.detach()) for key, term in terms.items()})
         bar.update()
@@ -249,6 +258,27 @@ def load_vae(work: Path, device: str, stage: str = "decoder") -> AutoencoderKL:
     return vae.to(device).eval().requires_grad_(False)
 
 
+def adopt(model: Path, work: Path) -> None:
+    """Make an exported model's VAE and text encoder results, and its UNets work/start-<stage>.safetensors."""
+    work.mkdir(parents=True, exist_ok=True)
+    vae = {key: value.float() for key, value in
+           load_file(model / "vae" / "diffusion_pytorch_model.safetensors").items()}
+    save_file({f"vae.{key}": value for key, value in vae.items()}, work / "vae.safetensors")
+    save_file({key: value for key, value in vae.items() if key.startswith(("decoder.", "post_quant_conv."))},
+              work / "decoder.safetensors")
+    save_file({f"text_encoder.{key}": value.float() for key, value in
+               load_file(model / "text_encoder" / "model.safetensors").items()}, work / "text.safetensors")
+    base = {key: value.float() for key, value in
+            load_file(model / "unet" / "diffusion_pytorch_model.safetensors").items()}
+    save_file(base, work / "start-base.safetensors")
+    for stage, kind in (("fbc", "fbc"), ("fc-begin", "fc")):
+        whole = load_file(model / "ic-light" / f"{kind}-offsets.safetensors")
+        for key, offset in whole.items():
+            whole[key] = offset.float()
+            whole[key][tuple(slice(size) for size in base[key].shape)] += base[key]
+        save_file(whole, work / f"start-{stage}.safetensors")
+
+
 # --- latents ------------------------------------------------------------------------------------------------------
 
 
@@ -301,7 +331,7 @@ def _encode(vae: AutoencoderKL, pictures: np.ndarray, alpha: np.ndarray | None, 
     return torch.cat(means)
 
 
-# --- stages 2 and 3: the UNets ------------------------------------------------------------------------------------
+# --- stage 2: the text encoder ------------------------------------------------------------------------------------
 
 
 def make_text_encoder() -> CLIPTextModel:
@@ -320,6 +350,44 @@ def tokens(texts: list[str], tokenizer: CLIPTokenizer) -> Tensor:
     return found
 
 
+def train_text(shards: Shards, work: Path, device: str) -> None:
+    """The text encoder alone, as SD 1.5 takes one that is trained: the mean of its states must tell the words' meaning.
+
+    A UNet that begins to learn attends to all 77 states alike, so it finds there at once what the prompt asks for.
+    """
+    if (work / "text.safetensors").is_file():
+        return
+    tokenizer, batch = clip_tokenizer(), config.STAGES["text"].batch
+    known = {word: index for index, word in enumerate(
+        f"{kind}: {word}" for kind in ("subject", "light") for word in MEANINGFUL)}
+    encoder = make_text_encoder()
+    modules = nn.ModuleDict({"text_encoder": encoder, "reader": nn.Linear(encoder.config.hidden_size, len(known))})
+    modules.to(device)
+
+    def loss_of(step: int, generator: torch.Generator, draw: random.Random) -> dict[str, Tensor]:
+        places = [(draw.randrange(len(shards.subjects)), draw.randrange(LIGHTINGS)) for _ in range(batch)]
+        texts = [caption(shards.subjects[scene], shards.lights[scene][lit], draw) for scene, lit in places]
+        said = torch.zeros(batch, len(known))
+        for row, text in enumerate(texts):
+            said[row, [known[word] for word in meaning(text)]] = 1
+        states = modules["text_encoder"](tokens(texts, tokenizer).to(device)).last_hidden_state
+        read = modules["reader"](states.float().mean(1))
+        return {"words": binary_cross_entropy_with_logits(read, said.to(device))}
+
+    fit("text", modules, loss_of, work)
+
+
+def load_text_encoder(work: Path) -> CLIPTextModel:
+    """The trained text encoder."""
+    encoder = make_text_encoder()
+    encoder.load_state_dict({key.removeprefix("text_encoder."): value for key, value in
+                             load_file(work / "text.safetensors").items() if key.startswith("text_encoder.")})
+    return encoder.eval().requires_grad_(False)
+
+
+# --- stages 3 and 4: the UNets ------------------------------------------------------------------------------------
+
+
 def noise_schedule() -> Tensor:
     """The cumulative products of alpha that SD 1.5 was trained with, [1000]."""
     scheduler = DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012,
@@ -333,13 +401,12 @@ def timesteps(count: int, generator: torch.Generator) -> Tensor:
 
 
 def train_base(shards: Shards, work: Path, device: str) -> None:
-    """Text to picture on the domain: the UNet and the text encoder together."""
+    """Text to picture on the domain."""
     if (work / "base.safetensors").is_file():
         return
     latents, tokenizer, products = Latents(shards, work, device), clip_tokenizer(), noise_schedule()
     torch.manual_seed(config.SEED + 2)
-    modules = nn.ModuleDict({"unet": UNet2DConditionModel(**config.UNET), "text_encoder": make_text_encoder()})
-    modules.to(device)
+    unet, encoder = initial_unet("base", work).to(device), load_text_encoder(work).to(device)
     batch = config.STAGES["base"].batch
 
     def loss_of(step: int, generator: torch.Generator, draw: random.Random) -> dict[str, Tensor]:
@@ -347,14 +414,15 @@ def train_base(shards: Shards, work: Path, device: str) -> None:
         lit = torch.randint(LIGHTINGS, (batch,), generator=generator)
         texts = [caption(shards.subjects[n], shards.lights[n][k], draw)
                  for n, k in zip(scenes.tolist(), lit.tolist(), strict=True)]
-        context = modules["text_encoder"](tokens(texts, tokenizer).to(device)).last_hidden_state
+        with torch.no_grad():
+            context = encoder(tokens(texts, tokenizer).to(device)).last_hidden_state
         clean, t = latents.of("pictures", scenes, lit), timesteps(batch, generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = _noised(clean, noise, products[t])
-        predicted = modules["unet"](noisy.to(device), t.to(device), context).sample.float()
+        predicted = unet(noisy.to(device), t.to(device), context).sample.float()
         return {"noise": _noise_loss(predicted, noise.to(device), products[t].to(device))}
 
-    fit("base", modules, loss_of, work)
+    fit("base", nn.ModuleDict({"unet": unet}), loss_of, work)
 
 
 def _noise_loss(predicted: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -371,14 +439,36 @@ def _noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
     return products.sqrt() * clean + (1 - products).sqrt() * noise
 
 
-def load_base(work: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+def make_unet() -> UNet2DConditionModel:
+    """A new UNet. On a CPU, attention over so few places learns fastest written out (a third of a step's time)."""
+    unet = UNet2DConditionModel(**config.UNET)
+    unet.set_attn_processor(AttnProcessor())
+    return unet
+
+
+def load_base(work: Path) -> UNet2DConditionModel:
     """The trained base model."""
-    state = load_file(work / "base.safetensors")
-    unet, encoder = UNet2DConditionModel(**config.UNET), make_text_encoder()
-    for name, module in (("unet", unet), ("text_encoder", encoder)):
-        module.load_state_dict({key.removeprefix(f"{name}."): value for key, value in state.items()
-                                if key.startswith(f"{name}.")})
-    return unet, encoder.eval().requires_grad_(False)
+    unet = make_unet()
+    unet.load_state_dict({key.removeprefix("unet."): value for key, value in
+                          load_file(work / "base.safetensors").items()})
+    return unet
+
+
+def initial_unet(name: str, work: Path) -> UNet2DConditionModel:
+    """What a stage starts from: an adopted model's UNet if there is one, else the result of its initial stage."""
+    inputs, start, initial = INPUTS.get(name, 8), work / f"start-{name}.safetensors", config.STAGES[name].initial
+    if start.is_file():
+        unet = widen(make_unet(), inputs)
+        unet.load_state_dict(load_file(start))
+    elif initial is None:
+        unet = make_unet()
+    elif initial == "base":
+        unet = widen(load_base(work), inputs)
+    else:
+        unet = widen(make_unet(), inputs)
+        unet.load_state_dict({key.removeprefix("unet."): value for key, value in
+                              load_file(work / f"{initial}.safetensors").items()})
+    return unet
 
 
 def widen(unet: UNet2DConditionModel, inputs: int) -> UNet2DConditionModel:
@@ -401,13 +491,7 @@ def train_offsets(name: str, shards: Shards, work: Path, device: str) -> None:
     stage = config.STAGES[name]
     latents = Latents(shards, work, device, "backdrops", "foregrounds")
     tokenizer, products = clip_tokenizer(), noise_schedule()
-    unet, encoder = load_base(work)
-    if stage.initial != "base":
-        widen(unet, 8).load_state_dict({key.removeprefix("unet."): value for key, value in
-                                        load_file(work / f"{stage.initial}.safetensors").items()})
-    else:
-        widen(unet, 12 if name == "fbc" else 8)
-    unet, encoder = unet.to(device), encoder.to(device)
+    unet, encoder = initial_unet(name, work).to(device), load_text_encoder(work).to(device)
     merger = train_merger(latents, work, device) if name == "fc" else None
 
     def inputs(scenes: Tensor, lit: Tensor, source: Tensor, noisy: Tensor) -> Tensor:
