@@ -13,9 +13,12 @@
     const encode = (v) => v <= 0.0031308 ? v * 12.92 : 1.055 * Math.pow(v, 1 / 2.4) - 0.055;
     const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 
-    // encode(i / STEPS): 65536 entries are less than 0.03 of a shade apart.
+    // Tables by i / STEPS, for no power is worked out for a pixel; their entries are less than 0.03 of a shade apart.
     const STEPS = 65535;
-    const ENCODED = Float32Array.from({length: STEPS + 1}, (_, i) => encode(i / STEPS));
+    const table = (type, of) => type.from({length: STEPS + 1}, (_, i) => of(i / STEPS));
+    const DECODED = table(Float32Array, decode);
+    const SHADES = Object.fromEntries(Object.entries(RANGE).map(([form, [low, high]]) =>
+        [form, table(Uint8ClampedArray, (v) => low + (high - low) * encode(v))]));
 
     /** Linear sRGB of a black body, its largest component 1 (Kim et al., US patent 7,024,034). */
     function kelvinToLinear(t) {
@@ -49,29 +52,47 @@
 
     /** Adds a light's share of each pixel to `total` (linear, three numbers a pixel). */
     function addLight(total, light, width, height) {
-        const color = linearColor(light.color || "#ffffff").map((v) => v * (light.intensity ?? 1));
+        const [red, green, blue] = linearColor(light.color || "#ffffff").map((v) => v * (light.intensity ?? 1));
         const us = positions(width), vs = positions(height);
         const directional = light.kind === "directional";
         const angle = (light.angle || 0) * Math.PI / 180;
         const dx = Math.cos(angle), dy = -Math.sin(angle), norm = Math.abs(dx) + Math.abs(dy);
-        const radius = light.radius ?? 0.5, shorter = Math.min(width, height);
+        const reach = (light.radius ?? 0.5) * Math.min(width, height);
+        // What a pixel's column and its row add to the ramp's table index, or to the squared distance in radii.
+        const share = directional
+            ? [us.map((u) => STEPS * (0.5 + dx * (u - 0.5) / norm)), vs.map((v) => STEPS * dy * (v - 0.5) / norm)]
+            : [us.map((u) => ((u - light.x) * width / reach) ** 2), vs.map((v) => ((v - light.y) * height / reach) ** 2)];
+        const [ofColumn, ofRow] = share;
         for (let row = 0, at = 0; row < height; row++) {
-            const down = (vs[row] - light.y) * height / shorter;
+            const own = ofRow[row];
             for (let column = 0; column < width; column++, at += 3) {
+                const sum = ofColumn[column] + own;
                 let spread;
                 if (directional) {
-                    spread = decode(clamp(0.5 + (dx * (us[column] - 0.5) + dy * (vs[row] - 0.5)) / norm, 0, 1));
+                    spread = DECODED[sum >= STEPS ? STEPS : sum > 0 ? (sum + 0.5) | 0 : 0];
                 } else {
-                    const across = (us[column] - light.x) * width / shorter;
-                    const q2 = (across * across + down * down) / (radius * radius);
-                    if (q2 >= 1) continue;
-                    spread = (1 - q2 * q2) * (1 - q2 * q2) / (1 + 16 * q2);
+                    if (sum >= 1) continue;
+                    const edge = 1 - sum * sum;
+                    spread = edge * edge / (1 + 16 * sum);
                 }
-                total[at] += color[0] * spread;
-                total[at + 1] += color[1] * spread;
-                total[at + 2] += color[2] * spread;
+                total[at] += red * spread;
+                total[at + 1] += green * spread;
+                total[at + 2] += blue * spread;
             }
         }
+    }
+
+    /** Linear light, three numbers a pixel, as ImageData of the form's range. */
+    function toImage(total, width, height, form = "fc") {
+        const image = new ImageData(width, height), pixels = image.data, shades = SHADES[form];
+        const shade = (linear) => shades[linear >= 1 ? STEPS : (linear * STEPS + 0.5) | 0];
+        for (let from = 0, to = 0; from < total.length; from += 3, to += 4) {
+            pixels[to] = shade(total[from]);
+            pixels[to + 1] = shade(total[from + 1]);
+            pixels[to + 2] = shade(total[from + 2]);
+            pixels[to + 3] = 255;
+        }
+        return image;
     }
 
     /**
@@ -81,18 +102,52 @@
     function draw(spec, width, height, form = "fc") {
         const total = new Float32Array(width * height * 3);
         const ambient = linearColor(spec.ambient || "#000000");
-        for (let at = 0; at < total.length; at += 3) total.set(ambient, at);
-        for (const light of spec.lights || []) addLight(total, light, width, height);
-        const [low, high] = RANGE[form];
-        const image = new ImageData(width, height), pixels = image.data;
-        for (let from = 0, to = 0; from < total.length; from += 3, to += 4) {
-            for (let channel = 0; channel < 3; channel++) {
-                const linear = total[from + channel];
-                pixels[to + channel] = low + (high - low) * ENCODED[linear >= 1 ? STEPS : (linear * STEPS + 0.5) | 0];
-            }
-            pixels[to + 3] = 255;
+        for (let at = 0; at < total.length; at += 3) {
+            total[at] = ambient[0];
+            total[at + 1] = ambient[1];
+            total[at + 2] = ambient[2];
         }
-        return image;
+        for (const light of spec.lights || []) addLight(total, light, width, height);
+        return toImage(total, width, height, form);
+    }
+
+    /** A matrix, row by row, that smooths a side of `count` pixels by a Gaussian; its rows sum to 1. */
+    function gaussian(count, sigma) {
+        const weights = new Float32Array(count * count);
+        for (let to = 0; to < count; to++) {
+            const row = weights.subarray(to * count, (to + 1) * count);
+            for (let from = 0; from < count; from++) row[from] = Math.exp(-0.5 * ((to - from) / sigma) ** 2);
+            const sum = row.reduce((a, b) => a + b, 0);
+            for (let from = 0; from < count; from++) row[from] /= sum;
+        }
+        return weights;
+    }
+
+    /** Smooth along one side: `count` places that lie `step` numbers apart, in each of the lines that start at `starts`. */
+    function smooth(values, count, step, starts, sigma) {
+        const weights = gaussian(count, sigma), smoothed = new Float32Array(values.length);
+        for (const start of starts) {
+            for (let to = 0; to < count; to++) {
+                let sum = 0;
+                for (let from = 0; from < count; from++) sum += weights[to * count + from] * values[start + from * step];
+                smoothed[start + to * step] = sum;
+            }
+        }
+        return smoothed;
+    }
+
+    /** The light of a picture (ImageData) without its things; see lights.py, `broad_light`. Small pictures only. */
+    function broadLight(image, blur) {
+        if (!blur) return image;
+        const {width, height, data} = image, sigma = blur * Math.min(width, height);
+        let linear = new Float32Array(width * height * 3);
+        for (let from = 0, to = 0; from < data.length; from += 4, to += 3) {
+            for (let channel = 0; channel < 3; channel++) linear[to + channel] = decode(data[from + channel] / 255);
+        }
+        const columns = Array.from({length: width * 3}, (_, i) => i);
+        const rows = Array.from({length: height * 3}, (_, i) => Math.floor(i / 3) * width * 3 + i % 3);
+        linear = smooth(linear, height, width * 3, columns, sigma);
+        return toImage(smooth(linear, width, 3, rows, sigma), width, height);
     }
 
     /** The light map of a light (name or JSON text) as ImageData; null for no light. Throws for what is neither. */
@@ -119,5 +174,5 @@
     /** A spec as the text that settings, infotext and the API hold; "none" for no light. */
     const format = (spec) => isNone(spec) ? "none" : JSON.stringify(spec);
 
-    iclight.lights = {MIN_KELVIN, MAX_KELVIN, cssColor, linearColor, draw, map, parse, format, clamp};
+    iclight.lights = {MIN_KELVIN, MAX_KELVIN, cssColor, linearColor, draw, broadLight, map, parse, format, clamp};
 })();

@@ -5,14 +5,16 @@
     "use strict";
 
     const iclight = window.iclight = window.iclight || {};
-    const {MIN_KELVIN, MAX_KELVIN, cssColor, draw, map, parse, format, clamp} = iclight.lights;
+    const {MIN_KELVIN, MAX_KELVIN, cssColor, draw, broadLight, map, parse, format, clamp} = iclight.lights;
 
     const TILE = [48, 60]; // pixels of a preset's thumbnail
     const DRAG_SIDE = 128; // the light map's longer side while something is dragged
     const REST_SIDE = 512; // and at rest
+    const BLUR_SIDE = 96; // of a reference picture of which only the light is shown
     const RING = 0.42; // how far from the middle a side light's handle lies
     const ECHO = 1500; // milliseconds in which the page may still be telling us of an older light
     const GRAB = 22; // how near, in screen pixels, a press takes a handle
+    const PREVIEW_SIDE = 1024; // longest side of what is sent for a preview
     const NEW = {
         directional: {kind: "directional", angle: 135, color: "#ffffff", intensity: 1},
         point: {kind: "point", x: 0.3, y: 0.3, radius: 0.6, color: "#ffffff", intensity: 1},
@@ -46,6 +48,7 @@
             this.history = ["none"];
             this.at = 0;
             this.written = -Infinity;
+            this.covers = {}; // pictures at the canvas's size
         }
 
         // Reading and writing the light -----------------------------------------------------------------------------
@@ -261,7 +264,7 @@
             }
             const shorter = Math.min(this.frame[0], this.frame[1]);
             const reach = (light.radius ?? 0.5) * shorter / this.frame[0];
-            const at = [clamp(light.x, 0, 1), clamp(light.y, 0, 1)];
+            const at = [clamp(light.x, 0.03, 0.97), clamp(light.y, 0.03, 0.97)]; // whole, also of a lamp at the edge
             const edge = at[0] + reach <= 1 ? at[0] + reach : at[0] - reach;
             return {move: at, size: [clamp(edge, 0.02, 0.98), at[1]]};
         }
@@ -373,20 +376,40 @@
                 this.buffer.getContext("2d").putImageData(image, 0, 0);
                 context.drawImage(this.buffer, 0, 0, w, h);
             }
-            /** A picture scaled to cover the canvas, its middle in the middle, as the server fits pictures. */
-            const cover = (picture, alpha) => {
-                const scale = Math.max(w / picture.naturalWidth, h / picture.naturalHeight);
-                const [pw, ph] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
-                context.globalAlpha = alpha;
-                context.drawImage(picture, (w - pw) / 2, (h - ph) / 2, pw, ph);
-                context.globalAlpha = 1;
-            };
             const mapPicture = mapPictureOf(this.tab);
             const picture = this.withPicture.checked && foregroundOf(this.tab);
-            if (mapPicture) cover(mapPicture, 1);
-            if (picture) cover(picture, 0.35);
+            if (mapPicture) {
+                const blur = mapBlurOf(this.tab);
+                const shown = blur ? this.covering("light", mapPicture, size(BLUR_SIDE), blur)
+                    : this.covering("map", mapPicture, [w, h]);
+                context.drawImage(shown, 0, 0, w, h);
+            }
+            if (picture) {
+                context.globalAlpha = 0.35;
+                context.drawImage(this.covering("picture", picture, [w, h]), 0, 0);
+                context.globalAlpha = 1;
+            }
             if (mapPicture) return;
             this.spec.lights.forEach((light, index) => this.paintHandles(context, light, index === this.chosen));
+        }
+
+        /**
+         * A picture scaled to cover a size, its middle in the middle, as the server fits pictures; with `blur` its
+         * light alone. Kept under `name` until it is another, for scaling a photo takes longer than a frame.
+         */
+        covering(name, picture, [w, h], blur = 0) {
+            const kept = this.covers[name];
+            if (kept?.source === picture.src && kept.width === w && kept.height === h && kept.blur === blur) {
+                return kept.canvas;
+            }
+            const canvas = make("canvas", {width: w, height: h}), context = canvas.getContext("2d");
+            const scale = Math.max(w / picture.naturalWidth, h / picture.naturalHeight);
+            const [pw, ph] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
+            context.imageSmoothingQuality = "high";
+            context.drawImage(picture, (w - pw) / 2, (h - ph) / 2, pw, ph);
+            if (blur) context.putImageData(broadLight(context.getImageData(0, 0, w, h), blur), 0, 0);
+            this.covers[name] = {source: picture.src, width: w, height: h, blur, canvas};
+            return canvas;
         }
 
         paintHandles(context, light, chosen) {
@@ -436,7 +459,7 @@
 
     /** The foreground as it is on the page: the panel's, or in img2img the tab's picture. */
     function foregroundOf(tab) {
-        return loaded(`#iclight_${tab}_foreground img`) || (tab === "img2img" ? loaded("#img2img_image img") : null);
+        return loaded(`#iclight_${tab}_foreground img`) || (tab === "img2img" ? imageOfImg2img() : null);
     }
 
     const loaded = (selector) => {
@@ -447,13 +470,33 @@
     /** The light map that a person dropped into the panel. */
     const mapPictureOf = (tab) => loaded(`#iclight_${tab}_light_map img`);
 
-    /** The img2img tab's picture as a data URI; "" when there is none. */
-    function img2imgPicture() {
-        const image = document.querySelector("#img2img_image img");
-        if (!image?.naturalWidth) return "";
-        const canvas = make("canvas", {width: image.naturalWidth, height: image.naturalHeight});
-        canvas.getContext("2d").drawImage(image, 0, 0);
+    /** How much of it is smoothed away. */
+    const mapBlurOf = (tab) => Number(document.querySelector(`#iclight_${tab}_light_map_blur input`)?.value) || 0;
+
+    /** The picture in that of the img2img tab's own tabs (img2img, sketch, inpaint ...) which is open, or null. */
+    function imageOfImg2img() {
+        const isOpen = (id) => document.getElementById(id)?.closest(".tabitem")?.style.display !== "none";
+        const open = ["img2img_image", "img2img_sketch", "img2maskimg", "inpaint_sketch", "img_inpaint_base"]
+            .find((id) => document.getElementById(id) && isOpen(id));
+        return open ? loaded(`#${open} img`) : null;
+    }
+
+    /** The img2img tab's picture as a data URI, its longer side at most `most` pixels; "" when there is none. */
+    function img2imgPicture(most = Infinity) {
+        const image = imageOfImg2img();
+        if (!image) return "";
+        const {naturalWidth: width, naturalHeight: height} = image;
+        const scale = Math.min(1, most / Math.max(width, height));
+        const canvas = make("canvas", {width: Math.round(width * scale), height: Math.round(height * scale)});
+        canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
         return canvas.toDataURL("image/png");
+    }
+
+    /** The img2img tab's picture for the panel's preview, as JSON; see panel.py, `_handed_over`. */
+    function tabPicture() {
+        const image = imageOfImg2img();
+        return image ? JSON.stringify({width: image.naturalWidth, height: image.naturalHeight,
+            picture: img2imgPicture(PREVIEW_SIDE)}) : "";
     }
 
     const editors = {};
@@ -470,7 +513,7 @@
     }
 
     iclight.editor = {
-        editors, mount, make, foregroundOf, mapPictureOf, img2imgPicture,
+        editors, mount, make, foregroundOf, mapPictureOf, mapBlurOf, imageOfImg2img, img2imgPicture, tabPicture,
         /** The light widget changed: `light` is its value. */
         show: (tab, light) => editors[tab]?.heed(typeof light === "string" ? light : JSON.stringify(light)),
         /** What the editor of the tab has for the light widget. */

@@ -4,7 +4,7 @@
     "use strict";
 
     const iclight = window.iclight;
-    const {editors, mount, make, foregroundOf, mapPictureOf} = iclight.editor;
+    const {editors, mount, make, foregroundOf, mapPictureOf, mapBlurOf, imageOfImg2img} = iclight.editor;
 
     /** Before and after: the foreground and the result that the gallery shows, with a slider between them. */
     function compare(root) {
@@ -33,12 +33,23 @@
         for (const root of document.querySelectorAll(".iclight-compare")) if (root.offsetParent) compare(root);
         for (const [tab, editor] of Object.entries(editors)) {
             const size = ["width", "height"].map((side) => document.querySelector(`#${tab}_${side} input`)?.value);
-            const shown = [foregroundOf(tab)?.src, mapPictureOf(tab)?.src, ...size].join();
+            const shown = [foregroundOf(tab)?.src, mapPictureOf(tab)?.src, mapBlurOf(tab), ...size].join();
             if (shown !== pictures[tab] && editor.canvas.offsetParent) {
                 pictures[tab] = shown;
                 editor.refresh();
             }
         }
+        handOver();
+    }
+
+    let handed = ""; // the img2img picture that the server was last given for its preview
+
+    /** The open img2img panel gets the tab's picture as soon as it is another one. */
+    function handOver() {
+        const source = imageOfImg2img()?.src || "";
+        if (source === handed || !editors.img2img?.canvas?.offsetParent) return;
+        handed = source;
+        document.querySelector("#iclight_img2img_tab_bridge")?.click();
     }
 
     let waiting = 0;
@@ -52,6 +63,7 @@
         lookSoon();
     }
 
+    iclight.look = lookSoon;
     if (document.body) watch();
     else document.addEventListener("DOMContentLoaded", watch);
 })();

@@ -20,7 +20,7 @@ from . import imaging, preserve
 from .errors import ImageError, SettingsError
 from .harmonise import harmonise
 from .hosts.base import Encoder
-from .lights import light_map
+from .lights import broad_light, light_map
 from .matting import Cutout, Refinement
 from .progress import Progress, silent
 from .settings import Settings
@@ -135,7 +135,8 @@ class Relight:
         self._tab = tab
         picture = self._load_plain(settings.light_map, "light map")
         self._light_picture = picture
-        self._light: Hashable = settings.light if picture is None else imaging.content_key(picture)
+        self._light: Hashable = (settings.light if picture is None
+                                 else (imaging.content_key(picture), settings.light_map_blur))
         self._has_light = picture is not None or settings.light != "none"
         self.start = self._resolve_start()
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
@@ -289,7 +290,7 @@ class Relight:
 
     def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
         if self._light_picture is not None:
-            return fit(self._light_picture, frame.width, frame.height)
+            return broad_light(fit(self._light_picture, frame.width, frame.height), self.settings.light_map_blur)
         drawn = light_map(self.settings.light, frame.width, frame.height, form)
         assert drawn is not None, "guarded by _has_light"
         return drawn

@@ -186,6 +186,22 @@ def light_map(light: str | LightSpec, width: int, height: int,
     return (low + (high - low) * encoded).round().astype(np.uint8)
 
 
+def broad_light(pixels: NDArray[np.uint8], blur: float) -> NDArray[np.uint8]:
+    """The light of a picture without its things: its low frequencies, taken in linear light.
+
+    pixels: sRGB-encoded uint8 [height,width,3]; returns the same form. blur: the standard deviation of a Gaussian in
+    units of the picture's shorter side, not negative; 0 gives the picture itself. At the edges only what lies inside
+    the picture counts. The panel's JavaScript (javascript/iclight-1-lights.js) computes the same.
+    """
+    if blur == 0.0:
+        return pixels
+    height, width = pixels.shape[:2]
+    sigma = blur * min(width, height)
+    smoothed = np.tensordot(_gaussian(height, sigma), srgb_to_linear(pixels / 255.0), 1)
+    smoothed = _gaussian(width, sigma) @ smoothed
+    return (255.0 * linear_to_srgb(smoothed.clip(0.0, 1.0))).round().astype(np.uint8)
+
+
 def linear_color(color: str) -> NDArray[np.float32]:
     """A colour of a spec in linear light, float32 [3]; a temperature's largest component is 1.
 
@@ -230,6 +246,13 @@ def _kelvin_to_linear(t: float) -> NDArray[np.float32]:
 def _positions(count: int) -> NDArray[np.float64]:
     """Pixel positions along a side of `count` pixels, from 0 to 1; the middle for a single pixel."""
     return np.linspace(0.0, 1.0, count) if count > 1 else np.array([0.5])
+
+
+def _gaussian(count: int, sigma: float) -> NDArray[np.float32]:
+    """A matrix that smooths a side of `count` pixels by a Gaussian, float32 [count,count]; its rows sum to 1."""
+    at = np.arange(count)
+    weights = np.exp(-0.5 * ((at[:, None] - at[None, :]) / sigma) ** 2)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _light_from_dict(where: str, values: Any) -> Light:

@@ -94,6 +94,11 @@ class Settings:
         choices=tuple(PRESETS), infotext="IC-Light light")
     light_map: Any = _setting(
         "image", None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
+    light_map_blur: float = _setting(
+        "number", 0.0, "Light map blur",
+        "0: the light map as it is. Above: only its broad light, as one takes it from a reference photo. "
+        "The share of the shorter side over which it is smoothed.",
+        maximum=0.5, infotext="IC-Light light map blur")
     light_denoise: float = _setting(
         "number", 0.9, "Light denoise",
         "How freely the picture leaves the light map: lower keeps more of it. In img2img the tab's own "
@@ -156,7 +161,8 @@ class Settings:
         "number", 0.0, "Tint the kept background", "How much of the subject's new light falls on the kept background.",
         group="preserve", infotext="IC-Light background tint")
     harmonise: float = _setting(
-        "number", 0.0, "Harmonise", "Give the subject the background picture's colours before it is relit.",
+        "number", 0.0, "Harmonise", "Give the subject the background picture's colours before it is relit: "
+        "0.25 looks like its light, 1 like its paint.",
         group="preserve", infotext="IC-Light harmonise")
     weights: str = _setting(
         "name", "auto", "Weights", "auto: the official file for the mode, downloaded when missing. Or a file name "

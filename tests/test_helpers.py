@@ -19,7 +19,7 @@ def test_comfortable_sizes(picture: tuple[int, int], size: tuple[int, int]) -> N
 
 def test_a_smaller_model_has_smaller_sizes() -> None:
     assert helpers.comfortable_size(1000, 1000, native=128) == (192, 192)
-    assert helpers.reference_size("fc", native=128) == (128, 160)
+    assert helpers.reference_size("fc", native=128) == (128, 128)
 
 
 @pytest.mark.parametrize("aspect", [0.4, 0.5, 0.62, 0.8, 1, 1.1, 1.3, 1.78, 2.2])
@@ -71,7 +71,8 @@ def test_prompts_are_appended_once(prompt: str, more: str, result: str) -> None:
 
 
 def described(**settings: object) -> tuple[str, tuple[str, ...]]:
-    of_host = ("tab", "seen", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise")
+    of_host = ("tab", "seen", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise", "head",
+               "faults")
     host = {key: settings.pop(key) for key in of_host if key in settings}
     status = helpers.describe(Settings(**settings), **{
         "tab": "txt2img", "seen": Seen(832, 1216, False), "has_background": False,
@@ -90,19 +91,28 @@ def test_the_status_is_a_sentence() -> None:
     assert described(mode="fbc", has_background=True, keep_background=True, light="top") == described(
         mode="fbc", has_background=True, light="top")
     assert "lit by your light map at 0.9" in described(has_light_map=True)[0]
+    assert "lit by the light of your picture at 0.9" in described(has_light_map=True, light_map_blur=0.2)[0]
+    assert described(weights_ready=False, faults=["no network"]) == (
+        "Foreground 832×1216, cut out by isnet-general-use · no light chosen: the prompt decides", ("no network",))
+    assert described(seen=None)[0] == "no light chosen: the prompt decides · weights fc ready"
+    assert described(tab="img2img", seen=Seen(8, 9, False, of_tab=True), matting="none")[0].startswith(
+        "Foreground from img2img 8×9, used whole ·")
     assert "lit by the light editor" in described(light=LightSpec(lights=(Point(0.5, 0.5),)))[0]
 
 
 @pytest.mark.parametrize(("settings", "warning"), [
     ({"seen": None}, texts.NEEDS_FOREGROUND), ({"mode": "fbc"}, texts.NEEDS_BACKGROUND),
-    ({"cfg": 4.5}, texts.HIGH_CFG), ({"hires_denoise": 0.1}, texts.LOW_HIRES_DENOISE)])
+    ({"cfg": 4.5}, texts.HIGH_CFG), ({"hires_denoise": 0.1}, texts.LOW_HIRES_DENOISE),
+    ({"head": 40.0}, texts.SMALL_FACE), ({"head": 40.0, "preserve_detail": 0.5}, texts.SMALL_FACE),
+    ({"head": 40.0, "hires_denoise": 0.5}, texts.SMALL_FACE)])
 def test_the_status_warns(settings: dict[str, object], warning: str) -> None:
     assert described(**settings)[1] == (warning,)
 
 
 @pytest.mark.parametrize("settings", [
     {"tab": "img2img", "seen": None}, {"mode": "fbc", "light": "left"}, {"mode": "fbc", "has_background": True},
-    {"mode": "fbc", "light": "left", "cfg": 7}, {"cfg": 4}, {"hires_denoise": 0.5}, {}])
+    {"mode": "fbc", "light": "left", "cfg": 7}, {"cfg": 4}, {"hires_denoise": 0.5}, {},
+    {"head": 64.0}, {"head": 40.0, "preserve_detail": 0.5, "hires_denoise": 0.5}])
 def test_the_status_does_not_warn_without_need(settings: dict[str, object]) -> None:
     assert described(**settings)[1] == ()
 

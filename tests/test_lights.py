@@ -10,7 +10,16 @@ import pytest
 
 from lib_iclight.errors import LightError
 from lib_iclight.imaging import srgb_to_linear
-from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, light_map, linear_color, parse_light
+from lib_iclight.lights import (
+    PRESETS,
+    Directional,
+    LightSpec,
+    Point,
+    broad_light,
+    light_map,
+    linear_color,
+    parse_light,
+)
 
 NAMES = ["none", "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"]
 SCENES = ["rim", "softbox", "window", "sunset", "neon pair"]
@@ -293,3 +302,38 @@ def test_the_extremes_that_are_allowed_render():
     assert light_map(LightSpec(lights=lights), 8, 8).max() == 255
     with pytest.raises(LightError, match="unknown light"):
         light_map("lft", 8, 8)
+
+
+def test_broad_light_of_nothing_to_smooth_is_the_picture():
+    flat = np.full((3, 5, 3), (10, 127, 255), np.uint8)
+    assert np.array_equal(broad_light(flat, 0.3), flat)
+    busy = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    assert np.array_equal(broad_light(busy, 0.0), busy)
+    assert np.array_equal(broad_light(busy, 0.001), busy)  # a Gaussian far narrower than a pixel
+
+
+def test_broad_light_averages_in_linear_light():
+    """Black and white stripes far finer than the Gaussian: half the light, which is the shade 188, not 127."""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert np.abs(broad_light(stripes, 0.05)[16:-16, 16:-16].astype(int) - 188).max() <= 1
+
+
+def test_broad_light_equals_a_direct_sum_also_at_the_edges():
+    pixels = np.random.default_rng(2).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    sigma = 0.2 * 7
+    linear = srgb_to_linear(pixels / 255)
+    for row, column in [(0, 0), (3, 5), (6, 10), (2, 0)]:
+        rows, columns = np.mgrid[:7, :11]
+        weight = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * sigma**2))[..., None]
+        mean = (weight * linear).sum((0, 1)) / weight.sum()
+        encoded = np.where(mean <= 0.0031308, 12.92 * mean, 1.055 * mean ** (1 / 2.4) - 0.055)
+        assert np.abs(broad_light(pixels, 0.2)[row, column] - 255 * encoded).max() <= 0.6
+
+
+def test_broad_light_keeps_where_the_light_is_and_drops_the_things():
+    things = np.random.default_rng(3).integers(0, 2, (64, 48, 1)) * np.linspace(240, 20, 48)[None, :, None]
+    smoothed = broad_light(np.broadcast_to(things, (64, 48, 3)).astype(np.uint8), 0.15)
+    along = smoothed[..., 0].mean(0)
+    assert (np.diff(along) <= 0).all() and along[0] > along[-1] + 60
+    assert smoothed[..., 0].std(0).max() < 12  # of some 100

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import miniature
 import numpy as np
 import pytest
 import torch
+from miniature import Miniature
 from PIL import Image
 from safetensors.torch import save_file
 
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
-from lib_iclight.hosts import miniature
-from lib_iclight.hosts.miniature import Miniature
 from lib_iclight.hosts.standalone import prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
 from lib_iclight.hosts.standalone.generation import SAMPLERS, Generation

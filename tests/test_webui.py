@@ -133,6 +133,15 @@ def test_a_light_map_is_used_in_the_lights_place(script: Any) -> None:
     assert torch.allclose(p.passes[0].concats[0][:, 4:], torch.tensor(latent_of(60)))
 
 
+def test_only_the_light_of_a_reference_picture_is_used(script: Any) -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    p = job(script, light_map=Image.fromarray(stripes), light_map_blur=0.2, outputs=["lightmap"])
+    lit = np.asarray(fake.process_images(p).images[1]).astype(int)
+    assert np.abs(lit[:, 16:48] - 188).max() <= 3  # half the light, in sRGB
+    assert p.extra_generation_params["IC-Light light map blur"] == 0.2
+
+
 def test_hires_double_call_and_the_next_job_encode_nothing_again(script: Any) -> None:
     sd_model = fake.SdModel()
     fake.process_images(job(script, sd_model, hires=(12, 12)))

@@ -15,7 +15,7 @@ from lib_iclight.errors import ImageError
 from lib_iclight.settings import Settings
 from lib_iclight.webui import texts
 from lib_iclight.webui.panel import HOST_WIDGETS, Panel
-from lib_iclight.webui.studio import _always_open, _tool_button
+from lib_iclight.webui.studio import PocketWorkshop, _always_open, _tool_button
 from lib_iclight.webui.workshop import Workshop
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
@@ -54,10 +54,10 @@ def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
         Workshop(tmp_path).cut_out(Settings())
 
 
-def panel_with(tmp_path: Path, host: dict[str, Any]) -> tuple[Panel, gr.Blocks]:
+def panel_with(tmp_path: Path, host: dict[str, Any], tab: str = "txt2img") -> tuple[Panel, gr.Blocks]:
     with gr.Blocks() as page:
-        widgets = {HOST_WIDGETS[name].format(tab="txt2img"): widget() for name, widget in host.items()}
-        panel = Panel("txt2img", Workshop(tmp_path), _always_open, _tool_button)
+        widgets = {HOST_WIDGETS[name].format(tab=tab): widget() for name, widget in host.items()}
+        panel = Panel(tab, Workshop(tmp_path), _always_open, _tool_button)
         panel.connect(widgets)
     return panel, page
 
@@ -73,7 +73,18 @@ def test_a_host_may_lack_any_widget(tmp_path: Path, missing: tuple[str, ...]) ->
     assert page.config["dependencies"]
 
 
-def test_ids_of_the_panel_are_unique(tmp_path: Path) -> None:
-    _, page = panel_with(tmp_path, HOST)
+@pytest.mark.parametrize("tab", ["txt2img", "img2img", "studio"])
+def test_ids_of_the_panel_are_unique(tmp_path: Path, tab: str) -> None:
+    _, page = panel_with(tmp_path, HOST, tab)
     ids = [part["props"].get("elem_id") for part in page.config["components"] if part["props"].get("elem_id")]
     assert len(ids) == len(set(ids))
+
+
+def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
+    workshop = PocketWorkshop(tmp_path)
+    assert workshop.outlook(Settings(mode="fbc")) == (True, [])
+    assert workshop.offsets_for(Settings(), "diffusers") is workshop.offsets_for(Settings(light="left"), "diffusers")
+    for settings, sentence in ((Settings(mode="fcon"), "no offsets for mode fcon"),
+                               (Settings(weights="a.safetensors"), "do not fit the pocket model")):
+        _, [fault] = workshop.outlook(settings)
+        assert sentence in fault

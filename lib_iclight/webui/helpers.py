@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..hints import LEAST_HEAD
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..settings import RECOMMENDED, Settings
@@ -64,9 +65,9 @@ def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int
 
 
 def reference_size(mode: str, native: int = NATIVE) -> tuple[int, int]:
-    """Width and height of the reference demo's pictures, as a model of that native side would have them."""
+    """Width and height of the reference demo's pictures; of another model the squares that it was trained on."""
     best = RECOMMENDED[mode]
-    return best.width * native // NATIVE, best.height * native // NATIVE
+    return (best.width, best.height) if native == NATIVE else (native, native)
 
 
 def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str],
@@ -106,6 +107,8 @@ class Seen(NamedTuple):
     height: int
     transparent: bool
     """it brings its own alpha"""
+    of_tab: bool = False
+    """it is the img2img tab's own picture"""
 
 
 class Status(NamedTuple):
@@ -123,19 +126,21 @@ class Status(NamedTuple):
 
 def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background: bool, has_light_map: bool,
              weights_ready: bool, faults: Iterable[str] = (), cfg: float | None = None,
-             hires_denoise: float | None = None) -> Status:
+             hires_denoise: float | None = None, head: float | None = None) -> Status:
     """The status of the panel.
 
     seen: the foreground, if there is one. has_...: whether the panel has that picture.
     faults: what else is known to stop the job.
     cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
+    head: pixels of a person's head in the finished picture, None where nothing looks like a standing person.
     """
     s = settings
     parts: list[str] = []
+    faults = list(faults)
     warnings = list(faults)
     lit = has_light_map or s.light != "none"
     if seen is not None:
-        parts += [texts.FOREGROUND, f"{seen.width}×{seen.height},"]
+        parts += [texts.TAB_FOREGROUND if seen.of_tab else texts.FOREGROUND, f"{seen.width}×{seen.height},"]
         if s.matting == "none":
             parts.append(texts.USED_WHOLE)
         elif s.matting == "auto" and seen.transparent:
@@ -146,10 +151,11 @@ def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background:
         parts.append(texts.TAB_PICTURE)
     else:
         warnings.append(texts.NEEDS_FOREGROUND)
-    parts.append("·")
+    if parts:
+        parts.append("·")
     if lit:
         if has_light_map:
-            name = texts.FROM_MAP
+            name = texts.FROM_REFERENCE if s.light_map_blur else texts.FROM_MAP
         else:
             name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
         parts += [texts.LIT_BY, name]
@@ -166,11 +172,14 @@ def describe(settings: Settings, *, tab: str, seen: Seen | None, has_background:
             warnings.append(texts.NEEDS_BACKGROUND)
     if s.keep_background and not (s.mode == "fbc" and has_background):  # said already
         parts.append(texts.BACK_ON_PICTURE)
-    parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
+    if not faults:  # nothing speaks against it
+        parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
     if s.mode != "fbc" and cfg is not None and cfg > MOST_FC_CFG:
         warnings.append(texts.HIGH_CFG)
     if hires_denoise is not None and hires_denoise < LEAST_HIRES_DENOISE:
         warnings.append(texts.LOW_HIRES_DENOISE)
+    if head is not None and head < LEAST_HEAD and not (s.preserve_detail and hires_denoise is not None):
+        warnings.append(texts.SMALL_FACE)
     return Status(tuple(parts), tuple(warnings))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ..matting import DEFAULT, MODELS
-from .gradio_host import on_server
+from .gradio_host import on_any, on_server
 from .workshop import Workshop
 
 NO_MODEL_NEEDED = "Transparent pictures and masks need no model."
@@ -34,8 +34,7 @@ def add_matting_notes(workshop: Workshop, matting: Any, opened: Any, elem_id: Ca
         text, stands = status(choice, workshop)
         return gr.update(visible=bool(text)), gr.update(value=text), gr.update(visible=stands)
 
-    for event in (matting.change, opened.change):
-        on_server(event, show, [matting], [note, sentence, whole])
+    on_any([matting.change, opened.change], show, [matting], [note, sentence, whole])
     on_server(whole.click, lambda: "none", [], [matting])
     on_server(matting.input, ask, [matting], [matting, question, notice, waiting])
     on_server(accept.click, lambda model: (model, gr.update(visible=False)), [waiting], [matting, question])

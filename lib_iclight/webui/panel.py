@@ -10,20 +10,20 @@ import base64
 import html
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from PIL import Image
 
-from .. import imaging
+from .. import hints, imaging
 from ..errors import ICLightError
 from ..lights import PRESETS
 from ..matting import model_names
 from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
 from . import helpers, texts
-from .gradio_host import image, in_browser, on_server
+from .gradio_host import image, in_browser, on_any, on_server
 from .helpers import Seen
 from .matting_notes import add_matting_notes, status
 from .workshop import Workshop
@@ -34,11 +34,28 @@ PREVIEW_SIDE = 320
 HOST_WIDGETS: Mapping[str, str] = {
     "prompt": "{tab}_prompt", "width": "{tab}_width", "height": "{tab}_height", "steps": "{tab}_steps",
     "cfg": "{tab}_cfg_scale", "sampler": "{tab}_sampling", "scheduler": "{tab}_scheduler",
-    "denoise": "{tab}_denoising_strength", "hires": "{tab}_hr-checkbox"}
+    "denoise": "{tab}_denoising_strength", "hires": "{tab}_hr-checkbox", "hires_scale": "{tab}_hr_scale"}
 """The host's widgets that the helpers read and set, and their `elem_id`s; a host may lack any of them."""
 
-STATUS_FIELDS = ("mode", "background_flip", "light", "light_denoise", "matting", "keep_background", "weights")
+REFERENCE_BLUR = 0.15
+"""Light map blur that leaves of a photo only where its light is."""
+
+STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
+                 "keep_background", "weights")
+SLIDERS = ("cfg", "denoise", "width", "height", "hires_scale")
+WATCHED = (*SLIDERS, "hires")
 SETTABLE = ("width", "height", "steps", "cfg", "sampler", "scheduler", "denoise")
+
+
+class TabPicture(NamedTuple):
+    """The img2img tab's picture as the browser handed it over."""
+
+    picture: Image.Image
+    """scaled down: enough for a preview"""
+    width: int
+    """of the whole picture"""
+    height: int
+
 
 Accordion = Callable[..., AbstractContextManager[Any]]
 """(open, label=, elem_id=) -> a context for the panel's widgets; entered, it gives the `enabled` widget."""
@@ -48,15 +65,20 @@ class Panel:
     """The widgets of one tab. `inputs` are in the order of the settings table.
 
     accordion, tool_button: how the page makes those two (a WebUI has its own). Once the tab's other widgets are known,
-    `connect` joins the helpers to them.
+    `connect` joins the helpers to them. compares: the panel ends with the comparison of before and after; a page that
+    has a better place for it calls `comparison` there.
     """
 
-    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, tool_button: Callable[..., Any]) -> None:
+    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, tool_button: Callable[..., Any], *,
+                 compares: bool = True) -> None:
         self.tab = tab
         self._workshop = workshop
         self._tool_button = tool_button
         self._widgets: dict[str, Any] = {}
         self._seen = gr.State(None)
+        self._standing = gr.State(None)
+        self._tab_picture = gr.State(None)
+        self._handed = gr.Textbox(visible=False)
         with accordion(False, label="IC-Light", elem_id=self._id("enabled")) as enabled:
             self._widgets["enabled"] = enabled
             self._status = gr.HTML(elem_id=self._id("status"))
@@ -68,16 +90,25 @@ class Panel:
             self._matting()
             self._preserve()
             self._advanced()
-            gr.HTML(f'<div class="iclight-compare" data-tab="{tab}"></div>', elem_id=self._id("compare"))
+            if compares:
+                self.comparison()
             self._light_bridge = gr.Button(elem_id=self._id("light_bridge"), elem_classes=["iclight-bridge"])
+            self._tab_bridge = gr.Button(elem_id=self._id("tab_bridge"), elem_classes=["iclight-bridge"])
         self.inputs = [self._widgets[field.name] for field in FIELDS]
         self.infotext_fields = [(self._widgets[field.name], _reader(field))
                                 for field in FIELDS if field.kind != "image"]
         self.paste_field_names = [field.infotext for field in FIELDS if field.infotext]
         self._join()
 
-    def connect(self, met: Mapping[str, Any]) -> None:
-        """Join the helpers to the tab's other widgets; `met` has them by `elem_id`."""
+    def comparison(self) -> None:
+        """Put before and after here, with a slider between them, once there is a result."""
+        gr.HTML(f'<div class="iclight-compare" data-tab="{self.tab}"></div>', elem_id=self._id("compare"))
+
+    def connect(self, met: Mapping[str, Any], opened: Sequence[Callable[..., Any]] = ()) -> None:
+        """Join the helpers to the tab's other widgets; `met` has them by `elem_id`.
+
+        opened: events beside the panel's own upon which the status line is to be there, such as a page's load.
+        """
         host = {name: met[elem_id.format(tab=self.tab)] for name, elem_id in HOST_WIDGETS.items()
                 if elem_id.format(tab=self.tab) in met}
         if {"width", "height"} <= set(host):
@@ -97,19 +128,19 @@ class Panel:
         if "prompt" in host:
             for quick in (self._lighting, self._subject):
                 on_server(quick.input, _append, [host["prompt"], quick], [host["prompt"], quick])
-        watched = [name for name in ("cfg", "denoise", "hires") if name in host]
+        watched = [name for name in WATCHED if name in host]
 
-        def look(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> str:
+        def look(seen: Seen | None, standing: float | None, background: Any, light_map: Any, *values: Any) -> str:
             named = dict(zip((*STATUS_FIELDS, *watched), values, strict=True))
-            return self._describe(seen, background is not None, light_map is not None, named)
+            return self._describe(seen, standing, background is not None, light_map is not None, named)
 
         pictures = ("background", "light_map")
-        inputs = [self._seen, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
+        inputs = [self._seen, self._standing, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
                   *(host[name] for name in watched)]
         events = [self._widgets[name].change for name in ("enabled", *pictures, *STATUS_FIELDS)]
-        events += [host[name].release for name in ("cfg", "denoise") if name in host]
-        events += [self._measured.then, recommending.then]
-        for event in events:
+        events += [host[name].release for name in SLIDERS if name in host]
+        on_any(events, look, inputs, [self._status])
+        for event in (*opened, recommending.then, *(done.then for done in (*self._measured, *self._cuts))):
             on_server(event, look, inputs, [self._status])
 
     def _id(self, name: str) -> str:
@@ -124,7 +155,9 @@ class Panel:
             widget = image(options["label"], options["elem_id"], IMAGE_HEIGHT)
         else:
             # The everyday widgets speak for themselves; the rarer ones say what they do.
-            options |= {"value": value, "info": field.help if field.group in ("advanced", "matting") else None}
+            options["value"] = value
+            if field.group in ("advanced", "matting"):
+                options["info"] = field.help
             if field.kind == "number":
                 options |= {"minimum": field.minimum, "maximum": field.maximum, "step": field.step}
             elif field.kind != "bool":
@@ -140,13 +173,15 @@ class Panel:
         is_img2img = self.tab == "img2img"
         with gr.Row(elem_classes=["iclight-pictures"]):
             with gr.Column(min_width=220):
-                self._add("foreground", **({"label": texts.FOREGROUND_IMG2IMG} if is_img2img else {}))
+                if is_img2img:
+                    self._another = gr.Checkbox(False, label=texts.ANOTHER_FOREGROUND, elem_id=self._id("another"))
+                with gr.Column(visible=not is_img2img) as self._foreground_column:
+                    self._add("foreground")
                 with gr.Row():
                     self._use_size = gr.Button(texts.USE_SIZE, size="sm", min_width=100, elem_id=self._id("use_size"))
                     if self.tab == "txt2img":
                         self._copy = gr.Button(texts.COPY_FROM_IMG2IMG, size="sm", min_width=100,
                                                elem_id=self._id("copy"))
-                        self._copied = gr.Textbox(visible=False)
             with gr.Column(min_width=220):
                 self._cutout = gr.HTML(elem_id=self._id("cutout_preview"))
             with gr.Column(min_width=220, visible=False) as self._background_column:
@@ -161,8 +196,11 @@ class Panel:
         with gr.Row():
             self._add("light")
             self._add("light_denoise", visible=self.tab != "img2img")
-        with gr.Accordion(FIELD["light_map"].label, open=False, elem_id=self._id("light_map_group")):
+        with gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group")), gr.Row():
             self._add("light_map")
+            with gr.Column(min_width=220):
+                self._take_light = gr.Button(texts.TAKE_LIGHT, size="sm", elem_id=self._id("take_light"))
+                self._add("light_map_blur", info=FIELD["light_map_blur"].help)
 
     def _helpers(self) -> None:
         with gr.Row():
@@ -220,25 +258,42 @@ class Panel:
             return list(helpers.settings_for(chosen, mode, color, detail).values())
 
         on_server(self._want.input, want, [self._want, *kept], kept)
-        for name in ("mode", "keep_background"):
-            on_server(w[name].change, helpers.want_of, [w["mode"], w["keep_background"]], [self._want])
-        for name in ("mode", "start"):
-            on_server(w[name].change, _needs_background, [w["mode"], w["start"]], [self._background_column])
+        on_any([w["mode"].change, w["keep_background"].change], helpers.want_of, [w["mode"], w["keep_background"]],
+               [self._want])
+        on_any([w["mode"].change, w["start"].change], _needs_background, [w["mode"], w["start"]],
+               [self._background_column])
 
         # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
         in_browser(self._light_bridge.click, f"() => window.iclight.editor.take('{self.tab}')", outputs=[w["light"]])
         in_browser(w["light"].change, f"(light) => {{ window.iclight?.editor.show('{self.tab}', light); }}",
                    inputs=[w["light"]])
 
-        matting = [w["foreground"], w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
-        self._measured = on_server(w["foreground"].change, _measure, [w["foreground"]], [self._seen])
-        for widget in matting:
-            on_server(widget.change, self._look, matting, [self._cutout], quick=False)
+        in_browser(w["light_map_blur"].change, "() => { window.iclight?.look(); }")
+        on_server(self._take_light.click, lambda: REFERENCE_BLUR, [], [w["light_map_blur"]])
+
+        arriving = []
+        if self.tab == "img2img":
+            handed = on_server(self._tab_bridge.click, _handed_over, [self._handed], [self._tab_picture],
+                               script="() => window.iclight.editor.tabPicture()")
+            arriving.append(handed.then)
+            on_server(self._another.change, _another, [self._another, w["foreground"]],
+                      [self._foreground_column, w["foreground"]])
+        pictures = [w["foreground"], self._tab_picture]
+        matting = [w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
+        self._measured = [on_server(event, _measure, pictures, [self._seen])
+                          for event in (w["foreground"].change, *arriving)]
+        changes = [widget.change for widget in (w["foreground"], *matting)]
+        cut = self._look, [*pictures, *matting], [self._cutout, self._standing]
+        self._cuts = on_any(changes, *cut, quick=False)
+        self._cuts += [on_server(event, *cut, quick=False) for event in arriving]
 
         others = [field for field in FIELDS if field.name != "enabled"]
-        on_server(self._reset.click, lambda: [_update(field) for field in others], [], [w[f.name] for f in others])
+        on_server(self._reset.click, lambda: ["", *(_update(field) for field in others)], [],
+                  [self._note, *(w[field.name] for field in others)])
+        if self.tab == "img2img":
+            on_server(self._reset.click, lambda: False, [], [self._another])
         if self.tab == "txt2img":
-            on_server(self._copy.click, _copied, [self._copied], [w["foreground"]],
+            on_server(self._copy.click, _copied, [self._handed], [w["foreground"]],
                       script="() => window.iclight.editor.img2imgPicture()")
 
     def _size_of(self, seen: Seen | None) -> tuple[Any, Any, Any]:
@@ -248,24 +303,27 @@ class Panel:
         width, height = helpers.comfortable_size(seen.width, seen.height, self._workshop.native)
         return _note(f"{width} × {height}"), width, height
 
-    def _look(self, foreground: Image.Image | None, *values: Any) -> str:
-        """The foreground's cut-out as the preview shows it, as HTML."""
+    def _look(self, foreground: Image.Image | None, tab_picture: TabPicture | None,
+              *values: Any) -> tuple[str, float | None]:
+        """The foreground's cut-out as the preview shows it, as HTML, and the height of a person who may stand there."""
+        if foreground is None and tab_picture is not None:
+            foreground = tab_picture.picture
         if foreground is None:
-            return ""
+            return "", None
         names = ["matting", *(field.name for field in FIELDS if field.group == "matting")]
         try:
             settings = Settings(foreground=foreground, **dict(zip(names, values, strict=True)))
             subject = self._workshop.cut_out(settings)
         except ICLightError as error:
-            return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>'
+            return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>', None
         figures = "".join(
             f'<figure class="iclight-{kind}"><img src="{_data_uri(picture)}" alt="{label}">'
             f"<figcaption>{label}</figcaption></figure>"
             for kind, label, picture in (("cutout", texts.CUTOUT_PREVIEW, subject.cutout()),
                                          ("mask", texts.MASK_PREVIEW, subject.mask())))
-        return f'<div class="iclight-preview">{figures}</div>'
+        return f'<div class="iclight-preview">{figures}</div>', hints.standing_height(subject.alpha)
 
-    def _describe(self, seen: Seen | None, has_background: bool, has_light_map: bool,
+    def _describe(self, seen: Seen | None, standing: float | None, has_background: bool, has_light_map: bool,
                   values: Mapping[str, Any]) -> str:
         """The status line for these values of `STATUS_FIELDS` and of the host's widgets, as HTML."""
         try:
@@ -273,10 +331,14 @@ class Panel:
         except ICLightError as error:
             return helpers.Status((), (str(error),)).html()
         ready, faults = self._workshop.outlook(settings)
-        hires = values.get("denoise") if values.get("hires") and self.tab != "img2img" else None
+        scale = values.get("hires_scale", 1.0) if values.get("hires", True) else 1.0
+        hires = values.get("denoise") if self.tab != "img2img" and (scale > 1 or values.get("hires")) else None
+        head = None
+        if seen is not None and standing is not None and {"width", "height"} <= set(values):
+            head = hints.head_height(standing, (seen.width, seen.height), (values["width"], values["height"]), scale)
         return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background,
                                 has_light_map=has_light_map, weights_ready=ready, faults=faults,
-                                cfg=values.get("cfg"), hires_denoise=hires).html()
+                                cfg=values.get("cfg"), hires_denoise=hires, head=head).html()
 
 
 _KINDS: Mapping[str, Callable[..., Any]] = {
@@ -287,8 +349,8 @@ _KINDS: Mapping[str, Callable[..., Any]] = {
 def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:
     """What a pasted infotext makes of a widget; None leaves it as it is."""
     def read(params: dict[str, Any]) -> Any:
-        value = from_infotext(params).get(field.name)
-        return gr.update(value=value) if isinstance(value, list) else value
+        # The bare value, lists too: over the API Forge takes an update of Gradio 4 for the value itself.
+        return from_infotext(params).get(field.name)
 
     return read
 
@@ -298,11 +360,22 @@ def _update(field: Field) -> Any:
     return gr.update(value=list(field.default) if isinstance(field.default, tuple) else field.default)
 
 
-def _measure(foreground: Image.Image | None) -> Seen | None:
-    if foreground is None:
-        return None
-    width, height = foreground.size
-    return Seen(width, height, imaging.split_alpha(foreground)[1] is not None)
+def _measure(foreground: Image.Image | None, tab_picture: TabPicture | None) -> Seen | None:
+    if foreground is not None:
+        width, height = foreground.size
+        return Seen(width, height, _is_transparent(foreground))
+    if tab_picture is not None:
+        return Seen(tab_picture.width, tab_picture.height, _is_transparent(tab_picture.picture), of_tab=True)
+    return None
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    return imaging.split_alpha(picture)[1] is not None
+
+
+def _another(wanted: bool, foreground: Image.Image | None) -> tuple[Any, Any]:
+    """Show where to drop another foreground than the tab's picture; put away, it is forgotten."""
+    return gr.update(visible=wanted), gr.update() if wanted or foreground is None else gr.update(value=None)
 
 
 def _append(prompt: str, more: str | None) -> tuple[str, None]:
@@ -311,6 +384,14 @@ def _append(prompt: str, more: str | None) -> tuple[str, None]:
 
 def _needs_background(mode: str, start: str) -> Any:
     return gr.update(visible=mode == "fbc" or start == "background")
+
+
+def _handed_over(text: str) -> TabPicture | None:
+    """What javascript/ says of the tab's picture, as JSON; empty for none."""
+    if not text:
+        return None
+    given = json.loads(text)
+    return TabPicture(imaging.load_image(given["picture"], "img2img picture"), given["width"], given["height"])
 
 
 def _copied(data_uri: str) -> Image.Image | None:

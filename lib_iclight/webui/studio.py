@@ -21,14 +21,13 @@ import torch
 
 from .. import infotext
 from ..errors import ICLightError, SettingsError
-from ..hosts.miniature import NOTE
-from ..hosts.miniature import Miniature as Embedded
+from ..hosts.pocket import NOTE, SIDE, Pocket
 from ..hosts.standalone.checkpoint import Checkpoint, open_checkpoint
 from ..hosts.standalone.generation import SAMPLERS, Generation
 from ..hosts.standalone.host import Standalone, pick_device
 from ..job import Relight
 from ..settings import FIELDS, Settings, from_infotext
-from ..weights import Offsets
+from ..weights import Layout, Offsets
 from . import texts
 from .gradio_host import in_browser, on_server, page_script
 from .helpers import reference_size
@@ -38,8 +37,6 @@ from .workshop import Workshop
 log = logging.getLogger("iclight")
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAB = "studio"
-EMBEDDED_SIDE = 256
-"""pixels that suit the embedded model"""
 PORT = 7861
 FONTS = ["system-ui", "sans-serif"]
 """the machine's own: Gradio's come from the network"""
@@ -70,7 +67,7 @@ class Studio:
             generation = _generation(values[len(FIELDS):])
             with self._lock:
                 job = Relight(settings, cutter=self.workshop.cutter, latents=self.workshop.latents, progress=show)
-                offsets = self._offsets(settings)
+                offsets = self.workshop.offsets_for(settings, "diffusers")
                 if self._host is None:
                     show("loading the checkpoint", 0, 1)
                     self._host = Standalone(self.checkpoint, device=self._device)
@@ -89,22 +86,31 @@ class Studio:
         text = infotext.write(settings, generation, result.pictures[0].seed, self.checkpoint.name)
         return pictures, text, ""
 
-    def _offsets(self, settings: Settings) -> Offsets:
-        if isinstance(self.checkpoint, Embedded):
-            if settings.weights != "auto":
-                raise SettingsError("IC-Light's weights do not fit the embedded model. Set weights to auto, or start "
-                                    "the studio with --checkpoint.")
-            return self.checkpoint.offsets(settings.mode)
-        return self.workshop.offsets.get(self.workshop.resolve_weights(settings.mode, settings.weights), "diffusers")
 
+class PocketWorkshop(Workshop):
+    """A workshop for the pocket model, which brings its own offsets."""
 
-class EmbeddedWorkshop(Workshop):
-    """A workshop for the embedded model, which brings its own offsets."""
+    native = SIDE
 
-    native = EMBEDDED_SIDE
+    def __init__(self, models: Path) -> None:
+        super().__init__(models)
+        self._brought: dict[str, Offsets] = {}
+
+    def offsets_for(self, settings: Settings, layout: Layout) -> Offsets:
+        """The pocket model's own, in diffusers' layout. Raises ICLightError where it has none for the settings."""
+        if settings.weights != "auto":
+            raise SettingsError("IC-Light's weights do not fit the pocket model. Set weights to auto, or start the "
+                                "studio with --checkpoint.")
+        if settings.mode not in self._brought:
+            self._brought[settings.mode] = Pocket().offsets(settings.mode)
+        return self._brought[settings.mode]
 
     def outlook(self, settings: Settings) -> tuple[bool, list[str]]:
-        """Nothing to download, nothing in the way."""
+        """Nothing is ever downloaded; what it has no offsets for is told at once."""
+        try:
+            self.offsets_for(settings, "diffusers")
+        except ICLightError as error:
+            return True, [str(error)]
         return True, []
 
 
@@ -128,22 +134,23 @@ def build(studio: Studio) -> gr.Blocks:
     """The page."""
     default = Generation()
     width, height = reference_size("fc", studio.workshop.native)
+    intro = f"\n{NOTE[0].upper()}{NOTE[1:]}. {texts.FOR_PHOTOGRAPHS}" if isinstance(studio.checkpoint, Pocket) else ""
     with gr.Blocks(title=texts.STUDIO, css=(ROOT / "style.css").read_text(encoding="utf-8"),
                    analytics_enabled=False, theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
-        gr.Markdown(f"# {texts.STUDIO}" + (f"\n{NOTE}" if isinstance(studio.checkpoint, Embedded) else ""))
+        gr.Markdown(f"# {texts.STUDIO}{intro}")
         widgets: dict[str, Any] = {}
         with gr.Row():
             with gr.Column(scale=3):
                 widgets["prompt"] = gr.Textbox(default.prompt, label=texts.PROMPT, lines=2, elem_id=f"{TAB}_prompt")
                 widgets["negative_prompt"] = gr.Textbox(default.negative_prompt, label=texts.NEGATIVE_PROMPT, lines=1,
                                                         elem_id=f"{TAB}_neg_prompt")
-                panel = Panel(TAB, studio.workshop, _always_open, _tool_button)
+                panel = Panel(TAB, studio.workshop, _always_open, _tool_button, compares=False)
                 with gr.Row():
                     widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 8, width)
                     widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 8, height)
                 with gr.Row():
                     widgets["sampler"] = gr.Dropdown(list(SAMPLERS), value=default.sampler, label=texts.SAMPLER,
-                                                     elem_id=f"{TAB}_sampling")
+                                                     elem_id=f"{TAB}_sampling", scale=2, min_width=230)
                     widgets["steps"] = _slider(texts.STEPS, "steps", 1, 100, 1, default.steps)
                     widgets["cfg"] = _slider(texts.CFG, "cfg_scale", 1, 15, 0.5, default.cfg)
                 with gr.Row():
@@ -153,13 +160,15 @@ def build(studio: Studio) -> gr.Blocks:
                     widgets["hires_scale"] = _slider(texts.HIRES_SCALE, "hr_scale", 1, 2, 0.25, default.hires_scale)
                     widgets["hires_denoise"] = _slider(texts.HIRES_DENOISE, "denoising_strength", 0.05, 1, 0.05,
                                                        default.hires_denoise)
-            with gr.Column(scale=2):
+            with gr.Column(scale=2, elem_id="studio_result"):
                 run = gr.Button(texts.GENERATE, variant="primary", elem_id=f"{TAB}_generate")
                 fault = gr.HTML(elem_id="studio_fault")
-                gallery = gr.Gallery(label=texts.RESULT, elem_id=f"{TAB}_gallery", columns=2, object_fit="contain")
+                gallery = gr.Gallery(label=texts.RESULT, elem_id=f"{TAB}_gallery", columns=3, height=200,
+                                     object_fit="contain")
+                panel.comparison()
                 text = gr.Textbox(label=texts.INFOTEXT, lines=4, elem_id="studio_infotext")
                 use = gr.Button(texts.USE_INFOTEXT, size="sm", elem_id="studio_use_infotext")
-        panel.connect({widget.elem_id: widget for widget in widgets.values()})
+        panel.connect({widget.elem_id: widget for widget in widgets.values()}, [page.load])
         ordered = [widgets[name] for name in GENERATION]
 
         def generate(*values: Any, progress: Any = gr.Progress()) -> tuple[list[Any], str, str]:  # noqa: B008
@@ -182,6 +191,8 @@ def build(studio: Studio) -> gr.Blocks:
                     *(made.get(name, gr.update()) for name in GENERATION)]
 
         on_server(use.click, paste, [text], [fault, *(widget for widget, _ in panel.infotext_fields), *ordered])
+        # Gradio's frame hides what overflows it, and in such a frame nothing can stay in sight; see style.css.
+        in_browser(page.load, "() => { document.querySelector('.gradio-container').style.overflow = 'clip'; }")
         in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
     return page
 
@@ -205,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve the page until it is stopped."""
     parser = argparse.ArgumentParser(prog="python run.py studio", description="The light studio in the browser.")
     parser.add_argument("--checkpoint", metavar="PATH", help="an SD 1.5 .safetensors file or a diffusers folder "
-                        "(default: the embedded model, which needs no download)")
+                        "(default: the pocket model, which needs no download)")
     parser.add_argument("--models", type=Path, default=ROOT / "models", metavar="FOLDER",
                         help="holds ic-light/ and matting/; what is missing is downloaded there (default: models)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
@@ -214,11 +225,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s")
     try:
-        checkpoint: Checkpoint = Embedded() if args.checkpoint is None else open_checkpoint(Path(args.checkpoint))
-        workshop = EmbeddedWorkshop if args.checkpoint is None else Workshop
+        checkpoint: Checkpoint = Pocket() if args.checkpoint is None else open_checkpoint(Path(args.checkpoint))
+        workshop = PocketWorkshop if args.checkpoint is None else Workshop
         studio = Studio(checkpoint, workshop(args.models), pick_device(args.device))
     except ICLightError as error:
         parser.error(str(error))
+    if isinstance(checkpoint, Pocket):
+        torch.set_num_threads(1)  # it is so small that threads waiting for each other cost more than they bring
     page = build(studio)
     page.queue().launch(server_name="127.0.0.1", server_port=args.port, inbrowser=args.browser, show_api=False)
     return 0

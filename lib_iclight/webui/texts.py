@@ -21,11 +21,13 @@ MODE_LABELS: Mapping[str, str] = MappingProxyType({
     "fbc": "Place on my background (fbc)",
 })
 
-FOREGROUND_IMG2IMG = "Foreground (empty: the img2img picture)"
+ANOTHER_FOREGROUND = "Use another foreground than the img2img picture"
 BACKGROUND_FOR = "Background"
 CUTOUT_PREVIEW = "Cut-out"
 MASK_PREVIEW = "Mask"
 
+LIGHT_MAP_GROUP = "Light map, or the light of a reference picture"
+TAKE_LIGHT = "Take only this picture's light"
 PRESERVE = "Preserve"
 ADVANCED = "Advanced"
 USE_SIZE = "Use foreground's size"
@@ -84,6 +86,7 @@ PRESET_LABELS: Mapping[str, str] = MappingProxyType({
 
 # The status line: short parts, each an element of its own.
 FOREGROUND = "Foreground"
+TAB_FOREGROUND = "Foreground from img2img"
 OWN_TRANSPARENCY = "cut out by its own transparency"
 CUT_OUT_BY = "cut out by"
 USED_WHOLE = "used whole"
@@ -91,6 +94,7 @@ TAB_PICTURE = "the img2img picture is the foreground"
 LIT_BY = "lit by"
 NO_LIGHT = "no light chosen: the prompt decides"
 FROM_MAP = "your light map"
+FROM_REFERENCE = "the light of your picture"
 FROM_EDITOR = "the light editor"
 AT_STRENGTH = "at"
 ON_BACKGROUND = "on your background"
@@ -104,10 +108,14 @@ NEEDS_FOREGROUND = "Drop a foreground picture to begin."
 NEEDS_BACKGROUND = "Drop a background, or choose a light to have one drawn."
 HIGH_CFG = "CFG above 4 overexposes in this mode: 2 is usual."
 LOW_HIRES_DENOISE = "Hires denoising under 0.2 hardly changes anything: 0.5 is usual."
+SMALL_FACE = (
+    "If this is a standing person, the face has under 64 pixels, and so small a face melts: turn on Hires. fix "
+    "or raise the size, and set preserve detail to 0.5.")
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
 
 # The studio's own page.
 STUDIO = "IC-Light studio"
+FOR_PHOTOGRAPHS = "For photographs start the studio with --checkpoint."
 PROMPT = "Prompt"
 NEGATIVE_PROMPT = "Negative prompt"
 SAMPLER = "Sampler"

@@ -13,7 +13,7 @@ from ..job import LatentCache, Relight, Subject
 from ..matting import Cutter, obstacle
 from ..progress import Progress, silent
 from ..settings import Settings
-from ..weights import OffsetCache, WeightsFile, find, resolve
+from ..weights import Layout, OffsetCache, Offsets, WeightsFile, find, resolve
 from ..weights import find_weights as find_in
 from . import texts
 from .helpers import NATIVE
@@ -57,6 +57,10 @@ class Workshop:
     def resolve_weights(self, mode: str, name: str) -> WeightsFile:
         """The weights file for a job, downloaded first if it is an official one that is missing."""
         return resolve(mode, name, self.weights_folders, self._progress)
+
+    def offsets_for(self, settings: Settings, layout: Layout) -> Offsets:
+        """The offsets for a job, for UNets of that key layout, downloaded first if they are official and missing."""
+        return self.offsets.get(self.resolve_weights(settings.mode, settings.weights), layout)
 
     def outlook(self, settings: Settings) -> tuple[bool, list[str]]:
         """Whether the weights are on this disk, and what is known to stop a job beside its pictures, in sentences.

@@ -5,13 +5,17 @@ Chromium is taken from the variable CHROMIUM, else from the PATH; pip cannot ins
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lib_iclight.hosts.standalone.host import pick_device
 
@@ -39,28 +43,61 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def studio(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running studio over the embedded model."""
-    gradio = pytest.importorskip("gradio", reason="gradio is not installed")
-    from lib_iclight.webui.studio import Embedded, EmbeddedWorkshop, Studio, build
-
-    models = tmp_path_factory.mktemp("models")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of models without any, and no way to fetch one."""
+    folder = tmp_path_factory.mktemp("models")
     environment = pytest.MonkeyPatch()
-    environment.setenv("HF_HUB_OFFLINE", "1")  # no cut-out model is fetched
-    environment.setenv("U2NET_HOME", str(models))
-    page = build(Studio(Embedded(), EmbeddedWorkshop(models), pick_device("cpu")))
-    assert isinstance(page, gradio.Blocks)
-    _, address, _ = page.queue().launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, show_api=False)
-    yield address
-    page.close(verbose=False)
+    environment.setenv("HF_HUB_OFFLINE", "1")
+    environment.setenv("U2NET_HOME", str(folder))
+    yield folder
     environment.undo()
 
 
-class Studio:
-    """The page as a person meets it."""
+def served(page: Any) -> Iterator[str]:
+    """The address of a Gradio page while it is served."""
+    _, address, _ = page.queue().launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, show_api=False)
+    yield address
+    page.close(verbose=False)
 
-    def __init__(self, page: Any) -> None:
+
+@pytest.fixture(scope="module")
+def studio(browser: Any, models: Path) -> Iterator[str]:
+    """The address of a running studio over the pocket model."""
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from lib_iclight.webui.studio import Pocket, PocketWorkshop, Studio, build
+
+    yield from served(build(Studio(Pocket(), PocketWorkshop(models), pick_device("cpu"))))
+
+
+@pytest.fixture(scope="module")
+def img2img(browser: Any, models: Path) -> Iterator[str]:
+    """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
+    gr = pytest.importorskip("gradio", reason="gradio is not installed")
+    from lib_iclight.webui.gradio_host import image, in_browser, page_script
+    from lib_iclight.webui.panel import Panel
+    from lib_iclight.webui.studio import FONTS, ROOT, _always_open, _tool_button
+    from lib_iclight.webui.workshop import Workshop
+
+    with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
+                   theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
+        met = {}
+        with gr.Tabs():
+            for title, name in (("img2img", "img2img_image"), ("Inpaint", "img2maskimg")):
+                with gr.TabItem(title):
+                    met[name] = image(title, name, 240)
+        for name in ("width", "height"):
+            met[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
+        Panel("img2img", Workshop(models), _always_open, _tool_button).connect(met)
+        in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
+    yield from served(page)
+
+
+class Visitor:
+    """A page with a panel as a person meets it."""
+
+    def __init__(self, page: Any, tab: str = "studio") -> None:
         self.page = page
+        self.tab = tab
         self.complaints: list[str] = []
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._hear)
@@ -75,7 +112,13 @@ class Studio:
         self.page.wait_for_selector(".iclight-tile")
 
     def field(self, name: str) -> str:
-        return f"#iclight_studio_{name}"
+        return f"#iclight_{self.tab}_{name}"
+
+    def wait_for_status(self, *parts: str) -> None:
+        """Until the status line has all of these."""
+        for part in parts:
+            self.page.wait_for_function("([id, part]) => document.querySelector(id).innerText.includes(part)",
+                                        arg=[self.field("status"), part])
 
     def drop(self, name: str, picture: Path) -> None:
         self.page.set_input_files(f"{self.field(name)} input[type=file]", str(picture))
@@ -106,6 +149,27 @@ class Studio:
     def generate(self) -> None:
         self.page.click("#studio_generate")
 
+    def result(self) -> np.ndarray:
+        """Generate, and look at the first picture: uint8 [H, W, 3]."""
+        self.page.fill("#studio_infotext textarea", "")
+        self.generate()
+        self.page.wait_for_function("() => document.querySelector('#studio_infotext textarea').value.includes('Steps:')"
+                                    " && document.querySelector('#studio_gallery img')?.complete")
+        url = self.page.evaluate("() => document.querySelector('#studio_gallery img').src")
+        data = self.page.evaluate("""async (url) => {
+            const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+            return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+        }""", url)
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+
+    def canvas_pixels(self) -> np.ndarray:
+        """What the light editor's canvas shows: uint8 [H, W, 3]."""
+        width, height, data = self.page.evaluate("""() => {
+            const canvas = document.querySelector(".iclight-canvas"), {width, height} = canvas;
+            return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
+        }""")
+        return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+
     def bright_side(self) -> str:
         """On which side the light map on the canvas is brighter, looked at without picture and handles."""
         return str(self.page.evaluate("""() => {
@@ -117,13 +181,24 @@ class Studio:
         }"""))
 
 
-@pytest.fixture
-def person(browser: Any, studio: str) -> Iterator[Studio]:
-    """Someone at the studio's page; in the end the browser must not have complained."""
+def visit(browser: Any, address: str, tab: str) -> Iterator[Visitor]:
+    """Someone at a page; in the end the browser must not have complained."""
     page = browser.new_page(viewport={"width": 1400, "height": 1600})
     page.set_default_timeout(60_000)
-    made = Studio(page)
-    made.open(studio)
+    made = Visitor(page, tab)
+    made.open(address)
     yield made
     page.close()
     assert made.complaints == []
+
+
+@pytest.fixture
+def person(browser: Any, studio: str) -> Iterator[Visitor]:
+    """Someone at the studio's page."""
+    yield from visit(browser, studio, "studio")
+
+
+@pytest.fixture
+def at_img2img(browser: Any, img2img: str) -> Iterator[Visitor]:
+    """Someone at an img2img tab."""
+    yield from visit(browser, img2img, "img2img")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib_iclight.lights import PRESETS, light_map
+from lib_iclight.lights import PRESETS, broad_light, light_map
 
 SCRIPT = Path(__file__).resolve().parents[2] / "javascript" / "iclight-1-lights.js"
 SIZES = [(64, 80), (97, 33), (1, 40), (128, 128)]
@@ -55,6 +55,22 @@ def test_the_preview_is_the_servers_light_map(page: Any) -> None:
         expected = light_map(light, width, height, form)
         assert (seen[..., 3] == 255).all()
         assert np.abs(seen[..., :3].astype(int) - expected).max() <= 2, light
+
+
+@pytest.mark.parametrize("blur", [0.05, 0.15, 0.5])
+@pytest.mark.parametrize("size", [(48, 60), (33, 20)])
+def test_the_light_of_a_picture_is_the_servers(page: Any, blur: float, size: tuple[int, int]) -> None:
+    width, height = size
+    pixels = np.random.default_rng(5).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[:, : width // 2, 0] //= 8
+    pixels[..., 3] = 255
+    seen = page.evaluate("""([values, width, height, blur]) => {
+        const image = new ImageData(Uint8ClampedArray.from(values), width, height);
+        return [...window.iclight.lights.broadLight(image, blur).data];
+    }""", [pixels.ravel().tolist(), width, height, blur])
+    expected = broad_light(pixels[..., :3], blur)
+    drawn = np.array(seen).reshape(height, width, 4)[..., :3]
+    assert np.abs(drawn - expected.astype(int)).max() <= 1
 
 
 def test_dragging_costs_a_small_part_of_a_frame(page: Any) -> None:

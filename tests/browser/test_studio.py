@@ -6,10 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from lib_iclight.imaging import fit, fit_alpha, load_image, split_alpha, srgb_to_linear
+from lib_iclight.lights import broad_light
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CUTOUT = EXAMPLES / "astronaut-cutout.webp"
+VASE = EXAMPLES / "rendered-vase.png"
+REFERENCE_BLUR = 0.15
 LAMP = {"ambient": "#101010", "lights": [
     {"kind": "point", "x": 0.25, "y": 0.5, "radius": 0.8, "color": "3200K", "intensity": 1.2}]}
 
@@ -56,6 +63,109 @@ def test_from_a_photo_to_a_relit_picture(person: Any) -> None:
     slider.focus()
     slider.press("Home")
     assert "0%" in person.page.locator(".iclight-after").get_attribute("style")
+
+
+def brighter_side(picture: np.ndarray, alpha: np.ndarray) -> float:
+    """Mean linear luminance of the subject's right half less that of its left, as a share of both."""
+    light = srgb_to_linear(picture / 255.0) @ (0.2126, 0.7152, 0.0722)
+    middle = picture.shape[1] // 2
+    left, right = ((light[:, half] * alpha[:, half]).sum() / alpha[:, half].sum()
+                   for half in (slice(None, middle), slice(middle, None)))
+    return float((right - left) / (right + left))
+
+
+def test_dragging_a_light_moves_the_bright_side_of_the_result(person: Any) -> None:
+    """From dropping a photo to two relit pictures, with the mouse alone for the light."""
+    person.page.fill("#studio_prompt textarea", "a glossy yellow vase, best quality")
+    person.number("steps", 15)
+    person.number("seed", 2)
+    person.drop("foreground", VASE)
+    person.page.wait_for_selector(".iclight-preview .iclight-mask img")
+    person.tile("top")
+    person.wait_for_light("light === 'top'")
+    alpha = fit_alpha(split_alpha(load_image(VASE))[1], 128, 128)
+    drag(person, (0.5, 0.08), (0.08, 0.5))
+    person.wait_for_light("light.startsWith('{') && Math.abs(JSON.parse(light).lights[0].angle - 180) < 8")
+    lit_left = person.result()
+    assert lit_left.shape == (128, 128, 3)
+    drag(person, (0.08, 0.5), (0.92, 0.52))
+    person.wait_for_light("light.startsWith('{') && Math.cos(JSON.parse(light).lights[0].angle / 57.3) > 0.99")
+    lit_right = person.result()
+    left, right = brighter_side(lit_left, alpha), brighter_side(lit_right, alpha)
+    assert left < 0 and right - left > 0.1, (left, right)
+
+
+def test_the_light_of_a_reference_picture(person: Any) -> None:
+    person.small()
+    person.page.locator("#iclight_studio_light_map_group .label-wrap").first.click()
+    person.drop("light_map", EXAMPLES / "rocket.jpg")
+    person.wait_for_status("lit by your light map")
+    person.page.click(person.field("take_light"))
+    person.wait_for_status("lit by the light of your picture")
+    picture = fit(np.asarray(Image.open(EXAMPLES / "rocket.jpg").convert("RGB")), 128, 128)
+    expected = broad_light(picture, REFERENCE_BLUR).astype(int)
+    person.page.wait_for_timeout(500)  # the canvas follows
+    shown = np.asarray(Image.fromarray(person.canvas_pixels()).resize((128, 128), Image.Resampling.BOX))
+    assert np.abs(shown - expected).max() <= 4
+    person.drop("foreground", CUTOUT)
+    person.generate()
+    person.page.wait_for_selector("#studio_gallery img")
+    assert f"IC-Light light map blur: {REFERENCE_BLUR}" in person.page.input_value("#studio_infotext textarea")
+
+
+def test_reset_puts_everything_back(person: Any) -> None:
+    page = person.page
+    person.drop("foreground", CUTOUT)
+    page.wait_for_selector(".iclight-preview .iclight-mask img")
+    page.locator("#iclight_studio_light_map_group .label-wrap").first.click()
+    person.drop("light_map", EXAMPLES / "rocket.jpg")
+    page.click(person.field("take_light"))
+    person.tile("left")
+    want(person, "Place on my background").check()
+    person.drop("background", EXAMPLES / "coffee.jpg")
+    person.wait_for_status("the light of your picture", "on your background")
+    page.click(person.field("recommended"))
+    page.wait_for_selector(f"{person.field('note')} .iclight-note")
+    page.click(person.field("reset"))
+    person.wait_for_status("Drop a foreground picture to begin.", "no light chosen")
+    person.wait_for_light("light === 'none'")
+    page.wait_for_function("() => document.querySelector('.iclight-tile[data-light=none]').ariaPressed === 'true'")
+    for name in ("foreground", "background", "light_map"):
+        assert page.locator(f"{person.field(name)} img").count() == 0, name
+    assert page.locator(".iclight-preview").count() == 0
+    assert want(person, "New background from the prompt").is_checked()
+    assert page.input_value(f"{person.field('light_map_blur')} input[type=number]") == "0"
+    assert page.locator(f"{person.field('note')} .iclight-note").count() == 0
+
+
+def test_img2img_shows_its_own_picture_cut_out(at_img2img: Any) -> None:
+    page = at_img2img.page
+    page.set_input_files("#img2img_image input[type=file]", str(VASE))
+    at_img2img.wait_for_status("Foreground from img2img 256×256, cut out by its own transparency")
+    page.wait_for_selector(".iclight-preview .iclight-mask img")
+    page.click(at_img2img.field("use_size"))
+    page.wait_for_function("() => document.querySelector('#iclight_img2img_note').innerText.includes('512 × 512')")
+    assert not page.locator(at_img2img.field("foreground")).is_visible()
+    another = page.get_by_label("Use another foreground than the img2img picture")
+    another.check()
+    page.wait_for_selector(at_img2img.field("foreground"), state="visible")
+    at_img2img.drop("foreground", CUTOUT)
+    width, height = Image.open(CUTOUT).size
+    at_img2img.wait_for_status(f"Foreground {width}×{height}, cut out")
+    page.wait_for_timeout(1000)  # the preview is made anew, and the page moves under the mouse
+    another.uncheck()
+    at_img2img.wait_for_status("Foreground from img2img 256×256")
+    another.check()
+    page.wait_for_selector(at_img2img.field("foreground"), state="visible")
+    at_img2img.drop("foreground", EXAMPLES / "coffee.jpg")  # Gradio 3.41 takes no file twice in a row
+    at_img2img.wait_for_status("Foreground 600×400, cut out")
+    page.click(at_img2img.field("reset"))
+    at_img2img.wait_for_status("Foreground from img2img 256×256")
+    page.wait_for_selector(at_img2img.field("foreground"), state="hidden")
+    # The tab that is open counts: inpainting has no picture yet.
+    page.locator(".tab-nav, [role=tablist]").get_by_text("Inpaint", exact=True).click()
+    at_img2img.wait_for_status("the img2img picture is the foreground")
+    page.wait_for_selector(".iclight-preview", state="detached")
 
 
 def test_tiles_write_the_light_and_show_it(person: Any) -> None:
@@ -158,8 +268,8 @@ def test_helpers(person: Any) -> None:
     person.drop("foreground", EXAMPLES / "coffee.jpg")  # 600 x 400
     page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText.includes('600×400')")
     page.click(person.field("use_size"))
-    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '384'")
-    assert page.input_value("#studio_height input[type=number]") == "256"
+    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '192'")
+    assert page.input_value("#studio_height input[type=number]") == "128"
     page.click(person.field("recommended"))
     page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '2'")
     assert "CFG scale: 7 → 2" in page.inner_text(person.field("note"))
@@ -196,13 +306,20 @@ def test_an_infotext_restores_every_field(person: Any) -> None:
     assert checked == [False, True, False, True]
 
 
+def choose_fcon(person: Any) -> None:
+    person.page.locator(f"{person.field('advanced')} .label-wrap").first.click()
+    want(person, "New background, deeper darks (fcon)").check()
+    person.wait_for_status("the pocket model has no offsets for mode fcon")  # before anything is generated
+
+
 @pytest.mark.parametrize(("prepare", "sentence"), [
     (lambda person: None, "there is no foreground picture. Drop one"),
     (lambda person: want(person, "Place on my background").check(), "Add a background picture"),
+    (lambda person: choose_fcon(person), "the pocket model has no offsets for mode fcon. Use fc or fbc"),
 ])
 def test_errors_are_text_that_says_what_to_do(person: Any, prepare: Any, sentence: str) -> None:
     person.small()
-    if "background" in sentence:
+    if "foreground" not in sentence:
         person.drop("foreground", CUTOUT)
     prepare(person)
     person.page.wait_for_timeout(500)

@@ -1,4 +1,4 @@
-"""A random miniature of SD 1.5 with random IC-Light offsets, for tests and for a demonstration without any download.
+"""A random miniature of SD 1.5 with random IC-Light offsets.
 
 It has every part and every key of the real thing at a hundredth of its width, so that the whole machinery runs in
 seconds on a CPU. It has learnt nothing: its pictures are noise.
@@ -13,12 +13,11 @@ from typing import Any
 
 import torch
 
-from ..weights import Offsets
-from .standalone import checkpoint
-from .standalone.prompts import clip_tokenizer
+from lib_iclight.hosts.standalone import checkpoint
+from lib_iclight.hosts.standalone.prompts import clip_tokenizer
+from lib_iclight.weights import Offsets
 
 NAME = "miniature"
-NOTE = "random miniature: untrained, its pictures are noise that only demonstrates the machinery"
 
 UNET: Mapping[str, Any] = MappingProxyType({
     **checkpoint.UNET, "block_out_channels": (8, 12, 16, 16), "cross_attention_dim": 24, "attention_head_dim": 2,
