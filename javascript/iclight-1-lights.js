@@ -15,9 +15,13 @@
 
     // Tables by i / STEPS, for no power is worked out for a pixel; their entries are less than 0.03 of a shade apart.
     const STEPS = 65535;
-    const table = (type, of) => type.from({length: STEPS + 1}, (_, i) => of(i / STEPS));
-    const DECODED = table(Float32Array, decode);
-    const SHADES = Object.fromEntries(Object.entries(RANGE).map(([form, [low, high]]) =>
+    // Made when first drawn with: the page opens without them.
+    const table = (type, of) => {
+        let made = null;
+        return () => made ??= type.from({length: STEPS + 1}, (_, i) => of(i / STEPS));
+    };
+    const decoded = table(Float32Array, decode);
+    const shadesOf = Object.fromEntries(Object.entries(RANGE).map(([form, [low, high]]) =>
         [form, table(Uint8ClampedArray, (v) => low + (high - low) * encode(v))]));
 
     /** Linear sRGB of a black body, its largest component 1 (Kim et al., US patent 7,024,034). */
@@ -62,14 +66,14 @@
         const share = directional
             ? [us.map((u) => STEPS * (0.5 + dx * (u - 0.5) / norm)), vs.map((v) => STEPS * dy * (v - 0.5) / norm)]
             : [us.map((u) => ((u - light.x) * width / reach) ** 2), vs.map((v) => ((v - light.y) * height / reach) ** 2)];
-        const [ofColumn, ofRow] = share;
+        const [ofColumn, ofRow] = share, slope = decoded();
         for (let row = 0, at = 0; row < height; row++) {
             const own = ofRow[row];
             for (let column = 0; column < width; column++, at += 3) {
                 const sum = ofColumn[column] + own;
                 let spread;
                 if (directional) {
-                    spread = DECODED[sum >= STEPS ? STEPS : sum > 0 ? (sum + 0.5) | 0 : 0];
+                    spread = slope[sum >= STEPS ? STEPS : sum > 0 ? (sum + 0.5) | 0 : 0];
                 } else {
                     if (sum >= 1) continue;
                     const edge = 1 - sum * sum;
@@ -84,7 +88,7 @@
 
     /** Linear light, three numbers a pixel, as ImageData of the form's range. */
     function toImage(total, width, height, form = "fc") {
-        const image = new ImageData(width, height), pixels = image.data, shades = SHADES[form];
+        const image = new ImageData(width, height), pixels = image.data, shades = shadesOf[form]();
         const shade = (linear) => shades[linear >= 1 ? STEPS : (linear * STEPS + 0.5) | 0];
         for (let from = 0, to = 0; from < total.length; from += 3, to += 4) {
             pixels[to] = shade(total[from]);
