@@ -53,14 +53,18 @@ def main() -> int:
     # The first to start links the extension, and takes the link away at its end: it must be the last to end.
     with server(True, arguments.port) as relit, server(False, arguments.port + 1) as plain, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=BROWSER)
+        pages = [(False, plain.url), (True, relit.url)]
         for turn in range(arguments.loads + 1):
-            for on, url in ((False, plain.url), (True, relit.url)):
+            pages.reverse()
+            for on, url in pages:
                 seconds = opening_seconds(browser, url, on)
                 if turn:  # the first fills the server's own caches
                     loads[on].append(seconds)
         browser.close()
     print("| what | without | with | with / without |\n| --- | --- | --- | --- |")
     for name, took in (("Forge's start", starts), ("opening the page", loads)):
+        if not took[True]:
+            continue
         without, with_ = (statistics.median(took[on]) for on in (False, True))
         print(f"| {name}, median of {len(took[True])} | {without:.2f} s | {with_:.2f} s | {with_ / without:.3f} |")
     return 0
@@ -81,11 +85,9 @@ def opening_seconds(browser: Any, url: str, on: bool) -> float:
     page.goto(url, wait_until="load")
     page.wait_for_selector("#txt2img_generate", state="visible", timeout=120_000)
     page.wait_for_selector("#img2img_generate", state="attached", timeout=120_000)
-    if on:
-        page.wait_for_selector("#iclight_txt2img_enabled", state="visible", timeout=120_000)
     page.evaluate("() => new Promise((done) => requestIdleCallback(done))")
     took = time.perf_counter() - started
-    assert page.locator("#iclight_txt2img_enabled").count() == int(on)
+    assert page.locator("#iclight_txt2img_enabled").is_visible() == on
     context.close()
     return took
 

@@ -42,6 +42,7 @@
             this.presets = data.presets;
             this.labels = data.labels;
             this.texts = data.texts;
+            this.prompts = data.prompts;
             this.light = "none";
             this.spec = parse("none", this.presets);
             this.chosen = 0;
@@ -138,7 +139,9 @@
             this.message = make("p", {class: "iclight-message", role: "status"});
             const check = make("label", {class: "iclight-check"}, this.withPicture, make("span", {}, texts.picture));
             const side = make("div", {class: "iclight-side"}, tools, this.fields, check, this.message);
-            root.replaceChildren(this.tiles, make("div", {class: "iclight-stage"}, this.canvas, side));
+            const words = make("div", {class: "iclight-words"},
+                ...Object.keys(this.prompts).map((kind) => this.quickPrompts(kind)));
+            root.replaceChildren(this.tiles, make("div", {class: "iclight-stage"}, this.canvas, side), words);
             this.refresh();
         }
 
@@ -149,6 +152,16 @@
             if (image) canvas.getContext("2d").putImageData(image, 0, 0);
             return make("button", {type: "button", class: "iclight-tile", "data-light": name,
                 click: () => this.commit(name)}, canvas, make("span", {}, this.labels[name]));
+        }
+
+        /** Words to put at the end of the prompt: a list that shows its title again once one is chosen. */
+        quickPrompts(kind) {
+            const title = this.texts[kind];
+            const list = make("select", {"aria-label": title, "data-words": kind, change: () => {
+                appendPrompt(this.tab, list.value);
+                list.value = "";
+            }}, make("option", {value: ""}, title), ...this.prompts[kind].map((words) => make("option", {}, words)));
+            return list;
         }
 
         /** Everything that depends on the light, drawn anew. */
@@ -457,6 +470,15 @@
         return [side("width"), side("height")];
     }
 
+    /** Put words at the end of the tab's prompt, unless it says so already. */
+    function appendPrompt(tab, words) {
+        const prompt = document.querySelector(`#${tab}_prompt textarea`);
+        if (!words || !prompt || prompt.value.includes(words)) return;
+        const before = prompt.value.trimEnd().replace(/,+$/, "");
+        prompt.value = before ? `${before}, ${words}` : words;
+        prompt.dispatchEvent(new Event("input", {bubbles: true}));
+    }
+
     /** The foreground as it is on the page: the panel's, or in img2img the tab's picture. */
     function foregroundOf(tab) {
         return loaded(`#iclight_${tab}_foreground img`) || (tab === "img2img" ? imageOfImg2img() : null);
@@ -501,15 +523,13 @@
 
     const editors = {};
 
-    /** Bring editors to life on the page, also after it was drawn anew; closed panels wait until they are opened. */
-    function mount() {
-        for (const root of document.querySelectorAll(".iclight-editor")) {
-            if (root.firstChild || !root.offsetParent) continue;
-            const data = JSON.parse(root.dataset.iclight);
-            const editor = editors[data.tab] = editors[data.tab] || new Editor(data);
-            editor.build(root);
-            editor.show(widgetValue(data.tab));
-        }
+    /** Bring an editor to life in its element, also after the page was drawn anew. */
+    function mount(root) {
+        if (root.firstChild) return;
+        const data = JSON.parse(root.dataset.iclight);
+        const editor = editors[data.tab] = editors[data.tab] || new Editor(data);
+        editor.build(root);
+        editor.show(widgetValue(data.tab));
     }
 
     iclight.editor = {

@@ -1,10 +1,13 @@
 // What watches the page: editors come to life when their panel is opened, the comparison follows the latest result.
+// While all panels are closed it asks next to nothing of the page.
 
 (function() {
     "use strict";
 
     const iclight = window.iclight;
     const {editors, mount, make, foregroundOf, mapPictureOf, mapBlurOf, imageOfImg2img} = iclight.editor;
+
+    const TABS = ["txt2img", "img2img", "studio"];
 
     /** Before and after: the foreground and the result that the gallery shows, with a slider between them. */
     function compare(root) {
@@ -25,21 +28,45 @@
             make("div", {class: "iclight-pair"}, under, after), slider);
     }
 
+    const known = new WeakSet(); // elements of the panels that `boxes` watches
+    const inSight = new Set(); // those of them that are drawn, for their accordion is open
+    const boxes = new ResizeObserver((entries) => {
+        for (const {target, contentRect} of entries) {
+            if (contentRect.width) inSight.add(target);
+            else inSight.delete(target);
+        }
+        watch();
+        lookSoon();
+    });
+
+    /** The panel's element `iclight_{tab}_{name}` when it is in sight, or null. */
+    function drawn(tab, name) {
+        const element = document.getElementById(`iclight_${tab}_${name}`);
+        if (element && !known.has(element)) {
+            known.add(element);
+            boxes.observe(element);
+        }
+        return inSight.has(element) ? element : null;
+    }
+
     const pictures = {}; // what each tab's canvas last showed
 
     function look() {
         waiting = 0;
-        mount();
-        for (const root of document.querySelectorAll(".iclight-compare")) if (root.offsetParent) compare(root);
-        for (const [tab, editor] of Object.entries(editors)) {
+        for (const tab of TABS) {
+            const [editing, comparing] = [drawn(tab, "editor"), drawn(tab, "compare")];
+            if (editing) mount(editing.querySelector(".iclight-editor"));
+            const comparison = (comparing || editing)?.querySelector(".iclight-compare");
+            if (comparison) compare(comparison);
+            if (!editing) continue;
             const size = ["width", "height"].map((side) => document.querySelector(`#${tab}_${side} input`)?.value);
             const shown = [foregroundOf(tab)?.src, mapPictureOf(tab)?.src, mapBlurOf(tab), ...size].join();
-            if (shown !== pictures[tab] && editor.canvas.offsetParent) {
+            if (shown !== pictures[tab]) {
                 pictures[tab] = shown;
-                editor.refresh();
+                editors[tab].refresh();
             }
+            if (tab === "img2img") handOver();
         }
-        handOver();
     }
 
     let handed = ""; // the img2img picture that the server was last given for its preview
@@ -47,23 +74,29 @@
     /** The open img2img panel gets the tab's picture as soon as it is another one. */
     function handOver() {
         const source = imageOfImg2img()?.src || "";
-        if (source === handed || !editors.img2img?.canvas?.offsetParent) return;
+        if (source === handed) return;
         handed = source;
         document.querySelector("#iclight_img2img_tab_bridge")?.click();
     }
 
     let waiting = 0;
     const lookSoon = () => { waiting = waiting || setTimeout(look, 150); };
+    const onPage = new MutationObserver(lookSoon);
 
+    /** Of attributes only while a panel is open: a page that opens changes a hundred thousand of them. */
     function watch() {
-        new MutationObserver(lookSoon).observe(document.body, {
-            childList: true, subtree: true, attributes: true, attributeFilter: ["src", "style", "class", "open"]});
+        onPage.observe(document.body, inSight.size ? {childList: true, subtree: true, attributes: true,
+            attributeFilter: ["src", "style", "class", "open"]} : {childList: true, subtree: true});
+    }
+
+    function start() {
+        watch();
         document.addEventListener("load", lookSoon, true); // pictures that arrive later
         document.addEventListener("input", lookSoon, true); // the size sliders
         lookSoon();
     }
 
     iclight.look = lookSoon;
-    if (document.body) watch();
-    else document.addEventListener("DOMContentLoaded", watch);
+    if (document.body) start();
+    else document.addEventListener("DOMContentLoaded", start);
 })();

@@ -63,13 +63,6 @@ def test_changes_name_only_what_changes() -> None:
     assert helpers.changes({"cfg": 2}, {"cfg": 2.0}) == ""
 
 
-@pytest.mark.parametrize(("prompt", "more", "result"), [
-    ("", "fog", "fog"), ("a cat", "fog", "a cat, fog"), ("a cat, ", "fog", "a cat, fog"),
-    ("a cat, fog", "fog", "a cat, fog"), ("a cat", "", "a cat")])
-def test_prompts_are_appended_once(prompt: str, more: str, result: str) -> None:
-    assert helpers.append_prompt(prompt, more) == result
-
-
 def described(**settings: object) -> tuple[str, tuple[str, ...]]:
     of_host = ("tab", "seen", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise", "head",
                "faults")

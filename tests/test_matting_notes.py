@@ -71,12 +71,14 @@ def test_a_missing_onnxruntime_is_told(webui: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_choosing_a_model_with_conditions_asks_first(webui: Any) -> None:
-    choice, question, text, waiting = webui.notes.ask("bria-rmbg")
-    assert (choice["value"], question["visible"], waiting) == ("auto", True, "bria-rmbg")
-    assert "non-commercial" in text["value"]
+    choice, question, accept = webui.notes.ask("bria-rmbg")
+    assert (choice["value"], question["visible"], accept["visible"]) == ("auto", True, True)
+    assert "non-commercial" in question["value"] and "bria-rmbg" in accept["value"]
+    choice, *rest = webui.notes.accepted(accept["value"])
+    assert choice == "bria-rmbg" and not any(update["visible"] for update in rest)
     for other in ["auto", "none", "my own", *(name for name in MODELS if name != "bria-rmbg")]:
-        choice, question, _, waiting = webui.notes.ask(other)
-        assert ("value" in choice, question["visible"], waiting) == (False, False, "")
+        choice, question, accept = webui.notes.ask(other)
+        assert ("value" in choice, question["visible"], accept["visible"]) == (False, False, False)
 
 
 def test_the_device_is_an_option_of_the_settings_page(webui: Any, monkeypatch: pytest.MonkeyPatch) -> None:

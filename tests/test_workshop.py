@@ -62,12 +62,11 @@ def panel_with(tmp_path: Path, host: dict[str, Any], tab: str = "txt2img") -> tu
     return panel, page
 
 
-HOST = {"prompt": gr.Textbox, "width": gr.Slider, "height": gr.Slider, "steps": gr.Slider, "cfg": gr.Slider,
+HOST = {"width": gr.Slider, "height": gr.Slider, "steps": gr.Slider, "cfg": gr.Slider,
         "sampler": gr.Dropdown, "scheduler": gr.Dropdown, "denoise": gr.Slider, "hires": gr.Checkbox}
 
 
-@pytest.mark.parametrize("missing", [(), ("scheduler",), ("prompt", "hires", "denoise"), ("width", "height"),
-                                     tuple(HOST)])
+@pytest.mark.parametrize("missing", [(), ("scheduler",), ("hires", "denoise"), ("width", "height"), tuple(HOST)])
 def test_a_host_may_lack_any_widget(tmp_path: Path, missing: tuple[str, ...]) -> None:
     _, page = panel_with(tmp_path, {name: widget for name, widget in HOST.items() if name not in missing})
     assert page.config["dependencies"]

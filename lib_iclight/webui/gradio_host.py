@@ -15,10 +15,11 @@ Script = str
 """A JavaScript function expression; the inputs' values are its arguments, what it returns goes to the outputs."""
 
 
-def image(label: str, elem_id: str, height: int) -> Any:
+def image(label: str, elem_id: str, height: int, visible: bool = True) -> Any:
     """A picture widget for upload and paste, whose value is an RGBA PIL image or None."""
     source: dict[str, Any] = {"sources": ["upload", "clipboard"]} if GRADIO_4 else {"source": "upload"}
-    return gr.Image(label=label, type="pil", image_mode="RGBA", height=height, elem_id=elem_id, **source)
+    return gr.Image(label=label, type="pil", image_mode="RGBA", height=height, elem_id=elem_id, visible=visible,
+                    **source)
 
 
 def in_browser(event: Callable[..., Any], script: Script, inputs: Sequence[Any] = (),

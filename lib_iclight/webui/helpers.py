@@ -93,13 +93,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
                      for name, value in after.items() if before[name] != value)
 
 
-def append_prompt(prompt: str, more: str) -> str:
-    """The prompt with `more` at its end, unless it says so already."""
-    if not more or more in prompt:
-        return prompt
-    return f"{prompt.rstrip().rstrip(',')}, {more}" if prompt.strip() else more
-
-
 class Seen(NamedTuple):
     """What is known of the foreground that lies in the panel."""
 
@@ -109,6 +102,8 @@ class Seen(NamedTuple):
     """it brings its own alpha"""
     of_tab: bool = False
     """it is the img2img tab's own picture"""
+    standing: float | None = None
+    """once it is cut out, the height of a person who may stand there; see `hints.standing_height`"""
 
 
 class Status(NamedTuple):

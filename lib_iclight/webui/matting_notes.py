@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from .workshop import Workshop
 
 NO_MODEL_NEEDED = "Transparent pictures and masks need no model."
 USE_WHOLE = "Use the picture as it is"
-ACCEPT = "I accept: use it"
+ACCEPT = "I accept: use "
 
 
 def add_matting_notes(workshop: Workshop, matting: Any, opened: Any, elem_id: Callable[[str], str]) -> None:
@@ -22,22 +23,19 @@ def add_matting_notes(workshop: Workshop, matting: Any, opened: Any, elem_id: Ca
     matting: the widget of the choice. opened: one that changes when the panel is opened. elem_id: names an element.
     """
     text, stands = status(matting.value, workshop)
-    with gr.Column(visible=bool(text), elem_id=elem_id("matting_status"), elem_classes=["iclight-note"]) as note:
-        sentence = gr.Markdown(text)
-        whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
-    with gr.Column(visible=False, elem_id=elem_id("matting_question"), elem_classes=["iclight-note"]) as question:
-        notice = gr.Markdown()
-        accept = gr.Button(ACCEPT, size="sm", elem_id=elem_id("matting_accept"))
-    waiting = gr.State("")
+    note = gr.HTML(_line(text), visible=bool(text), elem_id=elem_id("matting_status"))
+    whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
+    question = gr.HTML(visible=False, elem_id=elem_id("matting_question"))
+    accept = gr.Button(ACCEPT, size="sm", visible=False, elem_id=elem_id("matting_accept"))
 
-    def show(choice: str) -> tuple[Any, Any, Any]:
+    def show(choice: str) -> tuple[Any, Any]:
         text, stands = status(choice, workshop)
-        return gr.update(visible=bool(text)), gr.update(value=text), gr.update(visible=stands)
+        return gr.update(value=_line(text), visible=bool(text)), gr.update(visible=stands)
 
-    on_any([matting.change, opened.change], show, [matting], [note, sentence, whole])
+    on_any([matting.change, opened.change], show, [matting], [note, whole])
     on_server(whole.click, lambda: "none", [], [matting])
-    on_server(matting.input, ask, [matting], [matting, question, notice, waiting])
-    on_server(accept.click, lambda model: (model, gr.update(visible=False)), [waiting], [matting, question])
+    on_server(matting.input, ask, [matting], [matting, question, accept])
+    on_server(accept.click, accepted, [accept], [matting, question, accept])
 
 
 def status(choice: str, workshop: Workshop) -> tuple[str, bool]:
@@ -48,12 +46,22 @@ def status(choice: str, workshop: Workshop) -> tuple[str, bool]:
     return MODELS[choice].notice if choice in MODELS else "", False
 
 
-def ask(choice: str) -> tuple[Any, Any, Any, str]:
+def ask(choice: str) -> tuple[Any, Any, Any]:
     """Put a model that comes with conditions off until they are accepted.
 
-    Updates of the choice, of the question and of its text, and the model that waits.
+    Updates of the choice, of the question, and of the button, whose label says which model waits.
     """
     notice = MODELS[choice].notice if choice in MODELS else ""
     if not notice:
-        return gr.update(), gr.update(visible=False), gr.update(), ""
-    return gr.update(value="auto"), gr.update(visible=True), gr.update(value=f"**{choice}:** {notice}"), choice
+        return gr.update(), gr.update(visible=False), gr.update(visible=False)
+    return gr.update(value="auto"), gr.update(value=_line(notice), visible=True), gr.update(
+        value=ACCEPT + choice, visible=True)
+
+
+def accepted(label: str) -> tuple[str, Any, Any]:
+    """The model that waited, and the question put away."""
+    return label.removeprefix(ACCEPT), gr.update(visible=False), gr.update(visible=False)
+
+
+def _line(text: str) -> str:
+    return f'<p class="iclight-note">{html.escape(text)}</p>'

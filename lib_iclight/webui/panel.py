@@ -32,7 +32,7 @@ IMAGE_HEIGHT = 240
 PREVIEW_SIDE = 320
 
 HOST_WIDGETS: Mapping[str, str] = {
-    "prompt": "{tab}_prompt", "width": "{tab}_width", "height": "{tab}_height", "steps": "{tab}_steps",
+    "width": "{tab}_width", "height": "{tab}_height", "steps": "{tab}_steps",
     "cfg": "{tab}_cfg_scale", "sampler": "{tab}_sampling", "scheduler": "{tab}_scheduler",
     "denoise": "{tab}_denoising_strength", "hires": "{tab}_hr-checkbox", "hires_scale": "{tab}_hr_scale"}
 """The host's widgets that the helpers read and set, and their `elem_id`s; a host may lack any of them."""
@@ -74,26 +74,23 @@ class Panel:
         self.tab = tab
         self._workshop = workshop
         self._tool_button = tool_button
+        self._compares = compares
         self._widgets: dict[str, Any] = {}
         self._seen = gr.State(None)
-        self._standing = gr.State(None)
-        self._tab_picture = gr.State(None)
-        self._handed = gr.Textbox(visible=False)
         with accordion(False, label="IC-Light", elem_id=self._id("enabled")) as enabled:
             self._widgets["enabled"] = enabled
             self._status = gr.HTML(elem_id=self._id("status"))
-            self._want = gr.Radio(label=texts.WANT, choices=list(helpers.WANTS), value=helpers.WANTS[0],
-                                  elem_id=self._id("want"))
+            self._wants()
             self._pictures()
-            self._light()
             self._helpers()
+            self._light()
             self._matting()
             self._preserve()
             self._advanced()
-            if compares:
-                self.comparison()
-            self._light_bridge = gr.Button(elem_id=self._id("light_bridge"), elem_classes=["iclight-bridge"])
-            self._tab_bridge = gr.Button(elem_id=self._id("tab_bridge"), elem_classes=["iclight-bridge"])
+            self._light_bridge = self._bridge("light_bridge")
+            if tab == "img2img":
+                self._tab_picture = gr.State(None)
+                self._tab_bridge = self._bridge("tab_bridge")
         self.inputs = [self._widgets[field.name] for field in FIELDS]
         self.infotext_fields = [(self._widgets[field.name], _reader(field))
                                 for field in FIELDS if field.kind != "image"]
@@ -102,7 +99,14 @@ class Panel:
 
     def comparison(self) -> None:
         """Put before and after here, with a slider between them, once there is a result."""
-        gr.HTML(f'<div class="iclight-compare" data-tab="{self.tab}"></div>', elem_id=self._id("compare"))
+        gr.HTML(self._comparison(), elem_id=self._id("compare"))
+
+    def _comparison(self) -> str:
+        return f'<div class="iclight-compare" data-tab="{self.tab}"></div>'
+
+    def _bridge(self, name: str) -> Any:
+        """What javascript/ presses to hand something over."""
+        return gr.Button(elem_id=self._id(name), elem_classes=["iclight-bridge"])
 
     def connect(self, met: Mapping[str, Any], opened: Sequence[Callable[..., Any]] = ()) -> None:
         """Join the helpers to the tab's other widgets; `met` has them by `elem_id`.
@@ -125,17 +129,14 @@ class Panel:
 
         recommending = on_server(self._recommended.click, recommend, [self._seen, self._widgets["mode"], *widgets],
                                  [self._note, *widgets])
-        if "prompt" in host:
-            for quick in (self._lighting, self._subject):
-                on_server(quick.input, _append, [host["prompt"], quick], [host["prompt"], quick])
         watched = [name for name in WATCHED if name in host]
 
-        def look(seen: Seen | None, standing: float | None, background: Any, light_map: Any, *values: Any) -> str:
+        def look(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> str:
             named = dict(zip((*STATUS_FIELDS, *watched), values, strict=True))
-            return self._describe(seen, standing, background is not None, light_map is not None, named)
+            return self._describe(seen, background is not None, light_map is not None, named)
 
         pictures = ("background", "light_map")
-        inputs = [self._seen, self._standing, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
+        inputs = [self._seen, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
                   *(host[name] for name in watched)]
         events = [self._widgets[name].change for name in ("enabled", *pictures, *STATUS_FIELDS)]
         events += [host[name].release for name in SLIDERS if name in host]
@@ -152,7 +153,7 @@ class Panel:
         value = list(field.default) if isinstance(field.default, tuple) else field.default
         options = {"label": field.label, "elem_id": self._id(name), **options}
         if field.kind == "image":
-            widget = image(options["label"], options["elem_id"], IMAGE_HEIGHT)
+            widget = image(height=IMAGE_HEIGHT, **options)
         else:
             # The everyday widgets speak for themselves; the rarer ones say what they do.
             options["value"] = value
@@ -169,49 +170,47 @@ class Panel:
         self._widgets[name] = widget
         return widget
 
-    def _pictures(self) -> None:
-        is_img2img = self.tab == "img2img"
-        with gr.Row(elem_classes=["iclight-pictures"]):
-            with gr.Column(min_width=220):
-                if is_img2img:
-                    self._another = gr.Checkbox(False, label=texts.ANOTHER_FOREGROUND, elem_id=self._id("another"))
-                with gr.Column(visible=not is_img2img) as self._foreground_column:
-                    self._add("foreground")
-                with gr.Row():
-                    self._use_size = gr.Button(texts.USE_SIZE, size="sm", min_width=100, elem_id=self._id("use_size"))
-                    if self.tab == "txt2img":
-                        self._copy = gr.Button(texts.COPY_FROM_IMG2IMG, size="sm", min_width=100,
-                                               elem_id=self._id("copy"))
-            with gr.Column(min_width=220):
-                self._cutout = gr.HTML(elem_id=self._id("cutout_preview"))
-            with gr.Column(min_width=220, visible=False) as self._background_column:
-                self._add("background", label=texts.BACKGROUND_FOR)
-                self._add("background_flip")
+    # Widgets that follow each other share a form of their own accord, and style.css lays it out: a page opens the
+    # slower the more elements it has, rows and columns too.
 
-    def _light(self) -> None:
-        presets = {name: spec.to_dict() for name, spec in PRESETS.items()}
-        data = {"tab": self.tab, "presets": presets, "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR)}
-        gr.HTML(f'<div class="iclight-editor" data-iclight="{html.escape(json.dumps(data))}"></div>',
-                elem_id=self._id("editor"))
-        with gr.Row():
-            self._add("light")
-            self._add("light_denoise", visible=self.tab != "img2img")
-        with gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group")), gr.Row():
-            self._add("light_map")
-            with gr.Column(min_width=220):
-                self._take_light = gr.Button(texts.TAKE_LIGHT, size="sm", elem_id=self._id("take_light"))
-                self._add("light_map_blur", info=FIELD["light_map_blur"].help)
+    def _wants(self) -> None:
+        self._want = gr.Radio(label=texts.WANT, choices=list(helpers.WANTS), value=helpers.WANTS[0],
+                              elem_id=self._id("want"))
+        if self.tab == "img2img":
+            self._another = gr.Checkbox(False, label=texts.ANOTHER_FOREGROUND, elem_id=self._id("another"))
+        self._add("background_flip", visible=False)
+
+    def _pictures(self) -> None:
+        with gr.Row(elem_classes=["iclight-pictures"]):
+            self._add("foreground", visible=self.tab != "img2img")
+            self._cutout = gr.HTML(elem_id=self._id("cutout_preview"))
+            self._add("background", label=texts.BACKGROUND_FOR, visible=False)
 
     def _helpers(self) -> None:
-        with gr.Row():
-            self._recommended = gr.Button(texts.RECOMMENDED, size="sm", elem_id=self._id("recommended"))
-            self._reset = gr.Button(texts.RESET, size="sm", elem_id=self._id("reset"))
+        def button(name: str, label: str) -> Any:
+            return gr.Button(label, size="sm", min_width=100, elem_id=self._id(name))
+
+        with gr.Row(elem_classes=["iclight-buttons"]):
+            self._use_size = button("use_size", texts.USE_SIZE)
+            if self.tab == "txt2img":
+                self._copy = button("copy", texts.COPY_FROM_IMG2IMG)
+            self._recommended = button("recommended", texts.RECOMMENDED)
+            self._reset = button("reset", texts.RESET)
         self._note = gr.HTML(elem_id=self._id("note"))
-        with gr.Row():
-            self._lighting = gr.Dropdown(label=texts.ADD_LIGHTING, choices=list(texts.LIGHTING_PROMPTS), value=None,
-                                         elem_id=self._id("lighting_prompt"))
-            self._subject = gr.Dropdown(label=texts.ADD_SUBJECT, choices=list(texts.SUBJECT_PROMPTS), value=None,
-                                        elem_id=self._id("subject_prompt"))
+
+    def _light(self) -> None:
+        data = {"tab": self.tab, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
+                "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR),
+                "prompts": {"lighting": texts.LIGHTING_PROMPTS, "subject": texts.SUBJECT_PROMPTS}}
+        gr.HTML(f'<div class="iclight-editor" data-iclight="{html.escape(json.dumps(data))}"></div>'
+                + (self._comparison() if self._compares else ""), elem_id=self._id("editor"))
+        self._add("light")
+        self._add("light_denoise", visible=self.tab != "img2img")
+        group = gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group"))
+        with group, gr.Row(elem_classes=["iclight-pictures"]):
+            self._add("light_map")
+            self._add("light_map_blur", info=FIELD["light_map_blur"].help)
+            self._take_light = gr.Button(texts.TAKE_LIGHT, size="sm", elem_id=self._id("take_light"))
 
     def _matting(self) -> None:
         _, stands = status(FIELD["matting"].default, self._workshop)
@@ -224,27 +223,20 @@ class Panel:
 
     def _preserve(self) -> None:
         with gr.Accordion(texts.PRESERVE, open=False, elem_id=self._id("preserve")):
-            with gr.Row():
-                self._add("preserve_color")
-                self._add("preserve_detail")
-                self._add("detail_radius")
-                self._add("detail_mode")
-            with gr.Row():
-                self._add("keep_background")
-                self._add("background_tint")
-                self._add("harmonise")
+            for name in ("preserve_color", "preserve_detail", "detail_radius", "detail_mode", "keep_background",
+                         "background_tint", "harmonise"):
+                self._add(name)
 
     def _advanced(self) -> None:
         with gr.Accordion(texts.ADVANCED, open=False, elem_id=self._id("advanced")):
             self._add("mode", choices=[(texts.MODE_LABELS[mode], mode) for mode in FIELD["mode"].choices])
-            with gr.Row():
-                self._add("start")
-                self._add("start_amount")
-                weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
-                refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
-                                            tooltip=texts.REFRESH_WEIGHTS)
-                on_server(refresh.click, self._find_weights, [], [weights])
+            self._add("start")
+            self._add("start_amount")
             self._add("outputs")
+            weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
+            refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
+                                        tooltip=texts.REFRESH_WEIGHTS)
+            on_server(refresh.click, self._find_weights, [], [weights])
 
     def _find_weights(self) -> Any:
         return gr.update(choices=["auto", *(file.name for file in self._workshop.find_weights())])
@@ -258,42 +250,38 @@ class Panel:
             return list(helpers.settings_for(chosen, mode, color, detail).values())
 
         on_server(self._want.input, want, [self._want, *kept], kept)
-        on_any([w["mode"].change, w["keep_background"].change], helpers.want_of, [w["mode"], w["keep_background"]],
-               [self._want])
-        on_any([w["mode"].change, w["start"].change], _needs_background, [w["mode"], w["start"]],
-               [self._background_column])
+        on_any([w[name].change for name in ("mode", "keep_background", "start")], _follow,
+               [w["mode"], w["keep_background"], w["start"]], [self._want, w["background"], w["background_flip"]])
 
         # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
         in_browser(self._light_bridge.click, f"() => window.iclight.editor.take('{self.tab}')", outputs=[w["light"]])
         in_browser(w["light"].change, f"(light) => {{ window.iclight?.editor.show('{self.tab}', light); }}",
                    inputs=[w["light"]])
 
-        in_browser(w["light_map_blur"].change, "() => { window.iclight?.look(); }")
         on_server(self._take_light.click, lambda: REFERENCE_BLUR, [], [w["light_map_blur"]])
 
-        arriving = []
+        # What the browser hands over comes in the place of the note's text: any widget with a text would do.
+        pictures, arriving = [w["foreground"]], []
         if self.tab == "img2img":
-            handed = on_server(self._tab_bridge.click, _handed_over, [self._handed], [self._tab_picture],
+            handed = on_server(self._tab_bridge.click, _handed_over, [self._note], [self._tab_picture],
                                script="() => window.iclight.editor.tabPicture()")
             arriving.append(handed.then)
-            on_server(self._another.change, _another, [self._another, w["foreground"]],
-                      [self._foreground_column, w["foreground"]])
-        pictures = [w["foreground"], self._tab_picture]
+            pictures.append(self._tab_picture)
+            on_server(self._another.change, _another, [self._another, w["foreground"]], [w["foreground"]])
         matting = [w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
         self._measured = [on_server(event, _measure, pictures, [self._seen])
                           for event in (w["foreground"].change, *arriving)]
         changes = [widget.change for widget in (w["foreground"], *matting)]
-        cut = self._look, [*pictures, *matting], [self._cutout, self._standing]
+        cut = self._look, [*matting, *pictures], [self._cutout, self._seen]
         self._cuts = on_any(changes, *cut, quick=False)
         self._cuts += [on_server(event, *cut, quick=False) for event in arriving]
 
         others = [field for field in FIELDS if field.name != "enabled"]
-        on_server(self._reset.click, lambda: ["", *(_update(field) for field in others)], [],
-                  [self._note, *(w[field.name] for field in others)])
-        if self.tab == "img2img":
-            on_server(self._reset.click, lambda: False, [], [self._another])
+        shown = [self._another] if self.tab == "img2img" else []
+        on_server(self._reset.click, lambda: ["", *(_update(field) for field in others), *(False for _ in shown)], [],
+                  [self._note, *(w[field.name] for field in others), *shown])
         if self.tab == "txt2img":
-            on_server(self._copy.click, _copied, [self._handed], [w["foreground"]],
+            on_server(self._copy.click, _copied, [self._note], [w["foreground"]],
                       script="() => window.iclight.editor.img2imgPicture()")
 
     def _size_of(self, seen: Seen | None) -> tuple[Any, Any, Any]:
@@ -303,27 +291,30 @@ class Panel:
         width, height = helpers.comfortable_size(seen.width, seen.height, self._workshop.native)
         return _note(f"{width} × {height}"), width, height
 
-    def _look(self, foreground: Image.Image | None, tab_picture: TabPicture | None,
-              *values: Any) -> tuple[str, float | None]:
-        """The foreground's cut-out as the preview shows it, as HTML, and the height of a person who may stand there."""
-        if foreground is None and tab_picture is not None:
-            foreground = tab_picture.picture
-        if foreground is None:
-            return "", None
+    def _look(self, *values: Any) -> tuple[str, Seen | None]:
+        """The foreground's cut-out as the preview shows it, as HTML, and what is then known of the foreground.
+
+        values: the matting settings, the panel's foreground, and in img2img the tab's picture.
+        """
         names = ["matting", *(field.name for field in FIELDS if field.group == "matting")]
+        seen, pictures = _measure(*values[len(names):]), values[len(names):]
+        if seen is None:
+            return "", None
+        foreground = pictures[1].picture if seen.of_tab else pictures[0]
         try:
-            settings = Settings(foreground=foreground, **dict(zip(names, values, strict=True)))
+            settings = Settings(foreground=foreground, **dict(zip(names, values)))  # noqa: B905
             subject = self._workshop.cut_out(settings)
         except ICLightError as error:
-            return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>', None
+            return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>', seen
         figures = "".join(
             f'<figure class="iclight-{kind}"><img src="{_data_uri(picture)}" alt="{label}">'
             f"<figcaption>{label}</figcaption></figure>"
             for kind, label, picture in (("cutout", texts.CUTOUT_PREVIEW, subject.cutout()),
                                          ("mask", texts.MASK_PREVIEW, subject.mask())))
-        return f'<div class="iclight-preview">{figures}</div>', hints.standing_height(subject.alpha)
+        seen = seen._replace(standing=hints.standing_height(subject.alpha))
+        return f'<div class="iclight-preview">{figures}</div>', seen
 
-    def _describe(self, seen: Seen | None, standing: float | None, has_background: bool, has_light_map: bool,
+    def _describe(self, seen: Seen | None, has_background: bool, has_light_map: bool,
                   values: Mapping[str, Any]) -> str:
         """The status line for these values of `STATUS_FIELDS` and of the host's widgets, as HTML."""
         try:
@@ -334,8 +325,9 @@ class Panel:
         scale = values.get("hires_scale", 1.0) if values.get("hires", True) else 1.0
         hires = values.get("denoise") if self.tab != "img2img" and (scale > 1 or values.get("hires")) else None
         head = None
-        if seen is not None and standing is not None and {"width", "height"} <= set(values):
-            head = hints.head_height(standing, (seen.width, seen.height), (values["width"], values["height"]), scale)
+        if seen is not None and seen.standing is not None and {"width", "height"} <= set(values):
+            job = values["width"], values["height"]
+            head = hints.head_height(seen.standing, (seen.width, seen.height), job, scale)
         return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background,
                                 has_light_map=has_light_map, weights_ready=ready, faults=faults,
                                 cfg=values.get("cfg"), hires_denoise=hires, head=head).html()
@@ -360,7 +352,7 @@ def _update(field: Field) -> Any:
     return gr.update(value=list(field.default) if isinstance(field.default, tuple) else field.default)
 
 
-def _measure(foreground: Image.Image | None, tab_picture: TabPicture | None) -> Seen | None:
+def _measure(foreground: Image.Image | None, tab_picture: TabPicture | None = None) -> Seen | None:
     if foreground is not None:
         width, height = foreground.size
         return Seen(width, height, _is_transparent(foreground))
@@ -373,17 +365,17 @@ def _is_transparent(picture: Image.Image) -> bool:
     return imaging.split_alpha(picture)[1] is not None
 
 
-def _another(wanted: bool, foreground: Image.Image | None) -> tuple[Any, Any]:
+def _another(wanted: bool, foreground: Image.Image | None) -> Any:
     """Show where to drop another foreground than the tab's picture; put away, it is forgotten."""
-    return gr.update(visible=wanted), gr.update() if wanted or foreground is None else gr.update(value=None)
+    if wanted or foreground is None:
+        return gr.update(visible=wanted)
+    return gr.update(visible=False, value=None)
 
 
-def _append(prompt: str, more: str | None) -> tuple[str, None]:
-    return helpers.append_prompt(prompt, more or ""), None
-
-
-def _needs_background(mode: str, start: str) -> Any:
-    return gr.update(visible=mode == "fbc" or start == "background")
+def _follow(mode: str, keep_background: bool, start: str) -> tuple[str, Any, Any]:
+    """What they want, and whether a background and its flip are to be seen."""
+    needed = mode == "fbc" or start == "background"
+    return helpers.want_of(mode, keep_background), gr.update(visible=needed), gr.update(visible=needed)
 
 
 def _handed_over(text: str) -> TabPicture | None:

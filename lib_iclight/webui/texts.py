@@ -35,8 +35,6 @@ RECOMMENDED = "Recommended settings"
 COPY_FROM_IMG2IMG = "Copy from img2img"
 RESET = "Reset"
 REFRESH_WEIGHTS = "Look for IC-Light weights in the model folders"
-ADD_LIGHTING = "Add lighting to the prompt"
-ADD_SUBJECT = "Add subject to the prompt"
 NO_FOREGROUND_TO_MEASURE = "Drop a foreground first."
 NOTHING_TO_CHANGE = "These are the recommended settings already."
 
@@ -73,6 +71,8 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "empty": "No light: the prompt decides. Choose one above, or add one.",
     "map": "The light map below is used in the light's place.",
     "bad": "This light cannot be read.",
+    "lighting": "Add lighting to the prompt",
+    "subject": "Add subject to the prompt",
     "compare": "Before and after",
     "before": "Before",
     "after": "After",

@@ -273,10 +273,27 @@ def test_helpers(person: Any) -> None:
     page.click(person.field("recommended"))
     page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '2'")
     assert "CFG scale: 7 → 2" in page.inner_text(person.field("note"))
-    page.click(f"{person.field('lighting_prompt')} input")
-    page.locator(f"{person.field('lighting_prompt')} li").first.click()
-    page.wait_for_function("() => document.querySelector('#studio_prompt textarea').value"
-                           " === 'best quality, soft studio lighting'")
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("", "soft studio lighting"), ("a cat", "a cat, soft studio lighting"), ("a cat, ", "a cat, soft studio lighting"),
+    ("soft studio lighting, a cat", "soft studio lighting, a cat")])
+def test_quick_prompts_are_appended_once(person: Any, before: str, after: str) -> None:
+    prompt = "#studio_prompt textarea"
+    person.page.fill(prompt, before)
+    person.page.select_option("[data-words=lighting]", "soft studio lighting")
+    assert person.page.input_value(prompt) == after
+    assert person.page.input_value("[data-words=lighting]") == ""  # the list shows its title again
+    person.page.select_option("[data-words=subject]", "car, glossy paint, best quality")
+    assert person.page.input_value(prompt) == f"{after}, car, glossy paint, best quality"
+
+
+def test_a_quick_prompt_reaches_the_job(person: Any) -> None:
+    person.small()
+    person.drop("foreground", CUTOUT)
+    person.page.select_option("[data-words=subject]", "car, glossy paint, best quality")
+    person.result()
+    assert "car, glossy paint" in person.page.input_value("#studio_infotext textarea")
 
 
 def test_an_infotext_restores_every_field(person: Any) -> None:
