@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""What a relit job costs more than the same job without, in a real Forge on the CPU: time, hook time, memory.
+"""What a relit job costs more than the same job without, in a real WebUI on the CPU: time, hook time, memory.
 
-    python benchmarks/overhead.py --forge DIR [--python PATH] [--rounds 3] [--jobs 5]
-    python benchmarks/overhead.py --forge DIR --memory --storage float16
+    python benchmarks/overhead.py --dir FORGE [--python PATH] [--rounds 3] [--jobs 5]
+    python benchmarks/overhead.py --dir FORGE --memory --storage float16
+    python benchmarks/overhead.py --host a1111 --dir A1111 --models FORGE/models
 
-Starts Forge with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks in turns
+Starts the host with the live tests' random models and probe, and prints a Markdown table. Jobs run in blocks in turns
 (off, on, LoRA, off, ...): switching makes Forge merge and un-merge the weights, which a person pays once, so each
 block's first job warms up and does not count. All run the same number of UNet steps. The LoRA changes as many weights
-as IC-Light does: what it costs is the price of any merged weights in Forge, not ours.
+as IC-Light does: what it costs is the price of any merged weights in that host, not ours. Only Forge can make the
+models; other hosts take those of a Forge, where `--keep` left them.
 
 For the times glibc keeps the memory that a job frees. It otherwise gives large buffers back to the system and faults
 them in again at every step, or does not, depending on what else lies on the heap: with merged weights more often.
@@ -26,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.live.client import HIRES, Forge, base64_of, subject
 from tests.live.reference import offsets_file
-from tests.live.server import Server
+from tests.live.server import ON_THE_CPU, Server
 
 MIB = 1 << 20
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_MMAP_THRESHOLD_": "8000000000"}
@@ -42,8 +44,11 @@ JOBS: dict[str, dict[str, Any]] = {
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--forge", type=Path, required=True, help="a checkout of Stable Diffusion WebUI Forge")
-    parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
+    parser.add_argument("--host", choices=list(ON_THE_CPU), default="forge", help="which WebUI it is (default: forge)")
+    parser.add_argument("--dir", type=Path, required=True, help="its checkout")
+    parser.add_argument("--models", type=Path, help="a Forge's models folder with the random models, for other hosts")
+    parser.add_argument("--keep", action="store_true", help="keep the random models")
+    parser.add_argument("--python", type=Path, help="its Python (default: the one in its venv folder)")
     parser.add_argument("--port", type=int, default=7999)
     parser.add_argument("--rounds", type=int, default=3, help="on-off pairs of blocks")
     parser.add_argument("--jobs", type=int, default=5, help="counted jobs in a block")
@@ -55,8 +60,11 @@ def main() -> int:
     parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     arguments = parser.parse_args()
     environment = {} if arguments.default_malloc or arguments.memory else KEEP_MEMORY
-    server = Server(arguments.forge, arguments.python, arguments.port, environment=environment)
-    made = server.make_models(["sd15", "offsets", "full-lora"])
+    server = Server(arguments.dir, arguments.python, arguments.port, host=arguments.host, environment=environment)
+    if arguments.models:
+        made = server.link_models(arguments.models)
+    else:
+        made = server.make_models(["sd15", "offsets", "full-lora"])
     try:
         with server:
             forge = Forge(server.url)
@@ -68,7 +76,7 @@ def main() -> int:
             else:
                 print_time_table(forge, arguments)
     finally:
-        for path in made:
+        for path in [] if arguments.keep else made:
             path.unlink()
     return 0
 

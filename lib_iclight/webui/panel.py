@@ -233,9 +233,10 @@ class Panel:
             self._add("start")
             self._add("start_amount")
             self._add("outputs")
-            weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
-            refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
-                                        tooltip=texts.REFRESH_WEIGHTS)
+            with gr.Row():
+                weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
+                refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
+                                            tooltip=texts.REFRESH_WEIGHTS)
             on_server(refresh.click, self._find_weights, [], [weights])
 
     def _find_weights(self) -> Any:
