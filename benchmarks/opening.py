@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import statistics
 import sys
 import time
@@ -22,10 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from playwright.sync_api import sync_playwright
 
-from tests.live.server import Server
+from tests.live.server import EXTENSION, PROBE, Server
 
 FLAGS = ("--ui-debug-mode",)  # no model is loaded
-PROBE, EXTENSION = "zz-iclight-probe", "sd-webui-iclight"
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
            "--disable-component-update", "--disable-sync"]
 
@@ -49,7 +47,7 @@ def main() -> int:
     for _ in range(arguments.starts):
         for on in (False, True):
             with server(on, arguments.port) as running:
-                starts[on].append(startup_seconds(running))
+                starts[on].append(running.startup_seconds())
     # The first to start links the extension, and takes the link away at its end: it must be the last to end.
     with server(True, arguments.port) as relit, server(False, arguments.port + 1) as plain, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=BROWSER)
@@ -68,13 +66,6 @@ def main() -> int:
         without, with_ = (statistics.median(took[on]) for on in (False, True))
         print(f"| {name}, median of {len(took[True])} | {without:.2f} s | {with_:.2f} s | {with_ / without:.3f} |")
     return 0
-
-
-def startup_seconds(server: Server) -> float:
-    """What Forge says of its own start."""
-    found = re.search(r"Startup time: ([0-9.]+)s", server.log.read_text(errors="replace"))
-    assert found
-    return float(found[1])
 
 
 def opening_seconds(browser: Any, url: str, on: bool) -> float:

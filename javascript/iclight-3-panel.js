@@ -83,16 +83,25 @@
     const lookSoon = () => { waiting = waiting || setTimeout(look, 150); };
     const onPage = new MutationObserver(lookSoon);
 
-    /** Of attributes only while a panel is open: a page that opens changes a hundred thousand of them. */
+    const inWebUI = typeof onUiLoaded === "function"; // it says when the page is there; the studio does not
+
+    /** A page that opens changes a hundred thousand things: they are watched only while a panel is open. */
     function watch() {
-        onPage.observe(document.body, inSight.size ? {childList: true, subtree: true, attributes: true,
-            attributeFilter: ["src", "style", "class", "open"]} : {childList: true, subtree: true});
+        if (inSight.size) {
+            onPage.observe(document.body, {childList: true, subtree: true, attributes: true,
+                attributeFilter: ["src", "style", "class", "open"]});
+        } else if (inWebUI) {
+            onPage.disconnect();
+        } else {
+            onPage.observe(document.body, {childList: true, subtree: true});
+        }
     }
 
     function start() {
         watch();
         document.addEventListener("load", lookSoon, true); // pictures that arrive later
         document.addEventListener("input", lookSoon, true); // the size sliders
+        if (inWebUI) onUiLoaded(lookSoon);
         lookSoon();
     }
 

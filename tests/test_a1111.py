@@ -97,6 +97,19 @@ def test_a_step_without_the_negative_prompt(host: Any, sd_model: fake.SdModel) -
     assert torch.allclose(sd_model.unet.seen[1], wanted, atol=1e-4)
 
 
+def test_a_call_with_nothing_in_mid_step(host: Any, sd_model: fake.SdModel) -> None:
+    """As the ControlNet extension makes it with --medvram."""
+    def call(*_: Any) -> None:
+        with pytest.raises(TypeError):
+            sd_model.model()
+
+    sd_model.unet.register_forward_pre_hook(call)
+    given = offsets(sd_model)
+    wanted = expected(sd_model, given)
+    assert relit(host, sd_model, given).steps == 2
+    assert torch.allclose(sd_model.unet.seen[0], torch.cat([wanted, wanted]), atol=1e-4)
+
+
 @pytest.mark.parametrize("plenty", [True, False])
 def test_loras_in_all_orders(host: Any, sd_model: fake.SdModel, networks: fake.Networks, plenty: bool,
                              monkeypatch: pytest.MonkeyPatch) -> None:

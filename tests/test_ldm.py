@@ -62,7 +62,7 @@ class WebUI:
 
     def __init__(self, patcher: type[Patcher]) -> None:
         first = SimpleNamespace(weight=torch.zeros(320, 4, 3, 3))
-        config = SimpleNamespace(unet_config={"in_channels": 4})
+        config = SimpleNamespace(unet_config={"in_channels": 4, "context_dim": 768})
         model = SimpleNamespace(diffusion_model=SimpleNamespace(input_blocks=[[first]]), model_config=config,
                                 process_latent_in=lambda latent: latent * 0.5)
         self.original = patcher(model)
@@ -248,4 +248,10 @@ def test_inpainting_checkpoints_are_refused(host: Any, webui: WebUI) -> None:
     host.check_checkpoint(webui.sd_model)
     webui.original.model.model_config.unet_config["in_channels"] = 9
     with pytest.raises(CheckpointError, match="inpainting"):
+        host.check_checkpoint(webui.sd_model)
+
+
+def test_sd2_checkpoints_are_refused_though_the_host_calls_them_sd1(host: Any, webui: WebUI) -> None:
+    webui.original.model.model_config.unet_config["context_dim"] = 1024
+    with pytest.raises(CheckpointError, match="an SD 2 checkpoint"):
         host.check_checkpoint(webui.sd_model)

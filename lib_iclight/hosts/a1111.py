@@ -101,8 +101,9 @@ def _conditioned(model: Any, renew: Callable[[], None], applied: Applied) -> Ite
     conditioning: list[torch.Tensor] = []
 
     def take(module: Any, args: Any, kwargs: Mapping[str, Any]) -> None:
-        renew()
-        conditioning[:] = kwargs.get("c_concat") or []
+        if args:  # with --medvram the ControlNet extension calls it in mid-step with nothing, for the sake of its hooks
+            renew()
+            conditioning[:] = kwargs.get("c_concat") or []
 
     def put(convolution: Any, args: tuple[torch.Tensor]) -> torch.Tensor:
         (x,) = args

@@ -79,12 +79,12 @@ class Host(Protocol):
         ...
 
 
-def require_sd1(sd_model: Any, channels: int) -> None:
-    """Raise CheckpointError unless the host's flags say SD 1.x and its UNet takes 4 `channels`."""
+def require_sd1(sd_model: Any, channels: int, context: int = 768) -> None:
+    """Raise CheckpointError unless the host's flags say SD 1.x and its UNet takes 4 `channels` and such a `context`."""
     name = getattr(getattr(sd_model, "sd_checkpoint_info", None), "name_for_extra", "the loaded checkpoint")
-    if not getattr(sd_model, "is_sd1", False):
+    if not getattr(sd_model, "is_sd1", False) or context != 768:
         kind = next((label for flag, label in (("is_sd2", "an SD 2"), ("is_sdxl", "an SDXL"), ("is_sd3", "an SD 3"))
-                     if getattr(sd_model, flag, False)), "another kind of")
+                     if getattr(sd_model, flag, False)), "an SD 2" if context == 1024 else "another kind of")
         raise CheckpointError(f"{name} is {kind} checkpoint, and IC-Light's weights exist for SD 1.5 only (there are "
                               "no public ones for SDXL or Flux). Choose an SD 1.5 checkpoint, or switch IC-Light off.")
     if channels != 4:

@@ -44,7 +44,9 @@ class LdmHost:
 
     def check_checkpoint(self, sd_model: Any) -> None:
         """See `Host.check_checkpoint`."""
-        require_sd1(sd_model, sd_model.forge_objects.unet.model.model_config.unet_config.get("in_channels", 4))
+        config = sd_model.forge_objects.unet.model.model_config.unet_config
+        # By these hosts' own flags an SD 2 checkpoint is SD 1.
+        require_sd1(sd_model, config.get("in_channels", 4), config.get("context_dim", 768))
 
     def encoder(self, sd_model: Any) -> Encoder:
         """The VAE in use. The host keeps its memory handling, precision and tiling."""

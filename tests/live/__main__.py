@@ -3,7 +3,8 @@
 Makes random models where they are missing, starts the host on the CPU, runs the cases against it and stops it again.
 Needs some 16 GB of disk for the models (SDXL: 7 GB more) and 16 GB of memory (SDXL: 24 GB). Only Forge can make the
 models; the other hosts take those of a Forge (`--models`), where a run with `--keep` left them. The host must have been
-started once by hand before, so that its own downloads (tokenizers, repositories) are there.
+started once by hand before, so that its own downloads (tokenizers, repositories) are there. What follows a `--` are
+more flags for the host: `... -k "parity or nothing_left or loras" -- --medvram`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ def main() -> int:
                         "host will offer them to its user, the random IC-Light weights too")
     parser.add_argument("-k", dest="expression", default="", help="only cases that match, as in pytest")
     parser.add_argument("-x", dest="first", action="store_true", help="stop at the first failure")
+    parser.add_argument("flags", nargs="*", help="after a --: more flags for the host")
     arguments = parser.parse_args()
-    server = Server(arguments.dir, arguments.python, arguments.port, host=arguments.host)
+    server = Server(arguments.dir, arguments.python, arguments.port, tuple(arguments.flags), arguments.host)
     if arguments.models:
         made = server.link_models(arguments.models)
     elif arguments.host == "forge":

@@ -7,6 +7,8 @@ import io
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,21 @@ class Forge:
     def img2img(self, iclight: dict[str, Any] | None = None, **changes: Any) -> Answer:
         """An img2img job."""
         return self.job("img2img", iclight, **{"denoising_strength": 0.9, **changes})
+
+    def scripts(self, title: str) -> dict[str, list[dict[str, Any]]]:
+        """The names of txt2img's scripts that begin with `title`, in any case, and what is known of their arguments."""
+        _, scripts = self.call("/sdapi/v1/script-info")
+        return {script["name"]: script["args"] for script in scripts
+                if script["name"].startswith(title.lower()) and not script["is_img2img"]}
+
+    @contextmanager
+    def settings(self, **values: Any) -> Iterator[dict[str, Any]]:
+        """`values` as a job's override_settings; puts back what was set. Hosts do so only for what is in their file."""
+        _, before = self.call("/sdapi/v1/options")
+        try:
+            yield {"override_settings": values}
+        finally:
+            self.call("/sdapi/v1/options", {name: before[name] for name in values})
 
     def arm(self, **options: Any) -> None:
         """Let the probe watch the coming job, and do what it is asked to."""

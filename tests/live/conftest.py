@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from .client import Answer, Forge, Pass, Seen
+from .client import SIZE, Answer, Forge, Pass, Seen, base64_of, scene
 from .reference import Reference
 
-FORGE_ONLY = ("test_with_a_built_in_extension", "test_all_guidances_at_once", "test_multidiffusion", "test_never_oom",
-              "test_unet_storage", "test_xyz_plot")
-"""cases that start with these are about Forge's own extensions or settings"""
-NOT_A1111 = ("test_another_extension_does_harm[harm0", "test_relit_weights_differ")
-"""nor are there in A1111 a UNet to drop, or weights that stay merged"""
+NOT_A1111 = {
+    "test_another_extension_does_harm[harm0": "there is no patched UNet to drop",
+    "test_relit_weights_differ": "no weights stay merged after a job",
+    "test_unet_storage[float16": "the live cases start it with --no-half",
+}
+"""cases that start with these do not apply to A1111, and why"""
 CHANNELS = {"fc": 8, "fcon": 8, "fbc": 12}
 
 
@@ -42,9 +44,9 @@ def host() -> str:
 @pytest.fixture(autouse=True)
 def where_it_belongs(request: pytest.FixtureRequest, host: str) -> None:
     """Skip a case about what this host has not."""
-    name = request.node.name
-    if (host != "forge" and name.startswith(FORGE_ONLY)) or (host == "a1111" and name.startswith(NOT_A1111)):
-        pytest.skip(f"not in {host}")
+    for name, reason in NOT_A1111.items() if host == "a1111" else ():
+        if request.node.name.startswith(name):
+            pytest.skip(f"a1111: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +59,36 @@ def folder() -> Path:
 def reference(folder: Path) -> Reference:
     """What should come out."""
     return Reference(folder)
+
+
+def plain(forge: Forge) -> tuple[str, bytes]:
+    """The UNet's hash after a job without IC-Light, and its picture. Hosts un-merge weights only for the next job."""
+    forge.call("/probe/disarm", {})
+    picture = forge.txt2img().pictures[0]
+    return forge.unet_hash(), picture.tobytes()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh(forge: Forge) -> tuple[str, bytes]:
+    """What `plain` gives right after the host's start."""
+    return plain(forge)
+
+
+def script_name(forge: Forge, host: str, title: str) -> str:
+    """The host's name of its txt2img script whose title begins with `title`; skips the case where it has none."""
+    names = forge.scripts(title)
+    if not names:
+        pytest.skip(f"{host} has no {title}")
+    return next(iter(names))
+
+
+def control_unit(forge: Forge) -> dict[str, Any]:
+    """A ControlNet unit with the random model."""
+    _, models = forge.call("/controlnet/model_list")
+    model = next(name for name in models["model_list"] if name.startswith("iclight-live"))
+    return {"enabled": True, "image": base64_of(scene()), "model": model, "weight": 1.0,
+            "processor_res": SIZE, "resize_mode": "Crop and Resize", "control_mode": "Balanced", "guidance_start": 0,
+            "guidance_end": 1, "pixel_perfect": False}
 
 
 @pytest.fixture(autouse=True)

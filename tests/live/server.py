@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROBE = Path(__file__).resolve().parent / "probe"
+EXTENSION, PROBE = "sd-webui-iclight", "zz-iclight-probe"
+"""the links' names in the host's folder of extensions; the last in the alphabet has its hooks run last"""
 RANDOM_MODELS = Path(__file__).resolve().parent / "random_models.py"
 CHECKPOINT = "iclight-live-sd15"
 FLAGS = ("--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment", "--skip-version-check",
@@ -75,9 +77,8 @@ class Server:
     def __enter__(self) -> Server:
         # Being told to end must not leave a Forge behind.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        # The last in the alphabet: its hooks then run after the extension's.
-        self._add(ROOT, "sd-webui-iclight")
-        self._add(PROBE, "zz-iclight-probe")
+        self._add(ROOT, EXTENSION)
+        self._add(ROOT / "tests" / "live" / "probe", PROBE)
         settings = self._scratch / "config.json"  # a checkout's own settings stay as they are
         settings.write_text(json.dumps(self._settings))
         command = [str(self.python), "launch.py", *FLAGS, *ON_THE_CPU[self.host], "--port", str(self.port),
@@ -111,6 +112,12 @@ class Server:
             else:
                 shutil.rmtree(path)
         self._added.clear()
+
+    def startup_seconds(self) -> float:
+        """What the host says of its own start."""
+        found = re.search(r"Startup time: ([0-9.]+)s", self.log.read_text(errors="replace"))
+        assert found
+        return float(found[1])
 
     def _add(self, source: Path, name: str) -> None:
         folder = self.forge / "extensions"

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from .client import HIRES, SIZE, Answer, Forge, base64_of, scene, subject
-from .conftest import check_equal, check_relit
+from .conftest import check_equal, check_relit, control_unit, script_name
 from .reference import Reference, fitted, light_from, on_grey
 
 FC = {"enabled": True, "foreground": base64_of(subject())}
 FBC = {**FC, "mode": "fbc", "background": base64_of(scene())}
 
-FREEU = "FreeU Integrated (SD 1.x, SD 2.x, SDXL)"
-SAG = "SelfAttentionGuidance Integrated (SD 1.x, SD 2.x, SDXL)"
+FREEU = "FreeU Integrated"
+SAG = "SelfAttentionGuidance Integrated"
 PAG = "PerturbedAttentionGuidance Integrated"
 KOHYA = "Kohya HRFix Integrated"
 LATENT = "LatentModifier Integrated"
@@ -36,15 +36,6 @@ def plain(forge: Forge) -> Answer:
     return forge.txt2img(FC, steps=2)
 
 
-def control_unit(forge: Forge) -> dict[str, Any]:
-    """A ControlNet unit with the random model."""
-    _, models = forge.call("/controlnet/model_list")
-    model = next(name for name in models["model_list"] if name.startswith("iclight-live"))
-    return {"enabled": True, "image": base64_of(scene()), "module": "None", "model": model, "weight": 1.0,
-            "processor_res": SIZE, "resize_mode": "Crop and Resize", "control_mode": "Balanced", "guidance_start": 0,
-            "guidance_end": 1, "pixel_perfect": False}
-
-
 @pytest.mark.parametrize(("name", "values"), [
     (FREEU, [True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0]),
     (SAG, [True, 0.8, 2.0, 1.0]),
@@ -53,28 +44,35 @@ def control_unit(forge: Forge) -> dict[str, Any]:
     (LATENT, [True, 5.0]),
     ("ControlNet", None),
 ])
-def test_with_a_built_in_extension(forge: Forge, plain: Answer, foreground: torch.Tensor, name: str,
+def test_with_a_built_in_extension(forge: Forge, host: str, plain: Answer, foreground: torch.Tensor, name: str,
                                    values: list[Any] | None) -> None:
+    script = script_name(forge, host, name)
     forge.arm()
-    answer = forge.txt2img(FC, steps=2, scripts={name: values or [control_unit(forge)]})
+    answer = forge.txt2img(FC, steps=2, scripts={script: values or [control_unit(forge)]})
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
     check_equal(one.concat, foreground)
     assert (answer.pictures[0] != plain.pictures[0]).any(), f"{name} did nothing"
 
 
-def test_all_guidances_at_once_with_hires(forge: Forge) -> None:
+def test_all_guidances_at_once_with_hires(forge: Forge, host: str) -> None:
+    script_name(forge, host, "ControlNet")
+    asked: dict[str, list[Any]] = {FREEU: [True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], SAG: [True, 0.8, 2.0, 1.0],
+                                   PAG: [True, 3.0, 0.0, 0.0, 1.0], "ControlNet": [control_unit(forge)]}
+    scripts = {name: values for title, values in asked.items() for name in forge.scripts(title)}
     forge.arm()
     answer = forge.txt2img(FBC, **{**HIRES, "hr_second_pass_steps": 2}, steps=2, hr_scale=1.5, hr_upscaler="Latent",
-                           prompt="a cat <lora:iclight-live-lora:1>", scripts={
-        FREEU: [True, 1.3, 1.4, 0.9, 0.2, 0.0, 1.0], SAG: [True, 0.8, 2.0, 1.0], PAG: [True, 3.0, 0.0, 0.0, 1.0],
-        "ControlNet": [control_unit(forge)]})
+                           prompt="a cat <lora:iclight-live-lora:1>", scripts=scripts)
     first, hires = check_relit(answer, forge.seen(), "fbc", 2)
-    assert len(first.channels) > 2, "SAG and PAG call the UNet themselves"
+    assert (len(first.channels) > 2) == bool(forge.scripts(SAG) or forge.scripts(PAG)), "these call the UNet themselves"
 
 
-def test_multidiffusion(forge: Forge, reference: Reference) -> None:
+def test_multidiffusion(forge: Forge, host: str, reference: Reference, request: pytest.FixtureRequest) -> None:
+    tiles = script_name(forge, host, TILES)
+    if host == "reforge":
+        request.applymarker(pytest.mark.xfail(strict=True, reason=(
+            "reforge's own fault: its tiles fail on anything beside the latent, of inpainting checkpoints too")))
     forge.arm()
-    answer = forge.txt2img(FC, width=192, scripts={TILES: [True, "MultiDiffusion", 128, 128, 64, 1]})
+    answer = forge.txt2img(FC, width=192, scripts={tiles: [True, "MultiDiffusion", 128, 128, 64, 1]})
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
     assert one.x.shape[2:] == (16, 16)
     whole = reference.latent(fitted(on_grey(subject()), 192, SIZE))
@@ -83,13 +81,14 @@ def test_multidiffusion(forge: Forge, reference: Reference) -> None:
     assert best <= 1e-5 * float(whole.abs().max())
 
 
-def test_never_oom(forge: Forge, foreground: torch.Tensor) -> None:
+def test_never_oom(forge: Forge, host: str, foreground: torch.Tensor) -> None:
+    name = script_name(forge, host, NEVER_OOM)
     forge.arm()
-    answer = forge.txt2img(FC, scripts={NEVER_OOM: [True, True]})
+    answer = forge.txt2img(FC, scripts={name: [True, True]})
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
     check_equal(one.concat, foreground)  # one tile is the whole picture here
     forge.arm()
-    answer = forge.txt2img(FC, scripts={NEVER_OOM: [False, False]})
+    answer = forge.txt2img(FC, scripts={name: [False, False]})
     check_relit(answer, forge.seen(), "fc", 1)
 
 
@@ -151,12 +150,38 @@ def test_samplers(forge: Forge, foreground: torch.Tensor, sampler: str) -> None:
     check_equal(one.concat, foreground)
 
 
-def test_cfg_1(forge: Forge, foreground: torch.Tensor) -> None:
+def test_cfg_1(forge: Forge, host: str, foreground: torch.Tensor) -> None:
     forge.arm()
     answer = forge.txt2img(FC, cfg_scale=1.0)
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    assert one.x.shape[0] == (2 if host == "a1111" else 1)  # only A1111 computes what it then multiplies by nothing
+    check_equal(one.concat, foreground)
+
+
+def test_negative_guidance_minimum_sigma(forge: Forge, host: str, foreground: torch.Tensor,
+                                         reference: Reference) -> None:
+    """The setting leaves the negative prompt out below a noise level, here from the start."""
+    if host == "reforge":
+        pytest.skip("reforge has the setting, but its samplers do not look at it")
+    changed: dict[str, Any] = {"s_min_uncond": 15.0, **({"s_min_uncond_all": True} if host != "classic" else {})}
+    forge.arm()
+    with forge.settings(**changed) as settings:
+        answer = forge.txt2img(FC, **settings)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
     assert one.x.shape[0] == 1
     check_equal(one.concat, foreground)
+    check_equal(one.output, reference.noise("fc", one.x, one.timesteps, one.context))
+
+
+def test_token_merging(forge: Forge, plain: Answer, foreground: torch.Tensor) -> None:
+    forge.arm()
+    with forge.settings(token_merging_ratio=0.5) as settings:
+        answer = forge.txt2img(FC, steps=2, **settings)
+    (one,) = check_relit(answer, forge.seen(), "fc", 1)
+    assert len(one.channels) == 2
+    check_equal(one.concat, foreground)
+    assert (answer.pictures[0] != plain.pictures[0]).any(), "token merging did nothing"
+    assert (forge.txt2img(FC, steps=2).pictures[0] == plain.pictures[0]).all()
 
 
 @pytest.mark.parametrize("start", ["noise", "light", "light+foreground", "image", "background"])
@@ -206,13 +231,15 @@ def test_a_second_pass_like_adetailers(forge: Forge, foreground: torch.Tensor, s
 
 
 def test_xyz_plot(forge: Forge) -> None:
-    _, scripts = forge.call("/sdapi/v1/script-info")
-    plot = next(script for script in scripts if script["name"] == "x/y/z plot" and not script["is_img2img"])
-    labels = plot["args"][0]["choices"]
-    arguments = [labels.index("[IC-Light] Light"), "left, right", None, labels.index("[IC-Light] Light denoise"),
-                 "0.5, 0.9", None, 0, "", None, False, True, False, False, False, False, False, 0, True]
+    arguments = forge.scripts("x/y/z plot")["x/y/z plot"]
+    labels = arguments[0]["choices"]
+    wanted = {"X type": labels.index("[IC-Light] Light"), "X values": "left, right",
+              "Y type": labels.index("[IC-Light] Light denoise"), "Y values": "0.5, 0.9", "Z type": 0,
+              "Draw legend": False, "Include Sub Images": True, "Use text inputs instead of dropdowns": True}
+    values = [wanted.pop(argument["label"], argument["value"]) for argument in arguments]
+    assert not wanted
     forge.arm()
-    answer = forge.txt2img(FC, script_name="x/y/z plot", script_args=arguments)
+    answer = forge.txt2img(FC, script_name="x/y/z plot", script_args=values)
     check_relit(answer, forge.seen(), "fc", 4)
     own = [text for text in answer.infotexts if "IC-Light light: left" in text]
     assert len(own) >= 2
@@ -220,7 +247,7 @@ def test_xyz_plot(forge: Forge) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float8_e4m3fn"])
-def test_unet_storage(forge: Forge, foreground: torch.Tensor, dtype: str) -> None:
+def test_unet_storage(forge: Forge, host: str, foreground: torch.Tensor, dtype: str) -> None:
     plain = forge.txt2img(FC).pictures[0].astype(float)
     try:
         forge.call(f"/probe/storage?dtype={dtype}", {})
@@ -228,7 +255,8 @@ def test_unet_storage(forge: Forge, foreground: torch.Tensor, dtype: str) -> Non
         answer = forge.txt2img(FC)
         (one,) = check_relit(answer, forge.seen(), "fc", 1)
         assert dtype in forge.call("/probe/state")[1]["dtype"]
-        check_equal(one.concat, foreground)
+        # A1111 then computes in bfloat16, the VAE's part too.
+        check_equal(one.concat, foreground, 2e-2 if host == "a1111" else 1e-5)
         if dtype == "float16":
             assert np.abs(answer.pictures[0] - plain).mean() < 2
     finally:

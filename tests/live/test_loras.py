@@ -16,9 +16,11 @@ SMALL = {"width": SIZE // 2, "height": SIZE // 2}
 
 
 @pytest.fixture(scope="module")
-def expected(forge: Forge) -> dict[str, tuple[str, bytes]]:
+def expected(forge: Forge, fresh: tuple[str, bytes]) -> dict[str, tuple[str, bytes]]:
     """The UNet's hash and a picture for each LoRA, from jobs without IC-Light."""
-    return {name: state(forge, name) for name in LORAS}
+    states = {name: state(forge, name) for name in LORAS}
+    assert states["without"][0] == fresh[0]
+    return states
 
 
 def state(forge: Forge, lora: str) -> tuple[str, bytes]:

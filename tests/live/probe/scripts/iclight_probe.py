@@ -202,10 +202,20 @@ def reset_memory():
 
 
 def storage(dtype: str = ""):
-    """Keep the UNet in another dtype from the next job on; empty: as Forge chooses."""
-    model_data.forge_loading_parameters = {**model_data.forge_loading_parameters,
-                                           "unet_storage_dtype": getattr(torch, dtype) if dtype else None}
-    processing.need_global_unload = True
+    """Keep the UNet in another dtype from the next job on; empty: as the host chooses."""
+    if hasattr(model_data, "forge_loading_parameters"):
+        model_data.forge_loading_parameters = {**model_data.forge_loading_parameters,
+                                               "unet_storage_dtype": getattr(torch, dtype) if dtype else None}
+        processing.need_global_unload = True
+    elif hasattr(model_data.sd_model, "forge_objects"):  # their flags for it, and no checkpoint that is loaded already
+        from ldm_patched.modules import model_management
+
+        model_management.args.unet_in_fp16 = dtype == "float16"
+        model_management.args.unet_in_fp8_e4m3fn = dtype == "float8_e4m3fn"
+        getattr(model_management.unet_dtype, "cache_clear", lambda: None)()
+        model_data.sd_model.filename = ""
+    else:
+        shared.opts.set("fp8_storage", "Enable" if dtype else "Disable", is_api=True)
 
 
 def add_routes(demo, app):
