@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What the extension adds to Forge's start and to the opening of its page: two Forges side by side, one without it.
+"""What the extension adds to the opening of Forge's page: two Forges side by side, one without it.
 
-    python benchmarks/opening.py --forge DIR [--python PATH] [--starts 5] [--loads 10]
+    python benchmarks/opening.py --forge DIR [--python PATH] [--loads 10]
 
 Needs Chromium (CHROMIUM names it; default: /usr/bin/chromium). Without: the extension is disabled in Forge's own
-settings. Starts and page loads are taken in turns, and medians compared.
+settings. Page loads are taken in turns, and medians compared. For Forge's start see closed.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def main() -> int:
     parser.add_argument("--forge", type=Path, required=True)
     parser.add_argument("--python", type=Path, help="Forge's Python (default: the one in its venv folder)")
     parser.add_argument("--port", type=int, default=7990)
-    parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--loads", type=int, default=10)
     arguments = parser.parse_args()
 
@@ -42,12 +41,7 @@ def main() -> int:
         disabled = [PROBE] if on else [PROBE, EXTENSION]
         return Server(arguments.forge, arguments.python, port, FLAGS, settings={"disabled_extensions": disabled})
 
-    starts: dict[bool, list[float]] = {True: [], False: []}
     loads: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(arguments.starts):
-        for on in (False, True):
-            with server(on, arguments.port) as running:
-                starts[on].append(running.startup_seconds())
     # The first to start links the extension, and takes the link away at its end: it must be the last to end.
     with server(True, arguments.port) as relit, server(False, arguments.port + 1) as plain, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=BROWSER)
@@ -59,12 +53,10 @@ def main() -> int:
                 if turn:  # the first fills the server's own caches
                     loads[on].append(seconds)
         browser.close()
-    print("| what | without | with | with / without |\n| --- | --- | --- | --- |")
-    for name, took in (("Forge's start", starts), ("opening the page", loads)):
-        if not took[True]:
-            continue
-        without, with_ = (statistics.median(took[on]) for on in (False, True))
-        print(f"| {name}, median of {len(took[True])} | {without:.2f} s | {with_:.2f} s | {with_ / without:.3f} |")
+    without, with_ = (statistics.median(loads[on]) for on in (False, True))
+    print("| what | without | with | with / without |\n| --- | --- | --- | --- |\n"
+          f"| opening the page, median of {arguments.loads} | {without:.2f} s | {with_:.2f} s "
+          f"| {with_ / without:.3f} |")
     return 0
 
 

@@ -298,12 +298,13 @@ class Panel:
         values: the matting settings, the panel's foreground, and in img2img the tab's picture.
         """
         names = ["matting", *(field.name for field in FIELDS if field.group == "matting")]
-        seen, pictures = _measure(*values[len(names):]), values[len(names):]
+        chosen, pictures = values[:len(names)], values[len(names):]
+        seen = _measure(*pictures)
         if seen is None:
             return "", None
         foreground = pictures[1].picture if seen.of_tab else pictures[0]
         try:
-            settings = Settings(foreground=foreground, **dict(zip(names, values)))  # noqa: B905
+            settings = Settings(foreground=foreground, **dict(zip(names, chosen, strict=True)))
             subject = self._workshop.cut_out(settings)
         except ICLightError as error:
             return f'<p class="iclight-fault" role="alert">{html.escape(str(error))}</p>', seen
