@@ -238,11 +238,11 @@ def _memory_abounds(unet: torch.nn.Module) -> bool:
     if len(devices_used) > 1:  # --lowvram
         return False
     device = devices_used.pop()
-    if device.type == "cuda":
+    if device.type == "cuda":  # where merging again is quick, and too little left ends a job
         free, total = torch.cuda.mem_get_info(device)
-    else:
-        free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
-    return free > total / 2
+        return free > total / 2
+    memory = psutil.virtual_memory()
+    return memory.available > memory.total / 4
 
 
 def _size(unet: torch.nn.Module) -> int:
