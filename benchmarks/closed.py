@@ -48,8 +48,8 @@ def main() -> int:
                       settings={"disabled_extensions": disabled})
 
     starts: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(arguments.starts):
-        for on in (False, True):
+    for turn in range(arguments.starts):
+        for on in ((False, True), (True, False))[turn % 2]:
             with server(on, NO_MODEL) as running:
                 starts[on].append(running.startup_seconds())
     without, with_ = (statistics.median(starts[on]) for on in (False, True))

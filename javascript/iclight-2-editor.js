@@ -43,6 +43,7 @@
             this.labels = data.labels;
             this.texts = data.texts;
             this.prompts = data.prompts;
+            this.referenceBlur = data.referenceBlur;
             this.light = "none";
             this.spec = parse("none", this.presets);
             this.chosen = 0;
@@ -138,7 +139,9 @@
             this.withPicture.checked = true;
             this.message = make("p", {class: "iclight-message", role: "status"});
             const check = make("label", {class: "iclight-check"}, this.withPicture, make("span", {}, texts.picture));
-            const side = make("div", {class: "iclight-side"}, tools, this.fields, check, this.message);
+            this.takeLight = button("takeLight", () => setMapBlur(this.tab, this.referenceBlur));
+            const side = make("div", {class: "iclight-side"}, tools, this.fields, check, this.message,
+                make("div", {class: "iclight-tools"}, this.takeLight));
             const words = make("div", {class: "iclight-words"},
                 ...Object.keys(this.prompts).map((kind) => this.quickPrompts(kind)));
             root.replaceChildren(this.tiles, make("div", {class: "iclight-stage"}, this.canvas, side), words);
@@ -174,6 +177,7 @@
             this.copy.disabled = this.remove.disabled = !this.spec.lights.length;
             this.message.textContent = mapPictureOf(this.tab) ? this.texts.map
                 : this.light === "none" ? this.texts.empty : "";
+            this.takeLight.hidden = !mapPictureOf(this.tab) || mapBlurOf(this.tab) > 0;
             this.fillFields();
             this.paint(REST_SIDE);
         }
@@ -475,8 +479,13 @@
         const prompt = document.querySelector(`#${tab}_prompt textarea`);
         if (!words || !prompt || prompt.value.includes(words)) return;
         const before = prompt.value.trimEnd().replace(/,+$/, "");
-        prompt.value = before ? `${before}, ${words}` : words;
-        prompt.dispatchEvent(new Event("input", {bubbles: true}));
+        type(prompt, before ? `${before}, ${words}` : words);
+    }
+
+    /** Let an input have a value as if it were typed. */
+    function type(input, value) {
+        input.value = value;
+        input.dispatchEvent(new Event("input", {bubbles: true}));
     }
 
     /** The foreground as it is on the page: the panel's, or in img2img the tab's picture. */
@@ -493,7 +502,9 @@
     const mapPictureOf = (tab) => loaded(`#iclight_${tab}_light_map img`);
 
     /** How much of it is smoothed away. */
-    const mapBlurOf = (tab) => Number(document.querySelector(`#iclight_${tab}_light_map_blur input`)?.value) || 0;
+    const mapBlurInput = (tab) => document.querySelector(`#iclight_${tab}_light_map_blur input[type=number]`);
+    const mapBlurOf = (tab) => Number(mapBlurInput(tab)?.value) || 0;
+    const setMapBlur = (tab, blur) => type(mapBlurInput(tab), blur);
 
     /** The picture in that of the img2img tab's own tabs (img2img, sketch, inpaint ...) which is open, or null. */
     function imageOfImg2img() {

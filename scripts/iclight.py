@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from modules import paths_internal, script_callbacks, scripts
-from modules.ui_components import InputAccordion, ToolButton
+from modules.ui_components import InputAccordion
 
 from lib_iclight.hosts.detect import Unsupported, detect
 from lib_iclight.webui import api, options, panel, run, unsupported, xyz
@@ -28,7 +28,7 @@ class ICLightScript(scripts.Script):
     def ui(self, is_img2img):
         if isinstance(HOST, Unsupported):
             return unsupported.explain(is_img2img, HOST.reason)
-        self.panel = panel.Panel("img2img" if is_img2img else "txt2img", WORKSHOP, InputAccordion, ToolButton)
+        self.panel = panel.Panel("img2img" if is_img2img else "txt2img", WORKSHOP, InputAccordion)
         self.infotext_fields = self.panel.infotext_fields
         self.paste_field_names = self.panel.paste_field_names
         return self.panel.inputs
@@ -60,6 +60,11 @@ class ICLightScript(scripts.Script):
             run.end(p, job, processed)
 
 
-script_callbacks.on_ui_settings(options.add_options)
-script_callbacks.on_before_ui(xyz.add_axes)
+def before_ui():
+    options.add_options()
+    xyz.add_axes()
+
+
+# One callback for both: the host takes some 30 ms of its start to note where each comes from.
+script_callbacks.on_before_ui(before_ui)
 script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, WORKSHOP))

@@ -44,10 +44,6 @@ def input_accordion(value: bool, **options: Any) -> Iterator[gr.Checkbox]:
         yield checkbox
 
 
-def tool_button(value: str, *, elem_id: str, tooltip: str) -> gr.Button:
-    return gr.Button(value, elem_id=elem_id)
-
-
 def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     """Put the doubles where `import modules...` and `import backend...` find them, and forget them afterwards."""
     state = SimpleNamespace(interrupted=False, skipped=False, textinfo=None)
@@ -58,9 +54,8 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         "modules.paths_internal": {"models_path": str(models)},
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
         "modules.scripts": {"scripts_data": [], "Script": Script, "AlwaysVisible": object()},
-        "modules.script_callbacks": {"on_ui_settings": lambda f: None, "on_before_ui": lambda f: None,
-                                     "on_app_started": lambda f: None},
-        "modules.ui_components": {"InputAccordion": input_accordion, "ToolButton": tool_button},
+        "modules.script_callbacks": {"on_before_ui": lambda f: None, "on_app_started": lambda f: None},
+        "modules.ui_components": {"InputAccordion": input_accordion},
         "backend": {},
         "backend.memory_management": {"VAE_ALWAYS_TILED": False},
         "backend.sampling": {},

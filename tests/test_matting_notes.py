@@ -30,7 +30,7 @@ def rows(webui: Any, choice: str) -> dict[str, Any]:
     """The lines' elements by name, as the page is built for a choice."""
     with gr.Blocks() as page:
         matting = gr.Dropdown([choice], value=choice)
-        webui.notes.add_matting_notes(webui.workshop, matting, gr.Checkbox(), lambda name: name)
+        webui.notes.MattingNotes(webui.workshop, matting, lambda name: name)
     return {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
 
 

@@ -15,7 +15,7 @@ from lib_iclight.errors import ImageError
 from lib_iclight.settings import Settings
 from lib_iclight.webui import texts
 from lib_iclight.webui.panel import HOST_WIDGETS, Panel
-from lib_iclight.webui.studio import PocketWorkshop, _always_open, _tool_button
+from lib_iclight.webui.studio import PocketWorkshop, _always_open
 from lib_iclight.webui.workshop import Workshop
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
@@ -57,7 +57,7 @@ def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
 def panel_with(tmp_path: Path, host: dict[str, Any], tab: str = "txt2img") -> tuple[Panel, gr.Blocks]:
     with gr.Blocks() as page:
         widgets = {HOST_WIDGETS[name].format(tab=tab): widget() for name, widget in host.items()}
-        panel = Panel(tab, Workshop(tmp_path), _always_open, _tool_button)
+        panel = Panel(tab, Workshop(tmp_path), _always_open)
         panel.connect(widgets)
     return panel, page
 

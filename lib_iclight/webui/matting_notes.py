@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..matting import DEFAULT, MODELS
-from .gradio_host import on_any, on_server
+from .gradio_host import on_server
 from .workshop import Workshop
 
 NO_MODEL_NEEDED = "Transparent pictures and masks need no model."
@@ -17,25 +17,28 @@ USE_WHOLE = "Use the picture as it is"
 ACCEPT = "I accept: use "
 
 
-def add_matting_notes(workshop: Workshop, matting: Any, opened: Any, elem_id: Callable[[str], str]) -> None:
-    """Put the lines here, hidden while there is nothing to say.
+class MattingNotes:
+    """The lines, put here, hidden while there is nothing to say.
 
-    matting: the widget of the choice. opened: one that changes when the panel is opened. elem_id: names an element.
+    matting: the widget of the choice. elem_id: names an element. `shown` are the widgets that `show` updates.
     """
-    text, stands = status(matting.value, workshop)
-    note = gr.HTML(_line(text), visible=bool(text), elem_id=elem_id("matting_status"))
-    whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
-    question = gr.HTML(visible=False, elem_id=elem_id("matting_question"))
-    accept = gr.Button(ACCEPT, size="sm", visible=False, elem_id=elem_id("matting_accept"))
 
-    def show(choice: str) -> tuple[Any, Any]:
-        text, stands = status(choice, workshop)
+    def __init__(self, workshop: Workshop, matting: Any, elem_id: Callable[[str], str]) -> None:
+        self._workshop = workshop
+        text, stands = status(matting.value, workshop)
+        note = gr.HTML(_line(text), visible=bool(text), elem_id=elem_id("matting_status"))
+        whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
+        question = gr.HTML(visible=False, elem_id=elem_id("matting_question"))
+        accept = gr.Button(ACCEPT, size="sm", visible=False, elem_id=elem_id("matting_accept"))
+        self.shown = [note, whole]
+        on_server(whole.click, lambda: "none", [], [matting])
+        on_server(matting.input, ask, [matting], [matting, question, accept])
+        on_server(accept.click, accepted, [accept], [matting, question, accept])
+
+    def show(self, choice: str) -> tuple[Any, Any]:
+        """Updates of `shown` for what is chosen."""
+        text, stands = status(choice, self._workshop)
         return gr.update(value=_line(text), visible=bool(text)), gr.update(visible=stands)
-
-    on_any([matting.change, opened.change], show, [matting], [note, whole])
-    on_server(whole.click, lambda: "none", [], [matting])
-    on_server(matting.input, ask, [matting], [matting, question, accept])
-    on_server(accept.click, accepted, [accept], [matting, question, accept])
 
 
 def status(choice: str, workshop: Workshop) -> tuple[str, bool]:

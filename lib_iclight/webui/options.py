@@ -11,7 +11,7 @@ _DEVICE = "iclight_matting_device"
 
 
 def add_options() -> None:
-    """Add the section; the host's `on_ui_settings` callback."""
+    """Add the section; to be called before the host builds its page."""
     shared.opts.add_option(_DEVICE, shared.OptionInfo(
         DEVICES[0], "Run cut-out models on", gr.Radio, {"choices": list(DEVICES)}, section=("iclight", "IC-Light"),
     ).info("gpu needs an onnxruntime with GPU support, such as onnxruntime-gpu; where it fails, the CPU takes over"))

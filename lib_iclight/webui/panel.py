@@ -25,7 +25,7 @@ from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
 from . import helpers, texts
 from .gradio_host import image, in_browser, on_any, on_server
 from .helpers import Seen
-from .matting_notes import add_matting_notes, status
+from .matting_notes import MattingNotes, status
 from .workshop import Workshop
 
 IMAGE_HEIGHT = 240
@@ -43,7 +43,6 @@ REFERENCE_BLUR = 0.15
 STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
                  "keep_background", "weights")
 SLIDERS = ("cfg", "denoise", "width", "height", "hires_scale")
-WATCHED = (*SLIDERS, "hires")
 SETTABLE = ("width", "height", "steps", "cfg", "sampler", "scheduler", "denoise")
 
 
@@ -57,6 +56,20 @@ class TabPicture(NamedTuple):
     height: int
 
 
+class Told(NamedTuple):
+    """What the status line is made of."""
+
+    seen: Seen | None
+    has_background: bool
+    has_light_map: bool
+    values: Mapping[str, Any]
+    """of `STATUS_FIELDS`, and of those of the host's widgets that there are"""
+
+    def changed(self, values: Mapping[str, Any]) -> Told:
+        """The same with other values."""
+        return self._replace(values={**self.values, **values})
+
+
 Accordion = Callable[..., AbstractContextManager[Any]]
 """(open, label=, elem_id=) -> a context for the panel's widgets; entered, it gives the `enabled` widget."""
 
@@ -64,16 +77,14 @@ Accordion = Callable[..., AbstractContextManager[Any]]
 class Panel:
     """The widgets of one tab. `inputs` are in the order of the settings table.
 
-    accordion, tool_button: how the page makes those two (a WebUI has its own). Once the tab's other widgets are known,
-    `connect` joins the helpers to them. compares: the panel ends with the comparison of before and after; a page that
-    has a better place for it calls `comparison` there.
+    accordion: how the page makes one that switches the panel on (a WebUI has its own). Once the tab's other widgets are
+    known, `connect` joins the panel's to them. compares: the panel ends with the comparison of before and after; a page
+    that has a better place for it calls `comparison` there.
     """
 
-    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, tool_button: Callable[..., Any], *,
-                 compares: bool = True) -> None:
+    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, *, compares: bool = True) -> None:
         self.tab = tab
         self._workshop = workshop
-        self._tool_button = tool_button
         self._compares = compares
         self._widgets: dict[str, Any] = {}
         self._seen = gr.State(None)
@@ -109,40 +120,87 @@ class Panel:
         return gr.Button(elem_id=self._id(name), elem_classes=["iclight-bridge"])
 
     def connect(self, met: Mapping[str, Any], opened: Sequence[Callable[..., Any]] = ()) -> None:
-        """Join the helpers to the tab's other widgets; `met` has them by `elem_id`.
+        """Join the panel to the tab's other widgets; `met` has them by `elem_id`.
 
         opened: events beside the panel's own upon which the status line is to be there, such as a page's load.
         """
+        w = self._widgets
         host = {name: met[elem_id.format(tab=self.tab)] for name, elem_id in HOST_WIDGETS.items()
                 if elem_id.format(tab=self.tab) in met}
+        names = (*STATUS_FIELDS, *host)
+        widgets = [self._seen, w["background"], w["light_map"], *(w[name] for name in STATUS_FIELDS), *host.values()]
+
+        def told_by(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> Told:
+            return Told(seen, background is not None, light_map is not None, dict(zip(names, values, strict=True)))
+
+        # A helper says itself what the status will be: an event upon its end would be one more for the page to open.
+        settable = [name for name in SETTABLE if name in host]
+
+        def recommend(*values: Any) -> list[Any]:
+            told = told_by(*values)
+            size = told.seen and (told.seen.width, told.seen.height)
+            after = helpers.recommended(told.values["mode"], self.tab, size, settable, self._workshop.native)
+            note = helpers.changes(told.values, after) or texts.NOTHING_TO_CHANGE
+            return [_note(note), self._describe(told.changed(after)), *(after[name] for name in settable)]
+
+        on_server(self._recommended.click, recommend, widgets,
+                  [self._note, self._status, *(host[name] for name in settable)])
+
+        def use_size(*values: Any) -> list[Any]:
+            told = told_by(*values)
+            if told.seen is None:
+                return [_note(texts.NO_FOREGROUND_TO_MEASURE), *[gr.update()] * 3]
+            width, height = helpers.comfortable_size(told.seen.width, told.seen.height, self._workshop.native)
+            status = self._describe(told.changed({"width": width, "height": height}))
+            return [_note(f"{width} × {height}"), status, width, height]
+
         if {"width", "height"} <= set(host):
-            on_server(self._use_size.click, self._size_of, [self._seen], [self._note, host["width"], host["height"]])
-        names = [name for name in SETTABLE if name in host]
-        widgets = [host[name] for name in names]
+            on_server(self._use_size.click, use_size, widgets,
+                      [self._note, self._status, host["width"], host["height"]])
 
-        def recommend(seen: Seen | None, mode: str, *values: Any) -> list[Any]:
-            before = dict(zip(names, values, strict=True))
-            after = helpers.recommended(mode, self.tab, seen and (seen.width, seen.height), names,
-                                        self._workshop.native)
-            note = helpers.changes(before, after) or texts.NOTHING_TO_CHANGE
-            return [_note(note), *(after[name] for name in names)]
+        def look(*values: Any) -> list[Any]:
+            told = told_by(*values)
+            return [self._describe(told), *self._notes.show(told.values["matting"])]
 
-        recommending = on_server(self._recommended.click, recommend, [self._seen, self._widgets["mode"], *widgets],
-                                 [self._note, *widgets])
-        watched = [name for name in WATCHED if name in host]
+        def measure(seen: Seen | None, *values: Any) -> list[Any]:
+            return [seen, self._describe(told_by(seen, *values))]
 
-        def look(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> str:
-            named = dict(zip((*STATUS_FIELDS, *watched), values, strict=True))
-            return self._describe(seen, background is not None, light_map is not None, named)
-
-        pictures = ("background", "light_map")
-        inputs = [self._seen, *(self._widgets[name] for name in (*pictures, *STATUS_FIELDS)),
-                  *(host[name] for name in watched)]
-        events = [self._widgets[name].change for name in ("enabled", *pictures, *STATUS_FIELDS)]
+        shown = [self._status, *self._notes.shown]
+        events = [w[name].change for name in ("enabled", "background", "light_map", *STATUS_FIELDS)]
         events += [host[name].release for name in SLIDERS if name in host]
-        on_any(events, look, inputs, [self._status])
-        for event in (*opened, recommending.then, *(done.then for done in (*self._measured, *self._cuts))):
-            on_server(event, look, inputs, [self._status])
+        events += [host["hires"].change] if "hires" in host else []
+        on_any(events, look, widgets, shown)
+        for event in (*opened, *(cut.then for cut in self._join_pictures(measure, widgets[1:]))):
+            on_server(event, look, widgets, shown)
+
+    def _join_pictures(self, measure: Callable[..., list[Any]], widgets: Sequence[Any]) -> list[Any]:
+        """Let a new foreground be measured and cut out; the results of the events that cut out.
+
+        measure: of what is seen of it and the values of `widgets`, values for `_seen` and the status line.
+        """
+        w = self._widgets
+        matting = [w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
+        pictures = [w["foreground"], *([self._tab_picture] if self.tab == "img2img" else [])]
+        cut = self._look, [*matting, *pictures], [self._cutout, self._seen]
+
+        def dropped(*values: Any) -> list[Any]:
+            return measure(_measure(*values[:len(pictures)]), *values[len(pictures):])
+
+        on_server(w["foreground"].change, dropped, [*pictures, *widgets], [self._seen, self._status])
+        cuts = on_any([widget.change for widget in (w["foreground"], *matting)], *cut, quick=False)
+        if self.tab == "img2img":
+            def handed_over(text: str, foreground: Image.Image | None, *values: Any) -> list[Any]:
+                picture = _handed_over(text)
+                return [picture, *measure(_measure(foreground, picture), *values)]
+
+            # What the browser hands over comes in the place of the note's text: any widget with a text would do.
+            # Gradio gives a script the outputs' values too, after the inputs'.
+            handed = on_server(self._tab_bridge.click, handed_over, [self._note, w["foreground"], *widgets],
+                               [self._tab_picture, self._seen, self._status],
+                               script="(note, ...values) => [window.iclight.editor.tabPicture(), "
+                                      f"...values.slice(0, {1 + len(widgets)})]")
+            cuts.append(on_server(handed.then, *cut, quick=False))
+        return cuts
 
     def _id(self, name: str) -> str:
         return f"iclight_{self.tab}_{name}"
@@ -200,23 +258,21 @@ class Panel:
 
     def _light(self) -> None:
         data = {"tab": self.tab, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
-                "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR),
+                "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR), "referenceBlur": REFERENCE_BLUR,
                 "prompts": {"lighting": texts.LIGHTING_PROMPTS, "subject": texts.SUBJECT_PROMPTS}}
         gr.HTML(f'<div class="iclight-editor" data-iclight="{html.escape(json.dumps(data))}"></div>'
                 + (self._comparison() if self._compares else ""), elem_id=self._id("editor"))
         self._add("light")
         self._add("light_denoise", visible=self.tab != "img2img")
-        group = gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group"))
-        with group, gr.Row(elem_classes=["iclight-pictures"]):
+        with gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group")):
             self._add("light_map")
             self._add("light_map_blur", info=FIELD["light_map_blur"].help)
-            self._take_light = gr.Button(texts.TAKE_LIGHT, size="sm", elem_id=self._id("take_light"))
 
     def _matting(self) -> None:
         _, stands = status(FIELD["matting"].default, self._workshop)
         with gr.Accordion(FIELD["matting"].label, open=stands, elem_id=self._id("cutout")):  # to be seen
             self._add("matting", choices=["auto", "none", *model_names(self._workshop.matting_folders)])
-            add_matting_notes(self._workshop, self._widgets["matting"], self._widgets["enabled"], self._id)
+            self._notes = MattingNotes(self._workshop, self._widgets["matting"], self._id)
             for field in FIELDS:
                 if field.group == "matting":
                     self._add(field.name)
@@ -233,10 +289,8 @@ class Panel:
             self._add("start")
             self._add("start_amount")
             self._add("outputs")
-            with gr.Row():
-                weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
-                refresh = self._tool_button("\U0001f504", elem_id=self._id("weights_refresh"),
-                                            tooltip=texts.REFRESH_WEIGHTS)
+            weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
+            refresh = gr.Button(texts.REFRESH_WEIGHTS, size="sm", elem_id=self._id("weights_refresh"))
             on_server(refresh.click, self._find_weights, [], [weights])
 
     def _find_weights(self) -> Any:
@@ -259,38 +313,16 @@ class Panel:
         in_browser(w["light"].change, f"(light) => {{ window.iclight?.editor.show('{self.tab}', light); }}",
                    inputs=[w["light"]])
 
-        on_server(self._take_light.click, lambda: REFERENCE_BLUR, [], [w["light_map_blur"]])
-
-        # What the browser hands over comes in the place of the note's text: any widget with a text would do.
-        pictures, arriving = [w["foreground"]], []
         if self.tab == "img2img":
-            handed = on_server(self._tab_bridge.click, _handed_over, [self._note], [self._tab_picture],
-                               script="() => window.iclight.editor.tabPicture()")
-            arriving.append(handed.then)
-            pictures.append(self._tab_picture)
             on_server(self._another.change, _another, [self._another, w["foreground"]], [w["foreground"]])
-        matting = [w["matting"], *(w[field.name] for field in FIELDS if field.group == "matting")]
-        self._measured = [on_server(event, _measure, pictures, [self._seen])
-                          for event in (w["foreground"].change, *arriving)]
-        changes = [widget.change for widget in (w["foreground"], *matting)]
-        cut = self._look, [*matting, *pictures], [self._cutout, self._seen]
-        self._cuts = on_any(changes, *cut, quick=False)
-        self._cuts += [on_server(event, *cut, quick=False) for event in arriving]
-
+        if self.tab == "txt2img":
+            # What the browser hands over comes in the place of the note's text: any widget with a text would do.
+            on_server(self._copy.click, _copied, [self._note], [w["foreground"]],
+                      script="() => window.iclight.editor.img2imgPicture()")
         others = [field for field in FIELDS if field.name != "enabled"]
         shown = [self._another] if self.tab == "img2img" else []
         on_server(self._reset.click, lambda: ["", *(_update(field) for field in others), *(False for _ in shown)], [],
                   [self._note, *(w[field.name] for field in others), *shown])
-        if self.tab == "txt2img":
-            on_server(self._copy.click, _copied, [self._note], [w["foreground"]],
-                      script="() => window.iclight.editor.img2imgPicture()")
-
-    def _size_of(self, seen: Seen | None) -> tuple[Any, Any, Any]:
-        """Note, width and height for a foreground."""
-        if seen is None:
-            return _note(texts.NO_FOREGROUND_TO_MEASURE), gr.update(), gr.update()
-        width, height = helpers.comfortable_size(seen.width, seen.height, self._workshop.native)
-        return _note(f"{width} × {height}"), width, height
 
     def _look(self, *values: Any) -> tuple[str, Seen | None]:
         """The foreground's cut-out as the preview shows it, as HTML, and what is then known of the foreground.
@@ -316,9 +348,9 @@ class Panel:
         seen = seen._replace(standing=hints.standing_height(subject.alpha))
         return f'<div class="iclight-preview">{figures}</div>', seen
 
-    def _describe(self, seen: Seen | None, has_background: bool, has_light_map: bool,
-                  values: Mapping[str, Any]) -> str:
-        """The status line for these values of `STATUS_FIELDS` and of the host's widgets, as HTML."""
+    def _describe(self, told: Told) -> str:
+        """The status line, as HTML."""
+        seen, values = told.seen, told.values
         try:
             settings = Settings(**{name: values[name] for name in STATUS_FIELDS})
         except ICLightError as error:
@@ -330,8 +362,8 @@ class Panel:
         if seen is not None and seen.standing is not None and {"width", "height"} <= set(values):
             job = values["width"], values["height"]
             head = hints.head_height(seen.standing, (seen.width, seen.height), job, scale)
-        return helpers.describe(settings, tab=self.tab, seen=seen, has_background=has_background,
-                                has_light_map=has_light_map, weights_ready=ready, faults=faults,
+        return helpers.describe(settings, tab=self.tab, seen=seen, has_background=told.has_background,
+                                has_light_map=told.has_light_map, weights_ready=ready, faults=faults,
                                 cfg=values.get("cfg"), hires_denoise=hires, head=head).html()
 
 

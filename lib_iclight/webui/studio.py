@@ -144,7 +144,7 @@ def build(studio: Studio) -> gr.Blocks:
                 widgets["prompt"] = gr.Textbox(default.prompt, label=texts.PROMPT, lines=2, elem_id=f"{TAB}_prompt")
                 widgets["negative_prompt"] = gr.Textbox(default.negative_prompt, label=texts.NEGATIVE_PROMPT, lines=1,
                                                         elem_id=f"{TAB}_neg_prompt")
-                panel = Panel(TAB, studio.workshop, _always_open, _tool_button, compares=False)
+                panel = Panel(TAB, studio.workshop, _always_open, compares=False)
                 with gr.Row():
                     widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 8, width)
                     widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 8, height)
@@ -206,10 +206,6 @@ def _always_open(value: bool, *, label: str, elem_id: str) -> Iterator[Any]:
     """Where a WebUI has its accordion: here the panel is what the page is for."""
     with gr.Column(elem_id=elem_id, variant="panel"):
         yield gr.Checkbox(True, label=label, visible=False, elem_id=f"{elem_id}-checkbox")
-
-
-def _tool_button(text: str, *, elem_id: str, tooltip: str) -> Any:
-    return gr.Button(text, size="sm", min_width=40, scale=0, elem_id=elem_id)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,14 +27,13 @@ CUTOUT_PREVIEW = "Cut-out"
 MASK_PREVIEW = "Mask"
 
 LIGHT_MAP_GROUP = "Light map, or the light of a reference picture"
-TAKE_LIGHT = "Take only this picture's light"
 PRESERVE = "Preserve"
 ADVANCED = "Advanced"
 USE_SIZE = "Use foreground's size"
 RECOMMENDED = "Recommended settings"
 COPY_FROM_IMG2IMG = "Copy from img2img"
 RESET = "Reset"
-REFRESH_WEIGHTS = "Look for IC-Light weights in the model folders"
+REFRESH_WEIGHTS = "Look for new weights files"
 NO_FOREGROUND_TO_MEASURE = "Drop a foreground first."
 NOTHING_TO_CHANGE = "These are the recommended settings already."
 
@@ -70,6 +69,7 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "picture": "Show the picture",
     "empty": "No light: the prompt decides. Choose one above, or add one.",
     "map": "The light map below is used in the light's place.",
+    "takeLight": "Take only this picture's light",
     "bad": "This light cannot be read.",
     "lighting": "Add lighting to the prompt",
     "subject": "Add subject to the prompt",

@@ -75,7 +75,7 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
     gr = pytest.importorskip("gradio", reason="gradio is not installed")
     from lib_iclight.webui.gradio_host import image, in_browser, page_script
     from lib_iclight.webui.panel import Panel
-    from lib_iclight.webui.studio import FONTS, ROOT, _always_open, _tool_button
+    from lib_iclight.webui.studio import FONTS, ROOT, _always_open
     from lib_iclight.webui.workshop import Workshop
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
@@ -87,7 +87,7 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
                     met[name] = image(title, name, 240)
         for name in ("width", "height"):
             met[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
-        Panel("img2img", Workshop(models), _always_open, _tool_button).connect(met)
+        Panel("img2img", Workshop(models), _always_open).connect(met)
         in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
     yield from served(page)
 
