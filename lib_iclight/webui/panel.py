@@ -133,7 +133,7 @@ class Panel:
         def told_by(seen: Seen | None, background: Any, light_map: Any, *values: Any) -> Told:
             return Told(seen, background is not None, light_map is not None, dict(zip(names, values, strict=True)))
 
-        # A helper says itself what the status will be: an event upon its end would be one more for the page to open.
+        # What changes the page says in the same answer what the status then is.
         settable = [name for name in SETTABLE if name in host]
 
         def recommend(*values: Any) -> list[Any]:
