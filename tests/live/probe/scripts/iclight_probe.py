@@ -102,8 +102,9 @@ class Probe:
         inner = StableDiffusionProcessingImg2Img(
             init_images=[picture], denoising_strength=0.4, prompt=p.prompt, negative_prompt=p.negative_prompt,
             seed=p.seeds[p.batch_index], steps=p.steps, width=p.width, height=p.height, cfg_scale=p.cfg_scale,
-            sampler_name=p.sampler_name, scheduler=p.scheduler, do_not_save_samples=True, do_not_save_grid=True,
-            override_settings={})
+            sampler_name=p.sampler_name, do_not_save_samples=True, do_not_save_grid=True, override_settings={})
+        if hasattr(p, "scheduler"):  # else it is in the sampler's name
+            inner.scheduler = p.scheduler
         inner.scripts = copy(p.scripts)
         inner.script_args = copy(p.script_args)
         if self.options["second_pass"] == "own":
