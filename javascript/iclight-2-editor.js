@@ -501,8 +501,9 @@
     /** The light map that a person dropped into the panel. */
     const mapPictureOf = (tab) => loaded(`#iclight_${tab}_light_map img`);
 
-    /** How much of it is smoothed away. */
     const mapBlurInput = (tab) => document.querySelector(`#iclight_${tab}_light_map_blur input[type=number]`);
+
+    /** How much of it is smoothed away. */
     const mapBlurOf = (tab) => Number(mapBlurInput(tab)?.value) || 0;
     const setMapBlur = (tab, blur) => type(mapBlurInput(tab), blur);
 
