@@ -6,11 +6,12 @@ from modules import paths_internal, script_callbacks, scripts
 from modules.ui_components import InputAccordion
 
 from lib_iclight.hosts.detect import Unsupported, detect
-from lib_iclight.webui import api, options, panel, run, unsupported, xyz
+from lib_iclight.webui import api, console, options, panel, run, unsupported, xyz
 from lib_iclight.webui.workshop import Workshop
 
 WORKSHOP = Workshop(Path(paths_internal.models_path), run.show_progress, run.selected_checkpoint,
                     options.matting_device)
+console.show_log()
 HOST = detect()
 
 

@@ -172,7 +172,8 @@ class Sampler:
     def _step(self, x: torch.Tensor, entrance: str, initial: torch.Tensor | None, steps: int | None) -> torch.Tensor:
         unet = self.p.sd_model.forge_objects.unet
         for patches in unet.patches.values():
-            inputs = patches["diffusion_model.input_blocks.0.0.weight"][0].shape[1]
+            _, (weight, _) = patches["diffusion_model.input_blocks.0.0.weight"]
+            inputs = weight.shape[1]
             self.p.sd_model.diffusion_model.input_blocks[0][0].weight = torch.zeros(320, inputs, 3, 3)
         cond: list[dict[str, Any]] = [{"model_conds": {}}]
         uncond: list[dict[str, Any]] = [{"model_conds": {}}]

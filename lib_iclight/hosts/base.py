@@ -94,7 +94,11 @@ def require_sd1(sd_model: Any, channels: int, context: int = 768) -> None:
 
 def check_pass(unet: Any, x: torch.Tensor, concat: torch.Tensor) -> None:
     """Raise HostError unless `unet` (ldm's) has the wider first convolution and `concat` is as large as latent `x`."""
-    inputs = unet.input_blocks[0][0].weight.shape[1]
+    first = unet.input_blocks[0][0]
+    weight = first.weight
+    for function in getattr(first, "weight_function", None) or ():  # short of memory, hosts patch a layer as it runs
+        weight = function(weight.clone())
+    inputs = weight.shape[1]
     if inputs != 4 + concat.shape[1]:
         raise HostError(f"the UNet takes {inputs} channels where IC-Light needs {4 + concat.shape[1]}: another "
                         "extension replaced it. Switch that extension off for this job.")

@@ -6,6 +6,7 @@ merges and un-merges the weights. Nothing of Forge is replaced.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,7 @@ from backend.sampling.condition import ConditionNoiseShape
 from .. import imaging
 from ..weights import Layout, Offsets
 from .base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint, require_sd1
-
-PREFIX = "diffusion_model."
+from .patches import KeptClone, patched
 
 
 class ForgeHost:
@@ -28,6 +28,7 @@ class ForgeHost:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._clone = KeptClone()
 
     def check_checkpoint(self, sd_model: Any) -> None:
         """See `Host.check_checkpoint`."""
@@ -40,11 +41,11 @@ class ForgeHost:
         first_stage = vae.first_stage_model
 
         def encode(pixels: np.ndarray) -> torch.Tensor:
-            clone = vae.clone()
-            clone.first_stage_model = ModeOfPosterior(first_stage)
+            stand_in = copy.copy(vae)  # with the same patcher: Neo would load a clone's anew
+            stand_in.first_stage_model = ModeOfPosterior(first_stage)
             # Forge computes 2x - 1; so x = (v / 127) / 2 arrives as v / 127 - 1.
             image = torch.from_numpy((imaging.to_vae(pixels) + 1) / 2)[None]
-            return first_stage.process_in(clone.encode(image)).float().cpu()
+            return first_stage.process_in(stand_in.encode(image)).float().cpu()
 
         tiled = "tiled" if memory_management.VAE_ALWAYS_TILED else "whole"
         return Encoder(f"forge-{fingerprint(first_stage)}-{tiled}-{vae.vae_dtype}", encode)
@@ -52,9 +53,10 @@ class ForgeHost:
     def apply(self, p: Any, offsets: Offsets, concat: torch.Tensor) -> Applied:
         """See `Host.apply`."""
         sd_model = p.sd_model
-        unet = sd_model.forge_objects.unet.clone()
-        unet.add_patches(filename=offsets.name,
-                         patches={PREFIX + key: (tensor,) for key, tensor in offsets.tensors.items()})
+        base = sd_model.forge_objects.unet
+        # Forge merges by the patches' file name; Neo since 2026 by an id of the clone's.
+        put = self._clone.patched if hasattr(base, "patches_uuid") else patched
+        unet = put(base, offsets, filename=offsets.name)
         applied = Applied()
 
         # A closure: Forge deep-copies the model options with each clone, and functions are not copied.
@@ -72,4 +74,5 @@ class ForgeHost:
         return applied
 
     def release(self) -> None:
-        """See `Host.release`. Forge keeps the merged weights itself, and un-merges them for a job without."""
+        """See `Host.release`. The host un-merges the weights itself, for a job without."""
+        self._clone.forget()

@@ -1,14 +1,12 @@
 """reForge and Forge Classic: offsets as weight patches, the concat latent through conditioning modifiers.
 
-As in `forge`, everything is done to clones, and the host merges and un-merges the weights. But these hosts tell sets
-of patches apart by an id that is new at every `add_patches` (reForge), or by the clone itself (Classic). With a clone
-for each sampling they would merge anew each time, so the clone is kept and used again while the weights stay the same.
+As in `forge`, everything is done to clones, and the host merges and un-merges the weights.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +16,7 @@ from ldm_patched.modules.conds import CONDNoiseShape
 from .. import imaging
 from ..weights import Layout, Offsets
 from .base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint, require_sd1
-
-PREFIX = "diffusion_model."
-NOT_MERGED = ("model_options", "controlnet_linked_list", "extra_preserved_memory_during_sampling",
-              "extra_model_patchers_during_sampling", "extra_concat_condition")
-"""what of a UNet patcher other extensions set for one sampling without any bearing on the weights"""
-
-
-class _Kept(NamedTuple):
-    unet: Any
-    """our clone, with the patches; what it was cloned from has the same patches but ours"""
-    beneath: tuple[Any, ...]
-    offsets: str
+from .patches import KeptClone
 
 
 class LdmHost:
@@ -40,7 +27,7 @@ class LdmHost:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._kept: _Kept | None = None
+        self._clone = KeptClone()
 
     def check_checkpoint(self, sd_model: Any) -> None:
         """See `Host.check_checkpoint`."""
@@ -67,7 +54,7 @@ class LdmHost:
     def apply(self, p: Any, offsets: Offsets, concat: torch.Tensor) -> Applied:
         """See `Host.apply`."""
         sd_model = p.sd_model
-        unet = self._patched(sd_model.forge_objects.unet, offsets)
+        unet = self._clone.patched(sd_model.forge_objects.unet, offsets)
         applied = Applied()
 
         # A closure: the hosts deep-copy the model options with each clone, and functions are not copied.
@@ -86,29 +73,4 @@ class LdmHost:
 
     def release(self) -> None:
         """See `Host.release`."""
-        self._kept = None
-
-    def _patched(self, base: Any, offsets: Offsets) -> Any:
-        """A clone of UNet patcher `base` with the offsets; for the same weights as last time, the same one."""
-        fresh = base.clone()
-        kept = self._kept
-        if kept is not None and kept.offsets == offsets.name and kept.beneath == _beneath(base):
-            for name in NOT_MERGED:
-                if hasattr(fresh, name):
-                    setattr(kept.unet, name, getattr(fresh, name))
-            return kept.unet
-        # "diff" with pad_weight: the first convolution grows to the offsets' inputs.
-        fresh.add_patches({PREFIX + key: ("diff", (tensor, {"pad_weight": True}))
-                           for key, tensor in offsets.tensors.items()})
-        self._kept = _Kept(fresh, _beneath(base), offsets.name)
-        return fresh
-
-
-def _beneath(unet: Any) -> tuple[Any, ...]:
-    """Tells one state of a UNet's weights from another: the model, and which patches are on it, by identity.
-
-    Identities stay true because a kept clone holds on to all these objects itself.
-    """
-    return (id(unet.model), getattr(unet, "patches_uuid", None),
-            tuple((str(key), *map(id, patches)) for key, patches in unet.patches.items()),
-            tuple((key, id(patch)) for key, patch in unet.object_patches.items()))
+        self._clone.forget()

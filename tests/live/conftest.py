@@ -37,7 +37,7 @@ def forge() -> Forge:
 
 @pytest.fixture(scope="session")
 def host() -> str:
-    """Which host it is: forge, reforge, classic, a1111."""
+    """Which host it is, a key of `server.ON_THE_CPU`."""
     return os.environ["ICLIGHT_LIVE_HOST"]
 
 

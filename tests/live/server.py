@@ -20,10 +20,12 @@ EXTENSION, PROBE = "sd-webui-iclight", "zz-iclight-probe"
 RANDOM_MODELS = Path(__file__).resolve().parent / "random_models.py"
 CHECKPOINT = "iclight-live-sd15"
 FLAGS = ("--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment", "--skip-version-check",
-         "--skip-python-version-check", "--no-hashing", "--no-download-sd-model", "--api")
+         "--skip-python-version-check", "--no-hashing", "--api")
 ON_THE_CPU = {
-    **dict.fromkeys(("forge", "reforge", "classic"), ("--always-cpu", "--all-in-fp32")),
-    "a1111": ("--use-cpu", "all", "--no-half", "--precision", "full"),
+    **dict.fromkeys(("forge", "reforge", "classic"), ("--always-cpu", "--all-in-fp32", "--no-download-sd-model")),
+    "neo": ("--cpu", "--force-fp32"),  # Neo never downloads a checkpoint
+    "neo-2025": ("--always-cpu", "--all-in-fp32"),
+    "a1111": ("--use-cpu", "all", "--no-half", "--precision", "full", "--no-download-sd-model"),
 }
 """host -> its flags for the CPU in single precision"""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False",
@@ -87,7 +89,10 @@ class Server:
         try:
             with self.log.open("wb") as log:
                 self._process = subprocess.Popen(command, cwd=self.forge, stdout=log, stderr=subprocess.STDOUT,
-                                                 stdin=subprocess.DEVNULL, env=self._environment)
+                                                 stdin=subprocess.PIPE, env=self._environment)
+            assert self._process.stdin is not None
+            with self._process.stdin as keyboard:
+                keyboard.write(b"\n")  # Neo asks for it when the settings were not written by itself
             self._wait()
         except BaseException:
             self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .client import HIRES, SIZE, Forge, Pass, base64_of, scene, subject
-from .conftest import check_equal, check_relit
+from .conftest import check_equal, check_relit, plain
 from .reference import Reference, fitted, light_from, on_grey
 
 FC = {"enabled": True, "foreground": base64_of(subject())}
@@ -47,6 +47,26 @@ def test_lora(forge: Forge, reference: Reference) -> None:
     answer = forge.txt2img(FC, prompt="a cat <lora:iclight-live-lora:0.7>")
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
     check(one, "fc", [fitted(on_grey(subject()), SIZE, SIZE)], reference, lora=0.7)
+
+
+def test_short_of_memory(forge: Forge, reference: Reference, host: str, fresh: tuple[str, bytes]) -> None:
+    """Some hosts then leave the UNet's weights as they are, and add patches to each layer as it runs."""
+    if not forge.call("/probe/short_of_memory?on=true", {})[1]:
+        pytest.skip(f"{host} merges patches whatever room there is")
+    try:
+        plain(forge)
+        forge.arm()
+        answer = forge.txt2img({**FC, "light": "left"}, **HIRES, hr_scale=1.5, hr_upscaler="Latent",
+                               prompt="a cat <lora:iclight-live-lora:0.7>")
+        assert answer.status == 200, answer.sentence
+        passes = forge.seen().passes
+        assert len(passes) == 2
+        for one, size in zip(passes, (SIZE, 192), strict=True):
+            assert one.first_conv == (320, 4, 3, 3), "or this is the usual case"
+            check(one, "fc", [fitted(on_grey(subject()), size, size)], reference, lora=0.7)
+    finally:
+        forge.call("/probe/short_of_memory", {})
+    assert plain(forge) == fresh
 
 
 def test_fcon(forge: Forge, reference: Reference) -> None:

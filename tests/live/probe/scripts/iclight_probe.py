@@ -219,6 +219,20 @@ def storage(dtype: str = ""):
         shared.opts.set("fp8_storage", "Enable" if dtype else "Disable", is_api=True)
 
 
+def short_of_memory(on: bool = False):
+    """Let the host find no room for the UNet from the next one it loads on; says whether it knows how to go on then."""
+    patcher = type(getattr(getattr(model_data.sd_model, "forge_objects", None), "unet", None))
+    if not hasattr(patcher, "partially_load"):
+        return False
+    if on:
+        load = patcher.load
+        patcher.load = lambda self, device=None, lowvram_model_memory=0, force_patch_weights=False, full_load=False: (
+            load(self, device, 1, force_patch_weights))
+    elif "load" in vars(patcher):
+        del patcher.load
+    return True
+
+
 def add_routes(demo, app):
     app.add_api_route("/probe/arm", arm, methods=["POST"])
     app.add_api_route("/probe/disarm", disarm, methods=["POST"])
@@ -228,6 +242,7 @@ def add_routes(demo, app):
     app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
     app.add_api_route("/probe/seconds", seconds, methods=["GET"])
     app.add_api_route("/probe/storage", storage, methods=["POST"])
+    app.add_api_route("/probe/short_of_memory", short_of_memory, methods=["POST"])
 
 
 script_callbacks.on_app_started(add_routes)

@@ -1,4 +1,4 @@
-"""The adapter for reForge and Forge Classic in a double of both: what reaches the UNet, and how often they merge."""
+"""The adapters for reForge, Forge Classic and Forge Neo in a double: what reaches the UNet, how often they merge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Cond:
 
 
 class Patcher:
-    """A UNet patcher as both hosts have it. Clones share the model and deep-copy the options."""
+    """A UNet patcher as these hosts have it. Clones share the model and deep-copy the options."""
 
     has_uuid = False
 
@@ -57,6 +57,12 @@ class ReforgePatcher(Patcher):
     has_uuid = True
 
 
+class NeoPatcher(ReforgePatcher):
+    def add_patches(self, patches: dict[str, Any], strength_patch: float = 1.0, strength_model: float = 1.0, *,
+                    filename: str | None = None, online_mode: bool | None = None) -> None:
+        super().add_patches(patches, strength_patch, strength_model)
+
+
 class WebUI:
     """Loads what is sampled with, and counts how often weights had to be merged."""
 
@@ -66,12 +72,14 @@ class WebUI:
         model = SimpleNamespace(diffusion_model=SimpleNamespace(input_blocks=[[first]]), model_config=config,
                                 process_latent_in=lambda latent: latent * 0.5)
         self.original = patcher(model)
-        self.sd_model = SimpleNamespace(is_sd1=True, forge_objects=SimpleNamespace(unet=self.original, vae=Vae()))
+        self.sd_model = SimpleNamespace(is_sd1=True, model_config=config,
+                                        forge_objects=SimpleNamespace(unet=self.original, vae=Vae()))
         self.loaded: Any = None
         self.merges = 0
+        self.short_of_memory = False
 
     def load(self) -> None:
-        """Merge, unless this very clone (Classic) or one with the same id (reForge) is merged already."""
+        """Merge, unless this very clone (Classic) or one with the same id (the others) is merged already."""
         unet = self.sd_model.forge_objects.unet
         now = unet.patches_uuid if unet.has_uuid else unet
         if now is not self.loaded and now != self.loaded:
@@ -81,11 +89,16 @@ class WebUI:
         for _, (_, (weight, options)), _ in unet.patches.get("diffusion_model.input_blocks.0.0.weight", []):
             assert options == {"pad_weight": True}
             inputs = max(inputs, weight.shape[1])
-        unet.model.diffusion_model.input_blocks[0][0].weight = torch.zeros(320, inputs, 3, 3)
+        first = unet.model.diffusion_model.input_blocks[0][0]
+        if self.short_of_memory:  # then a layer's patches are added as it runs
+            first.weight_function = [lambda weight: torch.zeros(320, inputs, 3, 3)]
+        else:
+            first.weight = torch.zeros(320, inputs, 3, 3)
 
-    def sample(self, x: torch.Tensor, uncond: bool = True) -> list[torch.Tensor | None]:
+    def sample(self, x: torch.Tensor, uncond: bool = True, load: bool = True) -> list[torch.Tensor | None]:
         """One step through the modifiers; the concat conditioning of each part."""
-        self.load()
+        if load:
+            self.load()
         parts: list[Any] = [[{"model_conds": {}}], [{"model_conds": {}}] if uncond else None]
         unet = self.sd_model.forge_objects.unet
         for modifier in unet.model_options.get("conditioning_modifiers", []):
@@ -114,7 +127,8 @@ class Vae:
         encode = _Callable(lambda pixels: pool(pixels, 8), conv_in=layer, conv_out=layer)
         moments = _Callable(lambda means: torch.cat([means, means[:, :1], torch.full_like(means, 1e9),
                                                      means[:, :1]], dim=1), **vars(spread))
-        self.first_stage_model: Any = SimpleNamespace(encoder=encode, quant_conv=moments)
+        self.first_stage_model: Any = SimpleNamespace(encoder=encode, quant_conv=moments,
+                                                      process_in=lambda latent: latent * 0.5)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.first_stage_model.encode(2 * pixels.movedim(-1, 1) - 1)
@@ -135,12 +149,22 @@ def offsets(kind: str) -> Any:
         "input_blocks.0.0.weight": torch.zeros(320, inputs, 3, 3), "out.2.bias": torch.zeros(4)})
 
 
+@pytest.fixture(params=[("ldm", Patcher), ("ldm", ReforgePatcher), ("forge", NeoPatcher)],
+                ids=["classic", "reforge", "neo"])
+def kind_of_host(request: pytest.FixtureRequest) -> Any:
+    """An adapter, and the UNet patcher of its host."""
+    return request.param
+
+
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Any:
+def host(monkeypatch: pytest.MonkeyPatch, kind_of_host: tuple[str, type[Patcher]]) -> Any:
+    adapter, _ = kind_of_host
     fakes: dict[str, dict[str, Any]] = {
         "ldm_patched": {}, "ldm_patched.modules": {"__path__": []},
         "ldm_patched.modules.model_management": {"VAE_ALWAYS_TILED": False},
-        "ldm_patched.modules.conds": {"CONDNoiseShape": Cond}}
+        "ldm_patched.modules.conds": {"CONDNoiseShape": Cond},
+        "backend": {}, "backend.memory_management": {"VAE_ALWAYS_TILED": False},
+        "backend.sampling": {}, "backend.sampling.condition": {"ConditionNoiseShape": Cond}}
     for name, members in fakes.items():
         module = types.ModuleType(name)
         vars(module).update(members)
@@ -148,13 +172,14 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Any:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
-    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.ldm", raising=False)
-    return importlib.import_module("lib_iclight.hosts.ldm").LdmHost("reForge")
+    monkeypatch.delitem(sys.modules, f"lib_iclight.hosts.{adapter}", raising=False)
+    module = importlib.import_module(f"lib_iclight.hosts.{adapter}")
+    return getattr(module, f"{adapter.title()}Host")("a host")
 
 
-@pytest.fixture(params=[Patcher, ReforgePatcher], ids=["classic", "reforge"])
-def webui(request: pytest.FixtureRequest) -> WebUI:
-    return WebUI(request.param)
+@pytest.fixture
+def webui(kind_of_host: tuple[str, type[Patcher]]) -> WebUI:
+    return WebUI(kind_of_host[1])
 
 
 def test_concat_and_offsets_reach_every_part(host: Any, webui: WebUI) -> None:
@@ -235,6 +260,15 @@ def test_what_does_not_fit_is_refused(host: Any, webui: WebUI, concat: torch.Ten
         webui.job(host, concat=concat)
 
 
+def test_a_host_short_of_memory_patches_layers_as_they_run(host: Any, webui: WebUI) -> None:
+    webui.short_of_memory = True
+    webui.job(host)
+    assert webui.applied.steps == 1
+    webui.sd_model.forge_objects.unet.model.diffusion_model.input_blocks[0][0].weight_function = []
+    with pytest.raises(HostError, match="takes 4 channels"):
+        webui.sample(torch.zeros(2, 4, 8, 8), load=False)
+
+
 def test_encoder_gives_the_scaled_mode_with_the_same_patcher(host: Any, webui: WebUI) -> None:
     vae = webui.sd_model.forge_objects.vae
     own = vae.first_stage_model
@@ -251,6 +285,7 @@ def test_inpainting_checkpoints_are_refused(host: Any, webui: WebUI) -> None:
         host.check_checkpoint(webui.sd_model)
 
 
+@pytest.mark.parametrize("kind_of_host", [("ldm", Patcher), ("ldm", ReforgePatcher)], ids=["classic", "reforge"])
 def test_sd2_checkpoints_are_refused_though_the_host_calls_them_sd1(host: Any, webui: WebUI) -> None:
     webui.original.model.model_config.unet_config["context_dim"] = 1024
     with pytest.raises(CheckpointError, match="an SD 2 checkpoint"):
