@@ -7,6 +7,7 @@ The real thing is met in tests/live. Here the order of hooks, the sampler's two 
 from __future__ import annotations
 
 import copy
+import logging
 import sys
 import types
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     state = SimpleNamespace(interrupted=False, skipped=False, textinfo=None)
     fakes: dict[str, dict[str, Any]] = {
         "modules": {},
-        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None)},
+        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None),
+                           "cmd_opts": SimpleNamespace(loglevel=None)},
         "modules.sd_models": {"get_closet_checkpoint_match": lambda name: None},
         "modules.paths_internal": {"models_path": str(models)},
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
@@ -68,6 +70,9 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
+    log = logging.getLogger("iclight")  # which the script lets be seen
+    for name, value in {"handlers": [], "level": logging.NOTSET, "propagate": True}.items():
+        monkeypatch.setattr(log, name, value)
     ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.{name}" for name in ("forge", "ldm", "a1111", "detect")))
     for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)

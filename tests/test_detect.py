@@ -17,7 +17,6 @@ import pytest
 from lib_iclight.errors import HostError
 from lib_iclight.hosts import detect as module
 from lib_iclight.hosts.detect import Unsupported, detect
-from lib_iclight.webui.console import show_log
 
 FORGE = ("backend.sampling.condition", "backend.memory_management")
 LDM = ("ldm_patched.modules.conds", "modules_forge.unet_patcher")
@@ -65,17 +64,18 @@ def test_hosts_are_told_by_what_they_can_do(monkeypatch: pytest.MonkeyPatch, cap
     assert caplog.messages == [f"IC-Light: host {name}, adapter {adapter}"]
 
 
-@pytest.mark.parametrize("asked", [False, True], ids=["no log", "--loglevel"])
-def test_the_line_is_seen_in_the_console(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-                                         asked: bool) -> None:
-    """In a WebUI that sets up no log of its own; one that does shows it there."""
-    log = logging.getLogger("iclight")
-    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()] if asked else [])
-    monkeypatch.setattr(log, "handlers", [])
-    monkeypatch.setattr(log, "level", logging.NOTSET)
+@pytest.mark.parametrize("asked", ["", "--loglevel", "SD_WEBUI_LOG_LEVEL"])
+def test_the_line_is_seen_in_the_console(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                         capsys: pytest.CaptureFixture[str], asked: str) -> None:
+    fake.install(monkeypatch, tmp_path)
+    if asked == "--loglevel":
+        sys.modules["modules.shared"].cmd_opts.loglevel = "WARNING"
+    elif asked:
+        monkeypatch.setenv(asked, "WARNING")
+    show_log = importlib.import_module("lib_iclight.webui.console").show_log
     for _ in range(2):  # as when the page is reloaded
         show_log()
-    log.info("IC-Light: host Forge 2, adapter forge")
+    logging.getLogger("iclight").info("IC-Light: host Forge 2, adapter forge")
     assert capsys.readouterr().err == ("" if asked else "IC-Light: host Forge 2, adapter forge\n")
 
 

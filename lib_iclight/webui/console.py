@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+
+from modules import shared
 
 log = logging.getLogger("iclight")
 
 
 def show_log() -> None:
-    """Show the log from INFO on, unless the WebUI was asked for a log of its own (--loglevel).
+    """Show the log from INFO on, unless the WebUI was asked for a level of its own.
 
-    By default WebUIs set up no log at all, and Python then shows warnings only.
+    Otherwise WebUIs let warnings pass at most, or (Neo) errors.
     """
-    if not logging.root.handlers and not log.handlers:
+    asked = getattr(shared.cmd_opts, "loglevel", None) or os.environ.get("SD_WEBUI_LOG_LEVEL")
+    if not asked and not log.handlers:
         log.addHandler(logging.StreamHandler())
         log.setLevel(logging.INFO)
+        log.propagate = False  # or what the WebUI lets pass would be seen twice

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ class Forge:
     def job(self, tab: str, iclight: dict[str, Any] | None, scripts: dict[str, list[Any]] | None = None,
             **changes: Any) -> Answer:
         """Run a job; `iclight`: the extension's one object, None: it is not mentioned at all."""
+        if changes.get("hr_upscaler", "None") not in self.upscalers:
+            changes["hr_upscaler"] = "None"  # Neo has only this plain resize, and what comes as a file
         always = {name: {"args": args} for name, args in (scripts or {}).items()}
         if iclight is not None:
             always["IC-Light"] = {"args": [iclight]}
@@ -107,6 +110,12 @@ class Forge:
     def img2img(self, iclight: dict[str, Any] | None = None, **changes: Any) -> Answer:
         """An img2img job."""
         return self.job("img2img", iclight, **{"denoising_strength": 0.9, **changes})
+
+    @cached_property
+    def upscalers(self) -> set[str]:
+        """What there is for the hires pass."""
+        kinds = (self.call(f"/sdapi/v1/{kind}")[1] for kind in ("upscalers", "latent-upscale-modes"))
+        return {one["name"] for kind in kinds for one in kind}
 
     def scripts(self, title: str) -> dict[str, list[dict[str, Any]]]:
         """The names of txt2img's scripts that begin with `title`, in any case, and what is known of their arguments."""
