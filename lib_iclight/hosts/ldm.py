@@ -1,22 +1,16 @@
-"""reForge and Forge Classic: offsets as weight patches, the concat latent through conditioning modifiers.
-
-As in `forge`, everything is done to clones, and the host merges and un-merges the weights.
-"""
+"""reForge and Forge Classic: see `patcher`. Nothing of the host is replaced."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import numpy as np
 import torch
 from ldm_patched.modules import model_management
 from ldm_patched.modules.conds import CONDNoiseShape
 
-from .. import imaging
 from ..weights import Layout, Offsets
-from .base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint, require_sd1
-from .patches import KeptClone
+from .base import Applied, Encoder, require_sd1
+from .patcher import KeptClone, condition, encoder
 
 
 class LdmHost:
@@ -36,40 +30,16 @@ class LdmHost:
         require_sd1(sd_model, config.get("in_channels", 4), config.get("context_dim", 768))
 
     def encoder(self, sd_model: Any) -> Encoder:
-        """The VAE in use. The host keeps its memory handling, precision and tiling."""
-        vae = sd_model.forge_objects.vae
-        first_stage = vae.first_stage_model
-        latents = sd_model.forge_objects.unet.model
-
-        def encode(pixels: np.ndarray) -> torch.Tensor:
-            stand_in = copy.copy(vae)  # with the same patcher: a clone's would be loaded anew
-            stand_in.first_stage_model = ModeOfPosterior(first_stage)
-            # These hosts compute 2x - 1; so x = (v / 127) / 2 arrives as v / 127 - 1.
-            image = torch.from_numpy((imaging.to_vae(pixels) + 1) / 2)[None]
-            return latents.process_latent_in(stand_in.encode(image)).float().cpu()
-
-        tiled = "tiled" if model_management.VAE_ALWAYS_TILED else "whole"
-        return Encoder(f"ldm-{fingerprint(first_stage)}-{tiled}-{vae.vae_dtype}", encode)
+        """The VAE in use."""
+        objects = sd_model.forge_objects
+        return encoder(objects.vae, self.adapter, model_management.VAE_ALWAYS_TILED,
+                       objects.unet.model.process_latent_in)
 
     def apply(self, p: Any, offsets: Offsets, concat: torch.Tensor) -> Applied:
         """See `Host.apply`."""
-        sd_model = p.sd_model
-        unet = self._clone.patched(sd_model.forge_objects.unet, offsets)
-        applied = Applied()
-
-        # A closure: the hosts deep-copy the model options with each clone, and functions are not copied.
-        def modifier(model: Any, x: torch.Tensor, timestep: Any, uncond: Any, cond: Any,
-                     *rest: Any) -> tuple[Any, ...]:
-            check_pass(model.diffusion_model, x, concat)
-            beside = concat.expand(x.shape[0], -1, -1, -1).to(x.device)
-            for part in [*cond, *(uncond or [])]:
-                part["model_conds"]["c_concat"] = CONDNoiseShape(beside)
-            applied.steps += 1
-            return (model, x, timestep, uncond, cond, *rest)
-
-        unet.add_conditioning_modifier(modifier)
-        sd_model.forge_objects.unet = unet
-        return applied
+        objects = p.sd_model.forge_objects
+        objects.unet = self._clone.patched(objects.unet, offsets)
+        return condition(objects.unet, concat, CONDNoiseShape)
 
     def release(self) -> None:
         """See `Host.release`."""
