@@ -128,6 +128,12 @@ def fit_alpha(alpha: NDArray[np.float32], width: int, height: int) -> NDArray[np
     return np.array(_fitted(Image.fromarray(alpha.astype(np.float32)), width, height)).clip(0.0, 1.0)
 
 
+def stretch(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """Pixels uint8 [H,W,3] or alpha float32 [H,W] scaled to [height,width] with Lanczos, whatever the aspect."""
+    scaled = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+    return scaled if scaled.dtype == np.uint8 else scaled.clip(0.0, 1.0)
+
+
 def to_vae(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 pixels as IC-Light's VAE input, float32 of the same shape: `v / 127 - 1`, so that 127 is exactly 0."""
     return pixels.astype(np.float32) / 127.0 - 1.0

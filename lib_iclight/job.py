@@ -32,8 +32,8 @@ Place = Callable[[np.ndarray, int, int], np.ndarray]
 class Frame(NamedTuple):
     """The part of a picture that one sampling pass paints, in pixels.
 
-    A pass paints `width` x `height`. Where a host scaled to a larger size first and then cut (hires fix to another
-    aspect), `full` is that larger size and `left`, `top` where the cut begins.
+    A pass paints `width` x `height`. Hires fix to another aspect takes a larger size first, `full`; then the host
+    cuts it, from `left`, `top` on, or (Neo) it is `stretched`.
     """
 
     width: int
@@ -41,12 +41,15 @@ class Frame(NamedTuple):
     full: tuple[int, int] | None = None
     left: int = 0
     top: int = 0
+    stretched: bool = False
 
     def place(self, pixels: np.ndarray, place: Place) -> np.ndarray:
         """`pixels` [H, W, ...] as this pass sees them: [height, width, ...]."""
         if self.full is None:
             return place(pixels, self.width, self.height)
         whole = place(pixels, *self.full)
+        if self.stretched:
+            return imaging.stretch(whole, self.width, self.height)
         return whole[self.top:self.top + self.height, self.left:self.left + self.width]
 
 

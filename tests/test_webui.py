@@ -163,6 +163,18 @@ def test_hires_to_another_aspect_cuts_as_the_host_does(script: Any) -> None:
     assert torch.allclose(hires[4, 1::2], first[4], atol=0.02)
 
 
+def test_hires_that_stretches_takes_the_conditioning_along(script: Any) -> None:
+    """Neo rounds to multiples of 64 and never cuts."""
+    ramp = np.repeat(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    p = job(script, foreground=Image.fromarray(ramp), hires=(8, 16))
+    fake.process_images(p)
+    first, hires = (one.concats[0][0, 0] for one in p.passes)
+    assert hires.shape == (8, 16)
+    # The first pass saw columns 32..96 of the picture; so must the hires pass, at twice the width.
+    assert torch.allclose((hires[4, ::2] + hires[4, 1::2]) / 2, first[4], atol=0.02)
+    assert hires[4, 0] > latent_of(255 * 32 / 128) - 0.02
+
+
 def test_img2img_uses_its_picture_and_keeps_the_tab_latent(script: Any) -> None:
     p = img2img(script, [picture(90)])
     fake.process_images(p)

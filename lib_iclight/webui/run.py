@@ -299,14 +299,18 @@ def _original(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _frame_of(p: Any, x: torch.Tensor) -> Frame:
-    """What of the picture the pass over latent `x` [B, 4, h, w] paints. Hires fix may cut a larger size to fit."""
+    """What of the picture the pass over latent `x` [B, 4, h, w] paints. Hires fix may cut or stretch to fit."""
     height, width = (int(side) * LATENT_STRIDE for side in x.shape[2:])
-    # Only txt2img has these two.
-    cut_x, cut_y = (p.truncate_x, p.truncate_y) if getattr(p, "is_hr_pass", False) else (0, 0)
-    if (cut_x, cut_y) == (0, 0):
+    if not getattr(p, "is_hr_pass", False):  # only txt2img has that, and what follows
         return Frame(width, height)
-    return Frame(width, height, (width + cut_x * LATENT_STRIDE, height + cut_y * LATENT_STRIDE),
-                 cut_x // 2 * LATENT_STRIDE, cut_y // 2 * LATENT_STRIDE)
+    if p.truncate_x or p.truncate_y:
+        return Frame(width, height, (width + p.truncate_x * LATENT_STRIDE, height + p.truncate_y * LATENT_STRIDE),
+                     p.truncate_x // 2 * LATENT_STRIDE, p.truncate_y // 2 * LATENT_STRIDE)
+    scale = max(width / p.width, height / p.height)
+    full = round(p.width * scale), round(p.height * scale)
+    if max(full[0] - width, full[1] - height) < LATENT_STRIDE:  # as good as the same aspect
+        return Frame(width, height)
+    return Frame(width, height, full, stretched=True)
 
 
 def _start_from_latent(p: Any, initial: torch.Tensor, strength: float) -> None:

@@ -93,6 +93,11 @@ def fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(image.crop((round(left), round(top), round(left) + width, round(top) + height)))
 
 
+def stretched(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scaled to width x height whatever the aspect."""
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def light_from(side: str, width: int, height: int, high: int = 255, low: int = 0) -> np.ndarray:
     """The reference demo's light map, uint8 [height, width, 3]; `high` is on the side the light comes from."""
     ramp = np.linspace(*((low, high) if side in ("right", "bottom") else (high, low)),

@@ -24,7 +24,7 @@ FLAGS = ("--skip-torch-cuda-test", "--skip-install", "--skip-prepare-environment
 ON_THE_CPU = {
     **dict.fromkeys(("forge", "reforge", "classic"), ("--always-cpu", "--all-in-fp32", "--no-download-sd-model")),
     "neo": ("--cpu", "--force-fp32"),  # Neo never downloads a checkpoint
-    "neo-2025": ("--always-cpu", "--all-in-fp32"),
+    "neo-2025": ("--always-cpu", "--all-in-fp32", "--attention-pytorch"),  # its other attention fails
     "a1111": ("--use-cpu", "all", "--no-half", "--precision", "full", "--no-download-sd-model"),
 }
 """host -> its flags for the CPU in single precision"""
