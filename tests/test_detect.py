@@ -39,7 +39,7 @@ def host_with(monkeypatch: pytest.MonkeyPatch, *modules: str, hook: bool = True,
     members["modules.scripts"] = {"Script": script}
     members["modules.launch_utils"] = {"git_tag": lambda: "v1.10.1"}
     if version:
-        members["modules_forge.forge_version"] = {"version": version}
+        members["modules_forge.forge_version"] = dict(zip(("version", "release"), version.split(), strict=False))
     for name, values in members.items():
         made = types.ModuleType(name)
         vars(made).update(values)
@@ -49,7 +49,8 @@ def host_with(monkeypatch: pytest.MonkeyPatch, *modules: str, hook: bool = True,
 
 @pytest.mark.parametrize(("modules", "version", "adapter", "name"), [
     ((*FORGE, *A1111), "2.0.1v1.10.1", "forge", "Forge 2.0.1v1.10.1"),
-    (FORGE, "neo", "forge", "Forge Neo neo"),
+    (FORGE, "neo", "forge", "Forge Neo"),
+    (FORGE, "neo 2.26", "forge", "Forge Neo 2.26"),
     ((*LDM, *A1111), "1.0.0v2-v1.10.1RC", "ldm", "reForge 1.0.0v2-v1.10.1RC"),
     (LDM, "classic", "ldm", "Forge Classic"),
     (A1111, "", "a1111", "WebUI v1.10.1"),

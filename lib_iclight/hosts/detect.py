@@ -116,10 +116,12 @@ def _name() -> str:
     version = _attribute("modules_forge.forge_version", "version")
     if version == "classic":
         return "Forge Classic"
+    if version == "neo":
+        return f"Forge Neo {_attribute('modules_forge.forge_version', 'release') or ''}".rstrip()
     if version and _there("ldm_patched.modules.conds"):
         return f"reForge {version}"
     if version:
-        return f"{'Forge Neo' if version == 'neo' else 'Forge'} {version}"
+        return f"Forge {version}"
     tag = _attribute("modules.launch_utils", "git_tag")
     return f"WebUI {tag() if callable(tag) else 'of unknown version'}"
 
