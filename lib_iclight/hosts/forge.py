@@ -36,7 +36,7 @@ class ForgeHost:
     def apply(self, p: Any, offsets: Offsets, concat: torch.Tensor) -> Applied:
         """See `Host.apply`."""
         objects = p.sd_model.forge_objects
-        # Forge tells sets of patches apart by their file names, Neo since 2026 by an id.
+        # Forge tells sets of patches apart by their file names, Neo 2.26 by an id.
         put = self._clone.patched if hasattr(objects.unet, "patches_uuid") else patched
         objects.unet = put(objects.unet, offsets, filename=offsets.name)
         return condition(objects.unet, concat, ConditionNoiseShape)

@@ -79,7 +79,7 @@ class _Kept(NamedTuple):
 class KeptClone:
     """A patched clone, used again while the weights stay the same.
 
-    For hosts that tell sets of patches apart by an id that is new at every `add_patches` (reForge, Neo since 2026), or
+    For hosts that tell sets of patches apart by an id that is new at every `add_patches` (reForge, Neo 2.26), or
     by the clone itself (Classic): with a clone for each sampling they would merge anew each time.
     """
 

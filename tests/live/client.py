@@ -91,8 +91,8 @@ class Forge:
     def job(self, tab: str, iclight: dict[str, Any] | None, scripts: dict[str, list[Any]] | None = None,
             **changes: Any) -> Answer:
         """Run a job; `iclight`: the extension's one object, None: it is not mentioned at all."""
-        if changes.get("hr_upscaler", "None") not in self.upscalers:
-            changes["hr_upscaler"] = "None"  # Neo has only this plain resize, and what comes as a file
+        if "hr_upscaler" in changes and self.resizes_plainly:
+            changes["hr_upscaler"] = "None"
         always = {name: {"args": args} for name, args in (scripts or {}).items()}
         if iclight is not None:
             always["IC-Light"] = {"args": [iclight]}
@@ -112,10 +112,9 @@ class Forge:
         return self.job("img2img", iclight, **{"denoising_strength": 0.9, **changes})
 
     @cached_property
-    def upscalers(self) -> set[str]:
-        """What there is for the hires pass."""
-        kinds = (self.call(f"/sdapi/v1/{kind}")[1] for kind in ("upscalers", "latent-upscale-modes"))
-        return {one["name"] for kind in kinds for one in kind}
+    def resizes_plainly(self) -> bool:
+        """Whether hires fix has no upscalers for latents and none by formula (Neo): only those that come as files."""
+        return not self.call("/sdapi/v1/latent-upscale-modes")[1]
 
     def scripts(self, title: str) -> dict[str, list[dict[str, Any]]]:
         """The names of txt2img's scripts that begin with `title`, in any case, and what is known of their arguments."""
