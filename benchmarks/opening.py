@@ -27,7 +27,8 @@ FLAGS = ("--ui-debug-mode",)  # no model is loaded
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",
            "--disable-component-update", "--disable-sync"]
 
-AT_REST = """() => new Promise((done) => {
+AT_REST = """() => new Promise((done, failed) => {
+    setTimeout(() => failed(new Error("the page did not open in two minutes")), 120000);
     const look = () => document.getElementById("txt2img_generate") && document.getElementById("img2img_generate")
         ? requestIdleCallback(done) : setTimeout(look, 20);
     look();

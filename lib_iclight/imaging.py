@@ -111,6 +111,12 @@ def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDA
     return mixed.clip(0, 255).astype(np.uint8)
 
 
+def covering(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """`size` (width, height) scaled, its aspect kept, until it just covers `width` x `height`."""
+    scale = max(width / size[0], height / size[1])
+    return round(size[0] * scale), round(size[1] * scale)
+
+
 def fit(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Pixels scaled by `max(width / w, height / h)` with Lanczos and cropped about the centre, as the reference does.
 
@@ -324,8 +330,7 @@ def _damaged(what: str) -> ImageError:
 
 def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
     """`fit` on a PIL image of mode L, RGB or F."""
-    scale = max(width / image.width, height / image.height)
-    scaled_width, scaled_height = int(round(image.width * scale)), int(round(image.height * scale))
+    scaled_width, scaled_height = covering(image.size, width, height)
     if scaled_width * scaled_height > MAX_PIXELS:
         raise ImageError(f"a picture of {image.width} x {image.height} pixels is too long and narrow "
                          f"for {width} x {height}. Crop it first.")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_modules import put_modules
 
 
 class Networks(types.ModuleType):
@@ -171,12 +172,7 @@ def install(monkeypatch: pytest.MonkeyPatch, sd_model: SdModel) -> Networks:
         "modules.sd_unet": {"current_unet": None},
         "modules.shared": {"device": torch.device("cpu"), "opts": sd_model.opts},
     }
-    for name, members in modules.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-        if name != "modules":
-            setattr(sys.modules["modules"], name.partition(".")[2], module)
+    put_modules(monkeypatch, modules)
     monkeypatch.setitem(sys.modules, "networks", networks)
     monkeypatch.delitem(sys.modules, "lib_iclight.hosts.a1111", raising=False)
     return networks

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import logging
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from fake_modules import put_modules
 from PIL import Image
 
 
@@ -63,13 +63,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         "backend.sampling": {},
         "backend.sampling.condition": {"ConditionNoiseShape": ConditionNoiseShape},
     }
-    for name, members in fakes.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, module)
+    put_modules(monkeypatch, fakes)
     log = logging.getLogger("iclight")  # which the script lets be seen
     for name, value in {"handlers": [], "level": logging.NOTSET, "propagate": True}.items():
         monkeypatch.setattr(log, name, value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
-import types
 import uuid
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fake_modules import put_modules
 
 from lib_iclight.errors import CheckpointError, HostError
 
@@ -165,13 +165,7 @@ def host(monkeypatch: pytest.MonkeyPatch, kind_of_host: tuple[str, type[Patcher]
         "ldm_patched.modules.conds": {"CONDNoiseShape": Cond},
         "backend": {}, "backend.memory_management": {"VAE_ALWAYS_TILED": False},
         "backend.sampling": {}, "backend.sampling.condition": {"ConditionNoiseShape": Cond}}
-    for name, members in fakes.items():
-        module = types.ModuleType(name)
-        vars(module).update(members)
-        monkeypatch.setitem(sys.modules, name, module)
-        parent, _, child = name.rpartition(".")
-        if parent:
-            setattr(sys.modules[parent], child, module)
+    put_modules(monkeypatch, fakes)
     monkeypatch.delitem(sys.modules, f"lib_iclight.hosts.{adapter}", raising=False)
     module = importlib.import_module(f"lib_iclight.hosts.{adapter}")
     return getattr(module, f"{adapter.title()}Host")("a host")

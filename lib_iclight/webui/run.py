@@ -22,6 +22,7 @@ from PIL import Image
 
 from ..errors import CheckpointError, HostError, ICLightError, SettingsError
 from ..hosts.base import Applied, Host
+from ..imaging import covering
 from ..job import LATENT_STRIDE, Frame, Relight, fit, scheduled_steps
 from ..settings import FIELDS, Settings
 from .workshop import Workshop
@@ -306,8 +307,7 @@ def _frame_of(p: Any, x: torch.Tensor) -> Frame:
     if p.truncate_x or p.truncate_y:
         return Frame(width, height, (width + p.truncate_x * LATENT_STRIDE, height + p.truncate_y * LATENT_STRIDE),
                      p.truncate_x // 2 * LATENT_STRIDE, p.truncate_y // 2 * LATENT_STRIDE)
-    scale = max(width / p.width, height / p.height)
-    full = round(p.width * scale), round(p.height * scale)
+    full = covering((p.width, p.height), width, height)
     if max(full[0] - width, full[1] - height) < LATENT_STRIDE:  # as good as the same aspect
         return Frame(width, height)
     return Frame(width, height, full, stretched=True)
