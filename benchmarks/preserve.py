@@ -36,10 +36,10 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib_iclight.harmonise import harmonise
-from lib_iclight.imaging import linear_to_srgb, srgb_to_linear
+from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.matting import foreground_color
 from lib_iclight.preserve import preserve, restore_background
+from lib_iclight.preserve.harmonise import harmonise
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PRINT = ("WARRANTY", "No. 5 EST", "75 cl 12%", "MADE HERE")

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
-from .hosts.pocket import NOTE, SIDE, Pocket
-from .hosts.standalone.generation import Generation
+from .generation import Generation
 from .hosts.standalone.host import Standalone, pick_device
+from .hosts.standalone.pocket import NOTE, SIDE, Pocket
 from .job import LatentCache, Relight
 from .matting import Cutter
 from .settings import Settings

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import __version__
-from .hosts.standalone.generation import Generation
+from .generation import Generation
 from .settings import Settings
 
 _PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from . import imaging, preserve
+from .cache import content_key
 from .errors import ImageError, SettingsError
-from .harmonise import harmonise
-from .hosts.base import Encoder
 from .lights import broad_light, light_map
 from .matting import Cutout, Refinement
+from .preserve.harmonise import harmonise
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -62,6 +62,19 @@ def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 def scheduled_steps(steps: int, strength: float) -> int:
     """How many steps an image-to-image pass schedules so that `steps` are really run (reference demo: round(s / d))."""
     return max(steps, round(steps / strength))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A host's VAE, as the job sees it.
+
+    key: names the VAE by its content, so that latents can be cached across jobs and checkpoints.
+    encode: uint8 sRGB [H, W, 3] (H, W multiples of 8) -> float32 [1, 4, H/8, W/8] on the CPU: the posterior's mode of
+        `imaging.to_vae(pixels)` times the scaling factor.
+    """
+
+    key: str
+    encode: Callable[[np.ndarray], torch.Tensor]
 
 
 class CutsOut(Protocol):
@@ -139,7 +152,7 @@ class Relight:
         picture = self._load_plain(settings.light_map, "light map")
         self._light_picture = picture
         self._light: Hashable = (settings.light if picture is None
-                                 else (imaging.content_key(picture), settings.light_map_blur))
+                                 else (content_key(picture), settings.light_map_blur))
         self._has_light = picture is not None or settings.light != "none"
         self.start = self._resolve_start()
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
@@ -257,7 +270,7 @@ class Relight:
         s = self.settings
         rgb, own = imaging.split_alpha(imaging.load_image(source, "foreground"))
         if s.matting == "none" and s.mask is None:
-            alpha, color, key = np.ones(rgb.shape[:2], np.float32), rgb, imaging.content_key(rgb)
+            alpha, color, key = np.ones(rgb.shape[:2], np.float32), rgb, content_key(rgb)
         else:
             if s.keep_background and own is not None and not self._on_background:
                 raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
@@ -272,7 +285,7 @@ class Relight:
         shown = color
         if self._background is not None and s.harmonise:
             shown = harmonise(color, alpha, self._background, s.harmonise)
-            key = imaging.content_key(key, shown)
+            key = content_key(key, shown)
         return Subject(rgb, color, shown, alpha, place, key)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
@@ -289,7 +302,7 @@ class Relight:
         background = self._background
         if background is None:
             return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
-        return self._latent(encoder, frame, imaging.content_key(background), lambda: background, fit)
+        return self._latent(encoder, frame, content_key(background), lambda: background, fit)
 
     def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
         if self._light_picture is not None:

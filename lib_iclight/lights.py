@@ -29,8 +29,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .color import kelvin_to_linear, linear_to_srgb, srgb_to_linear
 from .errors import LightError
-from .imaging import linear_to_srgb, srgb_to_linear
 
 MAX_LIGHTS = 32
 MIN_KELVIN, MAX_KELVIN = 1667, 25000
@@ -38,9 +38,6 @@ MIN_KELVIN, MAX_KELVIN = 1667, 25000
 # The reference demos' darkest and brightest value of a gradient, and their ambient value, in each form.
 _RANGE = {"fc": (0, 255), "fbc": (32, 224)}
 _AMBIENT = {"fc": 127, "fbc": 64}
-
-_XYZ_TO_LINEAR_SRGB = np.array(  # IEC 61966-2-1, white D65
-    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 
 
 @dataclass(frozen=True)
@@ -210,7 +207,7 @@ def linear_color(color: str) -> NDArray[np.float32]:
     color = _color("color", color)
     if color.startswith("#"):
         return srgb_to_linear(np.frombuffer(bytes.fromhex(color[1:]), np.uint8) / 255.0)
-    return _kelvin_to_linear(float(color[:-1]))
+    return kelvin_to_linear(float(color[:-1]))
 
 
 def _radiance(spec: LightSpec, width: int, height: int) -> NDArray[np.float32]:
@@ -220,27 +217,6 @@ def _radiance(spec: LightSpec, width: int, height: int) -> NDArray[np.float32]:
     for light in spec.lights:
         total += light.spread(width, height)[..., None] * (np.float32(light.intensity) * linear_color(light.color))
     return total.clip(0.0, 1.0)
-
-
-def _kelvin_to_linear(t: float) -> NDArray[np.float32]:
-    """The colour of a black body at t kelvin in linear sRGB, float32 [3], its largest component 1, negatives clipped.
-
-    The cubic fits of the Planckian locus in CIE 1931 xy by Kim et al., "Color temperature conversion system and
-    method using the same", US patent 7,024,034 (2006), made for 1667..25000 K. White is D65, so 6500 K is near white.
-    """
-    k = 1000.0 / t
-    if t <= 4000:
-        x = -0.2661239 * k**3 - 0.2343589 * k**2 + 0.8776956 * k + 0.179910
-    else:
-        x = -3.0258469 * k**3 + 2.1070379 * k**2 + 0.2226347 * k + 0.240390
-    if t <= 2222:
-        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
-    elif t <= 4000:
-        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
-    else:
-        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
-    rgb: NDArray[np.float64] = _XYZ_TO_LINEAR_SRGB @ np.array([x / y, 1.0, (1.0 - x - y) / y])
-    return (rgb / float(rgb.max())).clip(0.0, 1.0).astype(np.float32)
 
 
 def _positions(count: int) -> NDArray[np.float64]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from modules import paths_internal, script_callbacks, scripts
 from modules.ui_components import InputAccordion
 
-from lib_iclight.hosts.detect import Unsupported, detect
-from lib_iclight.webui import api, console, options, panel, run, unsupported, xyz
-from lib_iclight.webui.workshop import Workshop
+from lib_iclight.hosts.webui.detect import Unsupported, detect
+from lib_iclight.panel import panel
+from lib_iclight.panel.workshop import Workshop
+from lib_iclight.webui import api, console, options, run, unsupported, xyz
 
 WORKSHOP = Workshop(Path(paths_internal.models_path), run.show_progress, run.selected_checkpoint,
                     options.matting_device)

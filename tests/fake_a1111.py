@@ -174,5 +174,5 @@ def install(monkeypatch: pytest.MonkeyPatch, sd_model: SdModel) -> Networks:
     }
     put_modules(monkeypatch, modules)
     monkeypatch.setitem(sys.modules, "networks", networks)
-    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.a1111", raising=False)
+    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.webui.a1111", raising=False)
     return networks

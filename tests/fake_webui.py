@@ -67,7 +67,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     log = logging.getLogger("iclight")  # which the script lets be seen
     for name, value in {"handlers": [], "level": logging.NOTSET, "propagate": True}.items():
         monkeypatch.setattr(log, name, value)
-    ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.{name}" for name in ("forge", "ldm", "a1111", "detect")))
+    ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.webui.{name}" for name in ("forge", "ldm", "a1111", "detect")))
     for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
 

@@ -15,8 +15,8 @@ import gradio as gr
 import pytest
 
 from lib_iclight.errors import HostError
-from lib_iclight.hosts import detect as module
-from lib_iclight.hosts.detect import Unsupported, detect
+from lib_iclight.hosts.webui import detect as module
+from lib_iclight.hosts.webui.detect import Unsupported, detect
 
 FORGE = ("backend.sampling.condition", "backend.memory_management")
 LDM = ("ldm_patched.modules.conds", "modules_forge.unet_patcher")
@@ -27,7 +27,7 @@ A1111 = ("modules.sd_unet", "modules.sd_hijack_unet")
 def adapters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adapters that import no host."""
     for name, maker in (("forge", "ForgeHost"), ("ldm", "LdmHost"), ("a1111", "A1111Host")):
-        adapter: Any = types.ModuleType(f"lib_iclight.hosts.{name}")
+        adapter: Any = types.ModuleType(f"lib_iclight.hosts.webui.{name}")
         setattr(adapter, maker, lambda title, name=name: SimpleNamespace(name=title, adapter=name))
         monkeypatch.setitem(sys.modules, adapter.__name__, adapter)
 
@@ -95,7 +95,7 @@ def test_an_unknown_or_old_host_is_told_why(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_a_host_that_has_changed_is_told_apart_from_our_own_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     host_with(monkeypatch, *LDM, version="9")
-    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.ldm", raising=False)
+    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.webui.ldm", raising=False)
     found = detect()  # what `ldm` imports of the host is not in the double
     assert isinstance(found, Unsupported)
     assert "reForge 9" in found.reason

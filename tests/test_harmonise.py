@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib_iclight.harmonise import harmonise
+from lib_iclight.preserve.harmonise import harmonise
 
 SOLID = np.ones((64, 64), np.float32)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lib_iclight.lights import LightSpec, Point
+from lib_iclight.panel import helpers, texts
+from lib_iclight.panel.helpers import Seen
 from lib_iclight.settings import Settings
-from lib_iclight.webui import helpers, texts
-from lib_iclight.webui.helpers import Seen
 
 
 @pytest.mark.parametrize(("picture", "size"), [

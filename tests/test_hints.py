@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib_iclight.hints import LEAST_HEAD, head_height, standing_height
+from lib_iclight.panel.hints import LEAST_HEAD, head_height, standing_height
 
 
 def picture(rows: str) -> np.ndarray:

@@ -12,19 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from lib_iclight import imaging
+from lib_iclight.cache import content_key
+from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.errors import ImageError
-from lib_iclight.imaging import (
-    composite_on_grey,
-    content_key,
-    fit,
-    fit_alpha,
-    linear_to_srgb,
-    load_image,
-    split_alpha,
-    srgb_to_linear,
-    to_vae,
-)
+from lib_iclight.imaging import composite_on_grey, fit, fit_alpha, load_image, split_alpha, to_vae
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -281,7 +272,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(side, monkeypatch):
 
 def test_size_limits_are_inclusive(monkeypatch):
     assert load_image(Image.new("RGB", (16, 16))).size == (16, 16)
-    monkeypatch.setattr(imaging, "MAX_PIXELS", 400)
+    monkeypatch.setattr("lib_iclight.imaging.load.MAX_PIXELS", 400)
     assert load_image(Image.new("RGB", (20, 20))).size == (20, 20)
     with pytest.raises(ImageError, match="too large"):
         load_image(Image.new("RGB", (20, 21)))

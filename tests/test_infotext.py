@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lib_iclight import infotext
-from lib_iclight.hosts.standalone.generation import Generation
+from lib_iclight.generation import Generation
 from lib_iclight.lights import LightSpec, Point
 from lib_iclight.settings import Settings, from_infotext
 

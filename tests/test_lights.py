@@ -8,18 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from lib_iclight.color import srgb_to_linear
 from lib_iclight.errors import LightError
-from lib_iclight.imaging import srgb_to_linear
-from lib_iclight.lights import (
-    PRESETS,
-    Directional,
-    LightSpec,
-    Point,
-    broad_light,
-    light_map,
-    linear_color,
-    parse_light,
-)
+from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, broad_light, light_map, linear_color, parse_light
 
 NAMES = ["none", "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"]
 SCENES = ["rim", "softbox", "window", "sunset", "neon pair"]

@@ -20,8 +20,9 @@ def webui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     fake.install(monkeypatch, tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("U2NET_HOME", str(tmp_path))
-    from lib_iclight.webui import matting_notes, options
-    from lib_iclight.webui.workshop import Workshop
+    from lib_iclight.panel import matting_notes
+    from lib_iclight.panel.workshop import Workshop
+    from lib_iclight.webui import options
 
     return SimpleNamespace(notes=matting_notes, options=options, workshop=Workshop(tmp_path), models=tmp_path)
 

@@ -166,8 +166,8 @@ def host(monkeypatch: pytest.MonkeyPatch, kind_of_host: tuple[str, type[Patcher]
         "backend": {}, "backend.memory_management": {"VAE_ALWAYS_TILED": False},
         "backend.sampling": {}, "backend.sampling.condition": {"ConditionNoiseShape": Cond}}
     put_modules(monkeypatch, fakes)
-    monkeypatch.delitem(sys.modules, f"lib_iclight.hosts.{adapter}", raising=False)
-    module = importlib.import_module(f"lib_iclight.hosts.{adapter}")
+    monkeypatch.delitem(sys.modules, f"lib_iclight.hosts.webui.{adapter}", raising=False)
+    module = importlib.import_module(f"lib_iclight.hosts.webui.{adapter}")
     return getattr(module, f"{adapter.title()}Host")("a host")
 
 

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from lib_iclight.color import srgb_to_linear
 from lib_iclight.demo import BACKGROUND, FOREGROUND
 from lib_iclight.errors import WeightsError
-from lib_iclight.hosts.pocket import FOLDER, SIDE, Pocket
-from lib_iclight.hosts.standalone.generation import Generation
+from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone.host import Result, Standalone
-from lib_iclight.imaging import fit, fit_alpha, srgb_to_linear
+from lib_iclight.hosts.standalone.pocket import FOLDER, SIDE, Pocket
+from lib_iclight.imaging import fit, fit_alpha
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings

@@ -14,12 +14,12 @@ from PIL import Image
 
 from lib_iclight import preserve as module
 from lib_iclight.errors import SettingsError
-from lib_iclight.harmonise import harmonise
 from lib_iclight.imaging import composite_on_grey
 from lib_iclight.job import Frame, LatentCache, Relight
 from lib_iclight.lights import light_map
 from lib_iclight.matting import Cutter, blur_fusion
 from lib_iclight.preserve import preserve, restore_background
+from lib_iclight.preserve.harmonise import harmonise
 from lib_iclight.settings import Settings
 
 SIDE = 128

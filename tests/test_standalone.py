@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
+from lib_iclight.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone import prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
-from lib_iclight.hosts.standalone.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
 from lib_iclight.job import Frame, LatentCache, Relight

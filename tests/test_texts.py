@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lib_iclight.lights import PRESETS
+from lib_iclight.panel import texts
 from lib_iclight.settings import FIELDS, MODES
-from lib_iclight.webui import texts
 
 FOLDER = Path(__file__).resolve().parent.parent / "localizations"
 PROMPTS = ("LIGHTING_PROMPTS", "SUBJECT_PROMPTS")  # go to the model, in English

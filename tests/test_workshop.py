@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from lib_iclight.errors import ImageError
+from lib_iclight.panel import texts
+from lib_iclight.panel.panel import HOST_WIDGETS, Panel
+from lib_iclight.panel.workshop import Workshop
 from lib_iclight.settings import Settings
-from lib_iclight.webui import texts
-from lib_iclight.webui.panel import HOST_WIDGETS, Panel
-from lib_iclight.webui.studio import PocketWorkshop, _always_open
-from lib_iclight.webui.workshop import Workshop
+from lib_iclight.studio.page import PocketWorkshop, _always_open
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
 HALF[:, 16:, 3] = 0

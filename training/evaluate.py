@@ -24,8 +24,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm import tqdm
 
-from lib_iclight.hosts.pocket import FOLDER, Pocket
 from lib_iclight.hosts.standalone.host import Standalone
+from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
 from lib_iclight.hosts.standalone.samplers import denoise
 from lib_iclight.lights import light_map
 from lib_iclight.weights import Offsets

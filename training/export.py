@@ -14,7 +14,7 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from lib_iclight.hosts.pocket import FOLDER
+from lib_iclight.hosts.standalone.pocket import FOLDER
 
 from . import config
 from .train import Latents, load_base, load_text_encoder, load_vae

@@ -7,28 +7,14 @@ sampling, and starts that sampling from the job's initial latent. How it does so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 from ..errors import CheckpointError, HostError
+from ..job import Encoder
 from ..weights import Layout, Offsets
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A host's VAE, as the job sees it.
-
-    key: names the VAE by its content, so that latents can be cached across jobs and checkpoints.
-    encode: uint8 sRGB [H, W, 3] (H, W multiples of 8) -> float32 [1, 4, H/8, W/8] on the CPU: the posterior's mode of
-        `imaging.to_vae(pixels)` times the scaling factor.
-    """
-
-    key: str
-    encode: Callable[[np.ndarray], torch.Tensor]
 
 
 @dataclass

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..cache import content_key
 from ..errors import MattingError
-from ..imaging import content_key
 from ..progress import Progress, silent
 from .foreground import extend_color, foreground_color
 from .refine import Refinement, refine

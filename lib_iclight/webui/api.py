@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from .. import __version__
 from ..lights import PRESETS
 from ..matting import MODELS
+from ..panel.workshop import Workshop
 from ..settings import schema
-from .workshop import Workshop
 
 
 def add_routes(app: FastAPI, workshop: Workshop) -> None:

@@ -24,8 +24,8 @@ from ..errors import CheckpointError, HostError, ICLightError, SettingsError
 from ..hosts.base import Applied, Host
 from ..imaging import covering
 from ..job import LATENT_STRIDE, Frame, Relight, fit, scheduled_steps
+from ..panel.workshop import Workshop
 from ..settings import FIELDS, Settings
-from .workshop import Workshop
 
 log = logging.getLogger("iclight")
 ARGUMENTS = tuple(field.name for field in FIELDS)

@@ -64,7 +64,7 @@ def served(page: Any) -> Iterator[str]:
 def studio(browser: Any, models: Path) -> Iterator[str]:
     """The address of a running studio over the pocket model."""
     pytest.importorskip("gradio", reason="gradio is not installed")
-    from lib_iclight.webui.studio import Pocket, PocketWorkshop, Studio, build
+    from lib_iclight.studio.page import Pocket, PocketWorkshop, Studio, build
 
     yield from served(build(Studio(Pocket(), PocketWorkshop(models), pick_device("cpu"))))
 
@@ -73,10 +73,10 @@ def studio(browser: Any, models: Path) -> Iterator[str]:
 def img2img(browser: Any, models: Path) -> Iterator[str]:
     """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
     gr = pytest.importorskip("gradio", reason="gradio is not installed")
-    from lib_iclight.webui.gradio_host import image, in_browser, page_script
-    from lib_iclight.webui.panel import Panel
-    from lib_iclight.webui.studio import FONTS, ROOT, _always_open
-    from lib_iclight.webui.workshop import Workshop
+    from lib_iclight.panel.gradio_host import image, in_browser, page_script
+    from lib_iclight.panel.panel import Panel
+    from lib_iclight.panel.workshop import Workshop
+    from lib_iclight.studio.page import FONTS, ROOT, _always_open
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
                    theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:

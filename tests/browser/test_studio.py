@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_iclight.imaging import fit, fit_alpha, load_image, split_alpha, srgb_to_linear
+from lib_iclight.color import srgb_to_linear
+from lib_iclight.imaging import fit, fit_alpha, load_image, split_alpha
 from lib_iclight.lights import broad_light
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

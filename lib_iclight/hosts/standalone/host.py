@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from ... import imaging
+from ...cache import content_key
 from ...errors import HostError, WeightsError
+from ...generation import Generation
 from ...job import Frame, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
 from ..base import Encoder
 from .checkpoint import Checkpoint
-from .generation import Generation
 from .loras import Lora, load_loras
 from .prompts import encode_prompt, pair
 from .samplers import denoise
@@ -57,7 +58,7 @@ class Standalone:
                 for delta in text_deltas.get(key, ()):
                     weight.copy_(weight.float() + delta.of(weight.shape))
         samples = [tensor.flatten()[:64].numpy() for tensor in models.vae.state_dict().values()]
-        self.encoder = Encoder(f"standalone-{imaging.content_key(*samples)}", self._encode)
+        self.encoder = Encoder(f"standalone-{content_key(*samples)}", self._encode)
         self._tokenizer = models.tokenizer
         try:
             self._vae = models.vae.to(device)

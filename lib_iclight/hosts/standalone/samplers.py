@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from ...generation import SAMPLERS
 from ...job import scheduled_steps
-from .generation import SAMPLERS
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(noisy latent float32 [1, 4, h, w], timestep []) -> predicted noise, float32 [1, 4, h, w], both on the CPU."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from ..errors import HostError
-from ..weights import Layout, Offsets
-from .base import Applied, Encoder, Host
+from ...errors import HostError
+from ...weights import Layout, Offsets
+from ..base import Applied, Encoder, Host
 
 log = logging.getLogger("iclight")
 

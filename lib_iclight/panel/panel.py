@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from .. import hints, imaging
+from .. import imaging
 from ..errors import ICLightError
 from ..lights import PRESETS
 from ..matting import model_names
 from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
-from . import helpers, texts
+from . import helpers, hints, texts
 from .gradio_host import image, in_browser, on_any, on_server
 from .helpers import Seen
 from .matting_notes import MattingNotes, status

@@ -21,18 +21,18 @@ import torch
 
 from .. import infotext
 from ..errors import ICLightError, SettingsError
-from ..hosts.pocket import NOTE, SIDE, Pocket
+from ..generation import SAMPLERS, Generation
 from ..hosts.standalone.checkpoint import Checkpoint, open_checkpoint
-from ..hosts.standalone.generation import SAMPLERS, Generation
 from ..hosts.standalone.host import Standalone, pick_device
+from ..hosts.standalone.pocket import NOTE, SIDE, Pocket
 from ..job import Relight
+from ..panel import texts
+from ..panel.gradio_host import in_browser, on_server, page_script
+from ..panel.helpers import reference_size
+from ..panel.panel import Panel
+from ..panel.workshop import Workshop
 from ..settings import FIELDS, Settings, from_infotext
 from ..weights import Layout, Offsets
-from . import texts
-from .gradio_host import in_browser, on_server, page_script
-from .helpers import reference_size
-from .panel import Panel
-from .workshop import Workshop
 
 log = logging.getLogger("iclight")
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .. import imaging
-from ..weights import Offsets
-from .base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint
+from ... import imaging
+from ...weights import Offsets
+from ..base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint
 
 PREFIX = "diffusion_model."
 NOT_MERGED = ("model_options", "controlnet_linked_list", "extra_preserved_memory_during_sampling",

@@ -1,4 +1,4 @@
-"""Pictures in, pixels out: any picture form becomes 8-bit sRGB, and pixels follow IC-Light's training contract.
+"""Pictures in: any picture form becomes 8-bit sRGB.
 
 Arrays are row-major [height, width] or [height, width, channel]; uint8 pixels are sRGB-encoded 0..255.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import io
 import logging
 import re
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError
+from ..errors import ImageError
 
 MIN_SIDE = 16
 MAX_PIXELS = 128_000_000
@@ -100,80 +99,6 @@ def load_mask(source: object, width: int, height: int) -> NDArray[np.float32]:
     if alpha is None:
         alpha = np.asarray(image.convert("L")).astype(np.float32) / 255.0
     return np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)).clip(0.0, 1.0)
-
-
-def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The foreground on the grey 127 that IC-Light was trained with: `127 + (rgb - 127) * alpha`, as uint8 [H,W,3].
-
-    rgb: uint8 [H,W,3], sRGB. alpha: float32 [H,W], 0..1. Fractions are cut off, not rounded, as in the reference.
-    """
-    mixed = 127.0 + (rgb.astype(np.float32) - 127.0) * alpha[..., None]
-    return mixed.clip(0, 255).astype(np.uint8)
-
-
-def covering(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
-    """`size` (width, height) scaled, its aspect kept, until it just covers `width` x `height`."""
-    scale = max(width / size[0], height / size[1])
-    return round(size[0] * scale), round(size[1] * scale)
-
-
-def fit(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Pixels scaled by `max(width / w, height / h)` with Lanczos and cropped about the centre, as the reference does.
-
-    pixels: uint8 [H,W,3] or [H,W]. Returns uint8 [height,width,3] or [height,width].
-    Raises ImageError when the picture is so long and narrow that the scaled one would exceed MAX_PIXELS.
-    """
-    return np.array(_fitted(Image.fromarray(pixels), width, height))
-
-
-def fit_alpha(alpha: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """Alpha float32 [H,W] in 0..1 brought to float32 [height,width] by the same geometry as `fit`, without 8-bit steps.
-
-    Lanczos overshoots at edges; the result is clipped to 0..1.
-    """
-    return np.array(_fitted(Image.fromarray(alpha.astype(np.float32)), width, height)).clip(0.0, 1.0)
-
-
-def stretch(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
-    """Pixels uint8 [H,W,3] or alpha float32 [H,W] scaled to [height,width] with Lanczos, whatever the aspect."""
-    scaled = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
-    return scaled if scaled.dtype == np.uint8 else scaled.clip(0.0, 1.0)
-
-
-def to_vae(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 pixels as IC-Light's VAE input, float32 of the same shape: `v / 127 - 1`, so that 127 is exactly 0."""
-    return pixels.astype(np.float32) / 127.0 - 1.0
-
-
-def srgb_to_linear(encoded: NDArray[Any] | float) -> NDArray[np.float32]:
-    """sRGB-encoded values 0..1, any shape, as linear light 0..1 in float32 (IEC 61966-2-1)."""
-    v = np.asarray(encoded, dtype=np.float32)
-    return np.where(v <= 0.04045, v / 12.92, ((np.maximum(v, 0.0) + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def linear_to_srgb(linear: NDArray[Any] | float) -> NDArray[np.float32]:
-    """Linear light 0..1, any shape, as sRGB-encoded values 0..1 in float32 (IEC 61966-2-1)."""
-    v = np.asarray(linear, dtype=np.float32)
-    return np.where(v <= 0.0031308, v * 12.92, 1.055 * np.maximum(v, 0.0) ** (1 / 2.4) - 0.055).astype(np.float32)
-
-
-def content_key(*parts: NDArray[Any] | bytes | str | int | float | None) -> str:
-    """A hex digest of the parts' kinds and values, to name what was computed from them.
-
-    Equal keys mean equal parts in equal order; an array's dtype and shape count, its memory layout does not.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            kind, data = f"array {part.dtype.str} {part.shape}", np.ascontiguousarray(part).reshape(-1).data
-        elif isinstance(part, bytes):
-            kind, data = "bytes", memoryview(part)
-        else:
-            kind, data = type(part).__name__, memoryview(repr(part).encode())
-        # The length keeps neighbours apart: ("ab", "c") is not ("a", "bc").
-        digest.update(f"{kind} {data.nbytes}\n".encode())
-        digest.update(data)
-    return digest.hexdigest()
 
 
 def _from_base64(text: str, what: str) -> bytes:
@@ -328,14 +253,3 @@ def _damaged(what: str) -> ImageError:
     return ImageError(f"the {what} is damaged or cut short. Open it in a picture editor, save it anew and try again.")
 
 
-def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
-    """`fit` on a PIL image of mode L, RGB or F."""
-    scaled_width, scaled_height = covering(image.size, width, height)
-    if scaled_width * scaled_height > MAX_PIXELS:
-        raise ImageError(f"a picture of {image.width} x {image.height} pixels is too long and narrow "
-                         f"for {width} x {height}. Crop it first.")
-    scaled = image.resize((scaled_width, scaled_height), Image.Resampling.LANCZOS)
-    # The reference gives Pillow a box of floats, and Pillow rounds each edge; for an odd target the two
-    # roundings can disagree by a pixel, so here the far edge follows from the near one.
-    left, top = round((scaled_width - width) / 2), round((scaled_height - height) / 2)
-    return scaled.crop((left, top, left + width, top + height))

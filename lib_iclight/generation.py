@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ...errors import SettingsError
-from ...settings import RECOMMENDED
+from .errors import SettingsError
+from .settings import RECOMMENDED
 
 
 class Sampler(NamedTuple):

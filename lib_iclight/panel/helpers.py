@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..hints import LEAST_HEAD
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..settings import RECOMMENDED, Settings
 from . import texts
+from .hints import LEAST_HEAD
 
 WANTS = (texts.NEW_BACKGROUND, texts.MY_BACKGROUND, texts.SAME_SCENE)
 KEPT = 0.5

@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .imaging import linear_to_srgb, srgb_to_linear
-from .matting.foreground import box_sum
+from ..color import LUMINANCE, linear_to_srgb, srgb_to_linear
+from ..matting.foreground import box_sum
 
 Planes = NDArray[np.float32]
 
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-"""Rec. 709 weights of linear red, green and blue."""
 FLOOR = 0.002
 """Added before taking logarithms, in linear light: about six of 255 steps, where pictures are mostly noise."""
 

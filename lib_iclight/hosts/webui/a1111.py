@@ -24,10 +24,10 @@ import psutil
 import torch
 from modules import devices, sd_unet, shared
 
-from .. import imaging
-from ..errors import HostError
-from ..weights import Layout, Offsets
-from .base import Applied, Encoder, check_pass, fingerprint, require_sd1
+from ... import imaging
+from ...errors import HostError
+from ...weights import Layout, Offsets
+from ..base import Applied, Encoder, check_pass, fingerprint, require_sd1
 
 LORA_LAYERS = (torch.nn.Conv2d, torch.nn.Linear, torch.nn.GroupNorm, torch.nn.LayerNorm)
 """the layers whose `forward` the host's LoRA extension replaces, as far as a UNet has them"""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import WeightsError
-from ..weights import Offsets
-from .standalone.checkpoint import Folder
+from ...errors import WeightsError
+from ...weights import Offsets
+from .checkpoint import Folder
 
 NAME = "pocket"
 SIDE = 128
 """pixels of the pictures that it was trained on"""
-FOLDER = Path(__file__).resolve().parent.parent / NAME
+FOLDER = Path(__file__).resolve().parents[2] / NAME
 NOTE = ("pocket model: it was trained on rendered objects of 128 x 128 pixels and shows that the light follows, "
         "not what IC-Light makes of photographs")
 

@@ -17,21 +17,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import __version__, infotext
-from .errors import ICLightError, ImageError, LightError, SettingsError
-from .hosts.standalone.generation import SAMPLERS, Generation
-from .lights import light_map
-from .progress import Progress
-from .settings import FIELDS, RECOMMENDED, Field, Settings, schema, to_json
+from .. import __version__, infotext
+from ..errors import ICLightError, ImageError, LightError, SettingsError
+from ..generation import SAMPLERS, Generation
+from ..lights import light_map
+from ..progress import Progress
+from ..settings import FIELDS, RECOMMENDED, Field, Settings, schema, to_json
 
 if TYPE_CHECKING:
     from PIL import Image
     from tqdm import tqdm
 
-    from .hosts.standalone.checkpoint import Checkpoint
-    from .hosts.standalone.loras import Lora
-    from .matting import Cutter
-    from .weights import Offsets
+    from ..hosts.standalone.checkpoint import Checkpoint
+    from ..hosts.standalone.loras import Lora
+    from ..matting import Cutter
+    from ..weights import Offsets
 
 PROGRAM = "python -m lib_iclight"
 POCKET = "pocket"
@@ -209,8 +209,8 @@ def _relight(args: argparse.Namespace) -> None:
     target = _target(args.output, FORMATS, args.foreground, args.background, args.mask)
 
     # Everything heavy comes after the mistakes that can be seen without it.
-    from .hosts.standalone.host import Standalone, pick_device
-    from .job import LatentCache, Relight
+    from ..hosts.standalone.host import Standalone, pick_device
+    from ..job import LatentCache, Relight
 
     device = pick_device(args.device)
     checkpoint = _checkpoint(args.checkpoint)
@@ -235,7 +235,7 @@ def _relight(args: argparse.Namespace) -> None:
         transparent = picture.mode == "RGBA" and path.suffix.lower() not in WITH_ALPHA
         made.append((path.with_suffix(".png") if transparent else path, picture, f"IC-Light {name}"))
     if args.checkpoint == POCKET:
-        from .hosts.pocket import NOTE
+        from ..hosts.standalone.pocket import NOTE
 
         print(f"note: this is the {NOTE}; give --checkpoint for that")
     for path, picture, text in made:
@@ -259,7 +259,7 @@ def _cutout(args: argparse.Namespace) -> None:
     settings = _settings_of(args)
     target = _target(args.output, WITH_ALPHA, args.foreground, args.mask)
 
-    from .job import LatentCache, Relight
+    from ..job import LatentCache, Relight
 
     with _bars() as progress:
         job = Relight(settings, cutter=_cutter(args), latents=LatentCache(), progress=progress)
@@ -267,8 +267,8 @@ def _cutout(args: argparse.Namespace) -> None:
 
 
 def _weights(args: argparse.Namespace) -> None:
-    from .weights import OFFICIAL, hashed, identify
-    from .weights.keys import KEYS
+    from ..weights import OFFICIAL, hashed, identify
+    from ..weights.keys import KEYS
 
     file = identify(args.file)
     with _bars() as progress:
@@ -320,7 +320,7 @@ def _size(args: argparse.Namespace) -> dict[str, Any]:
     """The width and height to make: what the flags say, else what suits the model."""
     width, height = Generation.width, Generation.height
     if getattr(args, "checkpoint", None) == POCKET:
-        from .hosts.pocket import SIDE
+        from ..hosts.standalone.pocket import SIDE
 
         width = height = SIDE
     return {"width": width if args.width is None else args.width,
@@ -328,7 +328,7 @@ def _size(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _cutter(args: argparse.Namespace) -> Cutter:
-    from .matting import DEVICES, Cutter
+    from ..matting import DEVICES, Cutter
 
     if args.matting_device not in DEVICES:
         raise SettingsError(f"--matting-device must be {' or '.join(DEVICES)}, not {args.matting_device!r}.")
@@ -386,18 +386,18 @@ def _folders(given: list[Path] | None, name: str) -> list[Path]:
 
 def _checkpoint(name: str) -> Checkpoint:
     if name == POCKET:
-        from .hosts.pocket import Pocket
+        from ..hosts.standalone.pocket import Pocket
 
         return Pocket()
 
-    from .hosts.standalone.checkpoint import open_checkpoint
+    from ..hosts.standalone.checkpoint import open_checkpoint
 
     return open_checkpoint(Path(name))
 
 
 def _lora(text: str) -> Lora:
     """`FILE:STRENGTH` or `FILE`; the file's own path may have a colon, as after a Windows drive's letter."""
-    from .hosts.standalone.loras import Lora
+    from ..hosts.standalone.loras import Lora
 
     file, colon, strength = text.rpartition(":")
     if colon and file:
@@ -408,8 +408,8 @@ def _lora(text: str) -> Lora:
 
 def _offsets(checkpoint: Checkpoint, settings: Settings, folders: list[Path], progress: Progress) -> Offsets:
     """The offsets of the job's mode: from the weights' folders, for the pocket model its own."""
-    from .hosts.pocket import Pocket
-    from .weights import OffsetCache, resolve
+    from ..hosts.standalone.pocket import Pocket
+    from ..weights import OffsetCache, resolve
 
     if not isinstance(checkpoint, Pocket):
         return OffsetCache().get(resolve(settings.mode, settings.weights, folders, progress), "diffusers")

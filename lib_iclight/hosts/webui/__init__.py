@@ -1,0 +1,1 @@
+"""The WebUIs that a relight can run in, one adapter a family."""

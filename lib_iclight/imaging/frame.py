@@ -1,0 +1,71 @@
+"""Pixels as IC-Light's training contract wants them: on grey, fitted into a frame, in the VAE's range.
+
+Arrays are row-major [height, width] or [height, width, channel]; uint8 pixels are sRGB-encoded 0..255.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import ImageError
+from .load import MAX_PIXELS
+
+
+def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The foreground on the grey 127 that IC-Light was trained with: `127 + (rgb - 127) * alpha`, as uint8 [H,W,3].
+
+    rgb: uint8 [H,W,3], sRGB. alpha: float32 [H,W], 0..1. Fractions are cut off, not rounded, as in the reference.
+    """
+    mixed = 127.0 + (rgb.astype(np.float32) - 127.0) * alpha[..., None]
+    return mixed.clip(0, 255).astype(np.uint8)
+
+
+def covering(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """`size` (width, height) scaled, its aspect kept, until it just covers `width` x `height`."""
+    scale = max(width / size[0], height / size[1])
+    return round(size[0] * scale), round(size[1] * scale)
+
+
+def fit(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Pixels scaled by `max(width / w, height / h)` with Lanczos and cropped about the centre, as the reference does.
+
+    pixels: uint8 [H,W,3] or [H,W]. Returns uint8 [height,width,3] or [height,width].
+    Raises ImageError when the picture is so long and narrow that the scaled one would exceed MAX_PIXELS.
+    """
+    return np.array(_fitted(Image.fromarray(pixels), width, height))
+
+
+def fit_alpha(alpha: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Alpha float32 [H,W] in 0..1 brought to float32 [height,width] by the same geometry as `fit`, without 8-bit steps.
+
+    Lanczos overshoots at edges; the result is clipped to 0..1.
+    """
+    return np.array(_fitted(Image.fromarray(alpha.astype(np.float32)), width, height)).clip(0.0, 1.0)
+
+
+def stretch(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """Pixels uint8 [H,W,3] or alpha float32 [H,W] scaled to [height,width] with Lanczos, whatever the aspect."""
+    scaled = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+    return scaled if scaled.dtype == np.uint8 else scaled.clip(0.0, 1.0)
+
+
+def to_vae(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 pixels as IC-Light's VAE input, float32 of the same shape: `v / 127 - 1`, so that 127 is exactly 0."""
+    return pixels.astype(np.float32) / 127.0 - 1.0
+
+
+def _fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    """`fit` on a PIL image of mode L, RGB or F."""
+    scaled_width, scaled_height = covering(image.size, width, height)
+    if scaled_width * scaled_height > MAX_PIXELS:
+        raise ImageError(f"a picture of {image.width} x {image.height} pixels is too long and narrow "
+                         f"for {width} x {height}. Crop it first.")
+    scaled = image.resize((scaled_width, scaled_height), Image.Resampling.LANCZOS)
+    # The reference gives Pillow a box of floats, and Pillow rounds each edge; for an odd target the two
+    # roundings can disagree by a pixel, so here the far edge follows from the near one.
+    left, top = round((scaled_width - width) / 2), round((scaled_height - height) / 2)
+    return scaled.crop((left, top, left + width, top + height))
