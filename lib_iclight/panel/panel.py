@@ -19,6 +19,7 @@ from PIL import Image
 
 from .. import imaging
 from ..errors import ICLightError
+from ..generation import comfortable_size
 from ..lights import PRESETS
 from ..matting import model_names
 from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
@@ -150,7 +151,7 @@ class Panel:
             told = told_by(*values)
             if told.seen is None:
                 return [_note(texts.NO_FOREGROUND_TO_MEASURE), *[gr.update()] * 3]
-            width, height = helpers.comfortable_size(told.seen.width, told.seen.height, self._workshop.native)
+            width, height = comfortable_size(told.seen.width, told.seen.height, self._workshop.native)
             status = self._describe(told.changed({"width": width, "height": height}))
             return [_note(f"{width} × {height}"), status, width, height]
 
