@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__, infotext
 from ..errors import ICLightError, ImageError, LightError, SettingsError
+from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..generation import SAMPLERS, Generation
 from ..lights import light_map
 from ..progress import Progress
-from ..settings import FIELDS, RECOMMENDED, Field, Settings, schema, to_json
+from ..settings import FIELDS, RECOMMENDED, Field, Settings, schema
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,28 +123,25 @@ def _add_output(command: argparse.ArgumentParser, formats: dict[str, str], more:
 
 def _add_field(group: Any, field: Field) -> None:
     """The flag of a setting. Its value is checked by `Settings`, as everywhere."""
-    flag, default = "--" + field.name.replace("_", "-"), to_json(field.default)
-    help = field.help.replace("%", "%%")
-    if field.kind == "bool":
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help)
-    elif field.kind == "number":
-        group.add_argument(flag, type=float, default=default, metavar="N",
-                           help=f"{help} {field.minimum:g} to {field.maximum:g} (default: {default:g})")
-    elif field.kind == "image":
-        group.add_argument(flag, type=Path, metavar="PICTURE", help=help)
-    elif field.kind == "list":
-        group.add_argument(flag, type=_words, default=(), metavar="A,B", help=f"{help} {', '.join(field.choices)}; "
-                           "separated by commas, saved beside OUT as OUT-cutout.png, ...")
-    elif field.kind == "light":
-        group.add_argument(flag, default=default, metavar="LIGHT",
-                           help=f"{help} Presets: {', '.join(field.choices)} (default: {default})")
-    else:
-        metavar = "{" + ",".join(field.choices) + "}" if field.choices else "NAME"
-        group.add_argument(flag, default=default, metavar=metavar, help=f"{help} (default: {default})")
+    options = _OPTIONS[type(field.kind)](field.kind, field.default)
+    more = f" {options.pop('more')}" if "more" in options else ""
+    group.add_argument("--" + field.name.replace("_", "-"), help=field.help.replace("%", "%%") + more, **options)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+_OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
+    Bool: lambda kind, default: {"action": argparse.BooleanOptionalAction, "default": default},
+    Choice: lambda kind, default: {"metavar": "{" + ",".join(kind.choices) + "}", "default": default,
+                                   "more": f"(default: {default})"},
+    Name: lambda kind, default: {"metavar": "NAME", "default": default, "more": f"(default: {default})"},
+    Number: lambda kind, default: {"type": kind.text_type, "metavar": "N", "default": default,
+                                   "more": f"{kind.minimum:g} to {kind.maximum:g} (default: {default:g})"},
+    Picture: lambda kind, default: {"type": Path, "metavar": "PICTURE"},
+    Light: lambda kind, default: {"metavar": "LIGHT", "default": default,
+                                  "more": f"Presets: {', '.join(kind.choices)} (default: {default})"},
+    List: lambda kind, default: {"type": kind.from_text, "metavar": "A,B", "default": default,
+                                 "more": f"{', '.join(kind.choices)}; separated by commas, saved beside OUT as "
+                                         "OUT-cutout.png, ..."}}
+"""kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
 
 
 def _add_size(group: Any) -> None:
