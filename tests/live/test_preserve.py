@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from lib_iclight import infotext
+from lib_iclight.fields import Picture
 from lib_iclight.job import Frame, LatentCache, Relight
 from lib_iclight.matting import Cutter
-from lib_iclight.fields import Picture
 from lib_iclight.settings import FIELDS, Settings, from_infotext
 
 from .client import HIRES, SIZE, Forge, base64_of, scene, subject
