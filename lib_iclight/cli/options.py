@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
+from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
 from ..imaging import load_image
 from ..session import POCKET, Folders, Session
-from ..settings import FIELDS, RECOMMENDED, Field, Settings, to_json
+from ..settings import FIELDS, RECOMMENDED, Field, Settings
 
 if TYPE_CHECKING:
     from ..hosts.standalone.loras import Lora
@@ -32,28 +34,25 @@ def add_output(command: argparse.ArgumentParser, formats: dict[str, str], more: 
 
 def add_field(group: Any, field: Field) -> None:
     """The flag of a setting. Its value is checked by `Settings`, as everywhere."""
-    flag, default = "--" + field.name.replace("_", "-"), to_json(field.default)
-    help = field.help.replace("%", "%%")
-    if field.kind == "bool":
-        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default, help=help)
-    elif field.kind == "number":
-        group.add_argument(flag, type=float, default=default, metavar="N",
-                           help=f"{help} {field.minimum:g} to {field.maximum:g} (default: {default:g})")
-    elif field.kind == "image":
-        group.add_argument(flag, type=Path, metavar="PICTURE", help=help)
-    elif field.kind == "list":
-        group.add_argument(flag, type=_words, default=(), metavar="A,B", help=f"{help} {', '.join(field.choices)}; "
-                           "separated by commas, saved beside OUT as OUT-cutout.png, ...")
-    elif field.kind == "light":
-        group.add_argument(flag, default=default, metavar="LIGHT",
-                           help=f"{help} Presets: {', '.join(field.choices)} (default: {default})")
-    else:
-        metavar = "{" + ",".join(field.choices) + "}" if field.choices else "NAME"
-        group.add_argument(flag, default=default, metavar=metavar, help=f"{help} (default: {default})")
+    options = _OPTIONS[type(field.kind)](field.kind, field.default)
+    more = f" {options.pop('more')}" if "more" in options else ""
+    group.add_argument("--" + field.name.replace("_", "-"), help=field.help.replace("%", "%%") + more, **options)
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+_OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
+    Bool: lambda kind, default: {"action": argparse.BooleanOptionalAction, "default": default},
+    Choice: lambda kind, default: {"metavar": "{" + ",".join(kind.choices) + "}", "default": default,
+                                   "more": f"(default: {default})"},
+    Name: lambda kind, default: {"metavar": "NAME", "default": default, "more": f"(default: {default})"},
+    Number: lambda kind, default: {"type": kind.text_type, "metavar": "N", "default": default,
+                                   "more": f"{kind.minimum:g} to {kind.maximum:g} (default: {default:g})"},
+    Picture: lambda kind, default: {"type": Path, "metavar": "PICTURE"},
+    Light: lambda kind, default: {"metavar": "LIGHT", "default": default,
+                                  "more": f"Presets: {', '.join(kind.choices)} (default: {default})"},
+    List: lambda kind, default: {"type": kind.from_text, "metavar": "A,B", "default": default,
+                                 "more": f"{', '.join(kind.choices)}; separated by commas, saved beside OUT as "
+                                         "OUT-cutout.png, ..."}}
+"""kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
 
 
 def add_size(group: Any, default: str = "what suits the picture and the model") -> None:
