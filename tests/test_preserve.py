@@ -469,7 +469,6 @@ def test_the_model_is_shown_the_harmonised_subject_and_preservation_its_own_colo
     shown = harmonise(own.color, own.alpha, BACKGROUND, 1.0)
     np.testing.assert_array_equal(seen.pixels[0], composite_on_grey(shown, own.alpha))
     np.testing.assert_array_equal(job.subjects[0].color, own.color)
-    assert job.subjects[0].key != own.key
     with pytest.raises(SettingsError, match="harmonise"):
         relight(harmonise=0.1)
 
@@ -493,3 +492,12 @@ def test_amounts_do_not_share_latents() -> None:
                             start_amount=amount)
         Relight(settings, cutter=Cutter([]), latents=latents).initial(seen, FRAME)
     assert len(seen.pixels) == 2
+
+
+def test_harmonised_subjects_do_not_share_latents_with_their_own() -> None:
+    latents, seen = LatentCache(), Seen()
+    for amount in (0.0, 1.0, 1.0):
+        settings = Settings(mode="fbc", foreground=encode(label_on_card()), mask=disc(), background=BACKGROUND,
+                            harmonise=amount)
+        Relight(settings, cutter=Cutter([]), latents=latents).concat(seen, FRAME)
+    assert len(seen.pixels) == 3  # the background once
