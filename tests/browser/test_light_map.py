@@ -13,7 +13,7 @@ import pytest
 
 from lib_iclight.lights import PRESETS, broad_light, light_map
 
-SCRIPT = Path(__file__).resolve().parents[2] / "javascript" / "iclight-1-lights.js"
+SCRIPT = Path(__file__).resolve().parents[2] / "javascript" / "10-lights.js"
 SIZES = [(64, 80), (97, 33), (1, 40), (128, 128)]
 DRAW = """([cases, presets]) => cases.map(([light, [width, height], form]) => {
     const image = window.iclight.lights.map(light, presets, width, height, form);
