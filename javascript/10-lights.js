@@ -72,7 +72,8 @@
         // What a pixel's column and its row add to the ramp's table index, or to the squared distance in radii.
         const share = directional
             ? [us.map((u) => STEPS * (0.5 + dx * (u - 0.5) / norm)), vs.map((v) => STEPS * dy * (v - 0.5) / norm)]
-            : [us.map((u) => ((u - light.x) * width / reach) ** 2), vs.map((v) => ((v - light.y) * height / reach) ** 2)];
+            : [us.map((u) => ((u - light.x) * width / reach) ** 2),
+                vs.map((v) => ((v - light.y) * height / reach) ** 2)];
         const [ofColumn, ofRow] = share, slope = decoded();
         for (let row = 0, at = 0; row < height; row++) {
             const own = ofRow[row];
@@ -134,13 +135,15 @@
         return weights;
     }
 
-    /** Smooth along one side: `count` places that lie `step` numbers apart, in each of the lines that start at `starts`. */
+    /** Smooth along one side: `count` places, `step` numbers apart, in each of the lines that start at `starts`. */
     function smooth(values, count, step, starts, sigma) {
         const weights = gaussian(count, sigma), smoothed = new Float32Array(values.length);
         for (const start of starts) {
             for (let to = 0; to < count; to++) {
                 let sum = 0;
-                for (let from = 0; from < count; from++) sum += weights[to * count + from] * values[start + from * step];
+                for (let from = 0; from < count; from++) {
+                    sum += weights[to * count + from] * values[start + from * step];
+                }
                 smoothed[start + to * step] = sum;
             }
         }

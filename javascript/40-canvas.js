@@ -52,8 +52,8 @@
 
         /**
          * frame: [width, height] of the picture to be made. lightMap(width, height): the picture of the light, null for
-         * none. lights, chosen: whose handles are shown, and the chosen one's index. map, blur: an image in the place of
-         * the lights, and how much of it is smoothed away. picture: an image that is lit. moving: paint quickly.
+         * none. lights, chosen: whose handles are shown, and the chosen one's index. map, blur: an image in the place
+         * of the lights, and how much of it is smoothed away. picture: an image that is lit. moving: paint quickly.
          */
         paint({frame, lightMap, lights, chosen, map, blur, picture, moving}) {
             this.frame = frame;

@@ -24,7 +24,7 @@
             this.prompts = data.prompts;
             this.referenceBlur = data.referenceBlur;
             this.light = "none"; // its name, or its spec as JSON
-            this.spec = parse(this.light, this.presets); // the same as an object; while something is dragged, ahead of it
+            this.spec = parse(this.light, this.presets); // the same as an object; ahead of it while something is moved
             this.chosen = 0; // index of the light that fields, keys and buttons are about
             this.history = new History(this.light);
             this.written = -Infinity; // when the light was last written into the panel

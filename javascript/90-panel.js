@@ -59,7 +59,8 @@
             const comparison = page.comparisonIn(comparing || editing);
             if (comparison) compare(comparison);
             if (!editing) continue;
-            const shown = [page.foreground(tab)?.src, page.mapPicture(tab)?.src, page.mapBlur(tab), page.frame(tab)].join();
+            const shown = [page.foreground(tab)?.src, page.mapPicture(tab)?.src, page.mapBlur(tab),
+                page.frame(tab)].join();
             if (shown !== pictures[tab]) {
                 pictures[tab] = shown;
                 editors[tab].refresh();
