@@ -155,25 +155,26 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def low_bytes(image: Image.Image) -> list[Any] | None:
+def low_bytes(image: Image.Image, what: str) -> list[Any] | None:
     """The tiles of an opened 16-bit colour picture, changed so that Pillow reads the lower bytes of its values.
 
     Of 16-bit colour Pillow keeps the upper byte; read in the other byte order the lower one is where the upper was.
-    None for other pictures. Raises ValueError for 16-bit colour in planes, whose bytes Pillow mistakes for pixels.
+    None for other pictures. Raises ImageError for 16-bit colour in planes, whose bytes Pillow mistakes for pixels.
     """
     if image.mode not in ("RGB", "RGBA", "RGBX"):
         return None
     tiles = []
-    for codec, extents, offset, args in image.tile:
+    for codec, extents, offset, args in getattr(image, "tile", ()):
         rawmode, *rest = args if isinstance(args, tuple) else (args,)
         if len(str(rawmode)) == 1 and 16 in _tag(image, _BITS_TAG, (8,)):
-            raise ValueError("16-bit colour in planes")
+            raise ImageError(f"the {what} is a TIFF of 16-bit colour in planes, which cannot be read. "
+                             "Save it with its colours interleaved, or as a PNG.")
         if rawmode not in (f"{image.mode};16B", f"{image.mode};16L", f"{image.mode};16N"):
             return None
         native = "B" if sys.byteorder == "little" else "L"
         swapped = rawmode[:-1] + {"B": "L", "L": "B", "N": native}[rawmode[-1]]
         tiles.append((codec, extents, offset, (swapped, *rest) if isinstance(args, tuple) else swapped))
-    return tiles
+    return tiles or None
 
 
 def _unless_srgb(encoding: Encoding, image: Image.Image) -> Meaning:

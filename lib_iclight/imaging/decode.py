@@ -88,12 +88,13 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
                 cicp = _cicp(file) if image.format == "PNG" else None
                 if enough is not None and image.format in ("JPEG", "MPO"):
                     turned = orientation_of(image) >= 5
-                    image.draft(None, (enough[1], enough[0]) if turned else enough)
-                tiles = None if image.width * image.height > _DEEP_PIXELS else low_bytes(image)
+                    image.draft(None, (max(enough[turned], 1), max(enough[not turned], 1)))
+                tiles = low_bytes(image, what)
                 image.load()  # a PNG may tell its EXIF after its pixels
                 meant = meaning(image, cicp)
                 low = None
-                if tiles and (meant.encoding is not None or "transparency" in image.info):
+                if tiles and image.width * image.height <= _DEEP_PIXELS and (
+                        meant.encoding is not None or "transparency" in image.info):
                     low = _open(name, file)
                     low.tile = tiles
                     low.load()
