@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,46 +19,19 @@ from . import imaging, preserve
 from .cache import LRU, content_key
 from .effects import idle, is_lit, start_of
 from .errors import ImageError, SettingsError
+from .frame import Frame, Place, fit
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
 from .settings import FIELD, Settings
 from .subject import ENOUGH, CutsOut, Subject
 
-LATENT_STRIDE = 8
 TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
                        "subject.")
-Place = Callable[[np.ndarray, int, int], np.ndarray]
-
-
-class Frame(NamedTuple):
-    """The part of a picture that one sampling pass paints, in pixels.
-
-    A pass paints `width` x `height`. Hires fix to another aspect takes a larger size first, `full`; then the host
-    cuts it, from `left`, `top` on, or (Neo) it is `stretched`.
-    """
-
-    width: int
-    height: int
-    full: tuple[int, int] | None = None
-    left: int = 0
-    top: int = 0
-    stretched: bool = False
-
-    def place(self, pixels: np.ndarray, place: Place) -> np.ndarray:
-        """`pixels` [H, W, ...] as this pass sees them: [height, width, ...]."""
-        if self.full is None:
-            return place(pixels, self.width, self.height)
-        whole = place(pixels, *self.full)
-        if self.stretched:
-            return imaging.stretch(whole, self.width, self.height)
-        return whole[self.top:self.top + self.height, self.left:self.left + self.width]
-
-
-def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""
-    scale = imaging.fit if pixels.dtype == np.uint8 else imaging.fit_alpha
-    return scale(pixels, width, height)
+CUT_OFF = ("Most of the subject lies outside the frame. Set fit to contain to have all of it, or use the foreground's "
+           "own aspect.")
+MOSTLY_IN_FRAME, LEAST_IN_FRAME = 0.5, 0.02
+"""shares of the subject's alpha inside the frame: under the first it is told, under the second refused"""
 
 
 def scheduled_steps(steps: int, strength: float) -> int:
@@ -134,9 +107,11 @@ class Relight:
         self._light: Hashable = (settings.light if picture is None
                                  else (content_key(picture), settings.light_map_blur))
         self._background = self._load_background()
-        own_place = fit if settings.foreground is not None else place
+        own_place = place
+        if settings.foreground is not None:
+            own_place = imaging.contain if settings.fit == "contain" else fit
         # Given back, cut-outs are as large as the picture; and of a tab's picture a small part may be enlarged.
-        whole = own_place is not fit or {"cutout", "mask"} & set(settings.outputs)
+        whole = own_place is place is not fit or {"cutout", "mask"} & set(settings.outputs)
         side = max(ENOUGH, *largest)
         enough = None if whole else (side, side)
         self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
@@ -152,13 +127,24 @@ class Relight:
         """Channels of the concat conditioning: 4 for fc and fcon, 8 for fbc."""
         return 8 if self.kind == "fbc" else 4
 
+    @property
+    def changes_result(self) -> bool:
+        """Whether `finish` gives another picture than the host's."""
+        s = self.settings
+        return bool(s.preserve_color or s.preserve_detail or s.keep_background or self._cuts_back)
+
     def infotext(self) -> dict[str, str | float | bool]:
         """What is written into the pictures: the settings that had an effect."""
         without = {FIELD[name].infotext for found in self._idle for name in found.names}
         return {key: value for key, value in self.settings.to_infotext().items() if key not in without}
 
     def concat(self, encoder: Encoder, frame: Frame, batch: int = 1) -> torch.Tensor:
-        """The concat conditioning, float32 [batch, 4 or 8, height/8, width/8]: foreground, for fbc then background."""
+        """The concat conditioning, float32 [batch, 4 or 8, height/8, width/8]: foreground, for fbc then background.
+
+        Raises ImageError where hardly anything of a foreground is in the frame.
+        """
+        for laid in self._laid:
+            self._check_crop(laid, frame)
         latent = self._of_subjects(encoder, frame, batch, "grey", _Laid.on_grey)
         if self.kind != "fbc":
             return latent
@@ -184,18 +170,18 @@ class Relight:
     def finish(self, picture: Image.Image, frame: Frame, index: int = 0) -> Image.Image:
         """The host's RGB result of `frame` with colour, detail and background preserved as the settings ask.
 
-        The picture itself where nothing is asked. `index` is its place in the batch.
+        With `fit` contain it is cut back to the foreground's own shape, except in img2img, whose tab has a frame of its
+        own. The picture itself where nothing is asked. `index` is its place in the batch.
         """
-        s = self.settings
-        if not (s.preserve_color or s.preserve_detail or s.keep_background):
+        if not self.changes_result:
             return picture
-        laid = self._laid[index % len(self._laid)]
+        s, laid = self.settings, self._laid[index % len(self._laid)]
         subject = laid.subject
-        alpha = frame.place(subject.alpha, laid.place)
         result = np.asarray(picture.convert("RGB"))
-        color = frame.place(subject.color, laid.place)
-        result = preserve.preserve(result, color, alpha, color=s.preserve_color, detail=s.preserve_detail,
-                                   detail_radius=s.detail_radius, additive=s.detail_mode == "add")
+        if s.preserve_color or s.preserve_detail or s.keep_background:
+            alpha, color = frame.place(subject.alpha, laid.place), frame.place(subject.color, laid.place)
+            result = preserve.preserve(result, color, alpha, color=s.preserve_color, detail=s.preserve_detail,
+                                       detail_radius=s.detail_radius, additive=s.detail_mode == "add")
         if s.keep_background:
             if self._on_background:
                 assert self._background is not None
@@ -205,7 +191,13 @@ class Relight:
             else:
                 original = frame.place(subject.original, laid.place)
             result = preserve.restore_background(result, original, alpha, tint=s.background_tint)
-        return Image.fromarray(result)
+        finished = Image.fromarray(result)
+        return finished.crop(frame.box(subject.size)) if self._cuts_back else finished
+
+    @property
+    def _cuts_back(self) -> bool:
+        """Whether the result is cut back to the foreground's own shape."""
+        return self.settings.fit == "contain" and self.settings.foreground is not None and self._tab != "img2img"
 
     @property
     def _on_background(self) -> bool:
@@ -256,6 +248,22 @@ class Relight:
             key = content_key(key, shown)
         return _Laid(subject, place, shown, key)
 
+    def _check_crop(self, laid: _Laid, frame: Frame) -> None:
+        """Warn where most of the subject lies outside a frame it covers; raise ImageError where nearly all does."""
+        if laid.place is not fit:  # contained, or laid by the tab as the person sees it there
+            return
+        alpha = laid.subject.alpha
+        height, width = alpha.shape
+        scale = max(frame.width / width, frame.height / height)
+        x, y = (width - frame.width / scale) / 2, (height - frame.height / scale) / 2
+        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
+        share = float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
+        if share < LEAST_IN_FRAME:
+            raise ImageError(f"the subject lies outside the frame of {frame.width} x {frame.height} pixels: hardly "
+                             "anything of it would be relit. Set fit to contain, or use the foreground's own aspect.")
+        if share < MOSTLY_IN_FRAME:
+            self._warn(CUT_OFF)
+
     def _warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
@@ -276,11 +284,20 @@ class Relight:
         return self._latent(encoder, frame, content_key(background), lambda: background, fit)
 
     def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
-        if self._light_picture is not None:
-            return broad_light(fit(self._light_picture, frame.width, frame.height), self.settings.light_map_blur)
-        drawn = light_map(self.settings.light, frame.width, frame.height, form)
-        assert drawn is not None, "start_of and _check_background ask for a light"
-        return drawn
+        """uint8 [height, width, 3]: the light map of a pass."""
+        def drawn(width: int, height: int) -> np.ndarray:
+            if self._light_picture is not None:
+                return broad_light(fit(self._light_picture, width, height), self.settings.light_map_blur)
+            made = light_map(self.settings.light, width, height, form)
+            assert made is not None, "start_of and _check_background ask for a light"
+            return made
+
+        if self._laid[0].place is not imaging.contain:
+            return drawn(frame.width, frame.height)
+        # The light is the picture's, and goes on around it.
+        left, top, right, bottom = frame.box(self._laid[0].subject.size)
+        around = ((top, frame.height - bottom), (left, frame.width - right), (0, 0))
+        return np.pad(drawn(right - left, bottom - top), around, mode="edge")
 
     def _over_light(self, laid: _Laid, frame: Frame) -> np.ndarray:
         """uint8 [height, width, 3]: the foreground over the light map."""

@@ -33,8 +33,8 @@ class CutsOut(Protocol):
 class Subject:
     """A picture to relight. It is decoded when first looked at and cut out when first asked for, and kept then.
 
-    source: any picture form, see `imaging.load_image`. enough: width and height that it has to cover; a picture that is
-    at least twice as large is reduced by a whole number first, None keeps every pixel.
+    source: any picture form, see `imaging.load_image`. enough: width and height that it has to cover, a larger one
+    may be reduced to that; None keeps every pixel.
     Properties raise ImageError and MattingError. Arrays are for reading only.
     """
 
@@ -48,12 +48,13 @@ class Subject:
 
     @cached_property
     def _decoded(self) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        picture = imaging.load_image(self._source, "foreground")
-        if self._enough is not None:
-            factor = min(picture.width // self._enough[0], picture.height // self._enough[1])
-            if factor > 1:
-                picture = picture.reduce(factor)
-        return imaging.split_alpha(picture)
+        return imaging.split_alpha(imaging.load_image(self._source, "foreground", self._enough))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as it is worked on."""
+        height, width = self.original.shape[:2]
+        return width, height
 
     @property
     def original(self) -> NDArray[np.uint8]:

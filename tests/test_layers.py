@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
-    ("generation", "subject", "effects"),
+    ("generation", "subject", "effects", "frame"),
     ("infotext", "job", "preview"),
     ("stage",),
     ("hosts",),

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import HostError
+from ..frame import LATENT_STRIDE, Frame, fit
 from ..imaging import covering
-from ..job import LATENT_STRIDE, Frame, fit
 
 Crop = tuple[int, int, int, int]
 """left, top, right, bottom, in pixels"""

@@ -19,9 +19,10 @@ from modules.processing import StableDiffusionProcessingImg2Img
 from PIL import Image
 
 from ..errors import CheckpointError, HostError, ICLightError
+from ..frame import Frame, fit
 from ..hosts.base import Applied, Host
 from ..hosts.webui.replacing import replace, restore
-from ..job import Frame, Relight, fit
+from ..job import Relight
 from ..panel.workshop import Workshop
 from ..settings import Settings
 from . import frames, starts
@@ -30,6 +31,8 @@ from .state import show_progress
 log = logging.getLogger("iclight")
 SAMPLING = ("sample", "sample_img2img")
 """the methods of a host's sampler that start a pass"""
+WARNINGS = "IC-Light warnings"
+"""the infotext's key; in the API's info it is a list"""
 
 
 class Run:
@@ -47,6 +50,7 @@ class Run:
         self._job: Relight | None = None
         self._tab_latent: torch.Tensor | None = None
         self._raw: list[Image.Image] = []
+        self._told: list[str] = []
 
     def check(self, p: Any) -> None:
         """Refuse what can be refused before any work is done, and find (or download) the weights."""
@@ -65,7 +69,8 @@ class Run:
             self.settings, cutter=self._workshop.cutter, latents=self._workshop.latents,
             tab="img2img" if is_img2img else "txt2img", pictures=p.init_images if is_img2img else (),
             place=frames.TabPlacement(p.resize_mode, crop) if is_img2img else fit, progress=show_progress)
-        p.extra_generation_params.update(self.settings.to_infotext())
+        p.extra_generation_params.update(self._job.infotext())
+        self._tell(p, self._job)
         return self._job
 
     def before_sampling(self, p: Any, x: torch.Tensor) -> None:
@@ -82,6 +87,7 @@ class Run:
         self._frame = frames.of_pass(p, x)
         encoder = self._host.encoder(sd_model)
         concat = job.concat(encoder, self._frame, batch)
+        self._tell(p, job)
         offsets = self._workshop.offsets.get(self._weights, self._host.layout)
         is_hires = bool(getattr(p, "is_hr_pass", False))
         self._applied[is_hires] = self._host.apply(p, offsets, concat)
@@ -99,6 +105,17 @@ class Run:
             starts.from_latent_in_tab(p, initial, self._tab_latent)
         elif job.start == "noise":
             starts.from_noise(p)
+
+    def _tell(self, p: Any, job: Relight) -> None:
+        """Say on the page, in the log and in the infotext what the job warns of, each once."""
+        for sentence in job.warnings:
+            if sentence not in self._told:
+                self._told.append(sentence)
+                log.warning("IC-Light: %s", sentence)
+                if hasattr(p, "comment"):  # under the result
+                    p.comment(f"IC-Light: {sentence}")
+        if self._told:
+            p.extra_generation_params[WARNINGS] = " ".join(self._told)
 
     def sampled(self, p: Any) -> None:
         """Raise what went wrong in a hook or a pass; HostError if a pass ran to its end without the conditioning.
@@ -120,10 +137,9 @@ class Run:
         index: its place in the batch. Raises HostError if it has another aspect than what was sampled.
         """
         assert self._job is not None, "no picture without a pass, and no pass without a job"
-        s = self.settings
-        if "raw" in s.outputs:
+        if "raw" in self.settings.outputs:
             self._raw.append(picture)
-        if not (s.preserve_color or s.preserve_detail or s.keep_background):
+        if not self._job.changes_result:
             return picture
         return self._job.finish(picture, frames.of_picture(self._frame, *picture.size), index)
 
@@ -137,6 +153,8 @@ class Run:
             picture.info["parameters"] = text
             processed.images.append(picture)
             processed.infotexts.append(text)
+        if self._told:  # from here on only the API's answer is made of it
+            processed.extra_generation_params = {**processed.extra_generation_params, WARNINGS: self._told}
 
     @contextmanager
     def keeping_errors(self, p: Any) -> Iterator[None]:

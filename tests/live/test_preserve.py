@@ -16,7 +16,8 @@ from PIL import Image
 
 from lib_iclight import infotext
 from lib_iclight.fields import Picture
-from lib_iclight.job import Frame, LatentCache, Relight
+from lib_iclight.frame import Frame
+from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import FIELDS, Settings, from_infotext
 

@@ -13,8 +13,9 @@ from PIL import Image
 from ... import imaging
 from ...cache import content_key
 from ...errors import HostError, WeightsError
+from ...frame import Frame
 from ...generation import Generation
-from ...job import Frame, Relight
+from ...job import Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
 from ..base import Encoder
