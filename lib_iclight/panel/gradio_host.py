@@ -28,7 +28,7 @@ class _WithoutStub(type(gr.Image)):  # type: ignore[misc]
         return ABCMeta.__new__(cls, name, bases, namespace)
 
 
-class PictureFile(gr.Image, metaclass=_WithoutStub):  # type: ignore[misc]
+class PictureFile(gr.Image, metaclass=_WithoutStub):
     """A picture widget whose value is the file itself, not what Gradio makes of it.
 
     Gradio 3.41 and 4.40 turn every picture to one mode first, with type="filepath" too: 16-bit grey becomes white, CMYK
@@ -66,7 +66,7 @@ def uploaded(path: str, folder: str) -> Path:
 
 
 def image(label: str, elem_id: str, height: int, visible: bool = True) -> Any:
-    """A picture widget for upload and paste; see `PictureFile` for its value. It takes any PIL image or file to show."""
+    """A picture widget for upload and paste; what it gives see at `PictureFile`, it takes PIL images and files."""
     # Gradio 4 keeps a picture that a function gives it as a file, by itself as a lossy one.
     options: dict[str, Any] = ({"sources": ["upload", "clipboard"], "format": "png"} if GRADIO_4
                                else {"source": "upload"})
