@@ -54,10 +54,16 @@ def idle(settings: Settings, tab: str = "txt2img") -> list[Idle]:
     start = start_of(settings, tab)
     found = []
     for names, speaks, sentence in _RULES:
-        given = tuple(name for name in names if getattr(settings, name) != FIELD[name].default)
+        given = tuple(name for name in names if _is_given(settings, name))
         if given and speaks(settings, start, tab):
             found.append(Idle(given, sentence))
     return found
+
+
+def _is_given(settings: Settings, name: str) -> bool:
+    value, default = getattr(settings, name), FIELD[name].default
+    # An array is not to be compared; of what has None for its default everything else was given.
+    return value is not None if default is None else bool(value != default)
 
 
 def _draws_light(s: Settings, start: str) -> bool:

@@ -118,8 +118,8 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     """The settings that a command's flags say; pictures are read."""
     given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
-    read = {name: read(path, name) for name, path in given.items() if isinstance(path, Path)}
-    return Settings(**given | read | more)
+    pictures = {name: read(path, name) for name, path in given.items() if isinstance(path, Path)}
+    return Settings(**given | pictures | more)
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:

@@ -84,7 +84,7 @@ class Checkpoint(Protocol):
         ...
 
 
-class _StableDiffusion:
+class StableDiffusion15:
     """What all plain SD 1.x checkpoints have in common; see `Checkpoint`."""
 
     native = NATIVE
@@ -114,7 +114,7 @@ def open_checkpoint(name: Path | str) -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class SingleFile(_StableDiffusion):
+class SingleFile(StableDiffusion15):
     """A checkpoint as WebUIs use it: UNet, VAE and text encoder in one .safetensors file, with ldm's keys."""
 
     path: Path
@@ -184,7 +184,7 @@ def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet:
 
 
 @dataclass(frozen=True)
-class Folder(_StableDiffusion):
+class Folder(StableDiffusion15):
     """A checkpoint as diffusers saves it: `unet/`, `vae/`, `text_encoder/`, with safetensors; maybe `tokenizer/`."""
 
     path: Path
