@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lib_iclight.errors import CheckpointError, HostError
+from lib_iclight.hosts.webui import replacing
 
 
 @pytest.fixture
@@ -213,6 +214,45 @@ def test_restored_after_an_error(host: Any, sd_model: fake.SdModel, step: int, e
     assert sd_model.hash() == before
     assert not sd_model.model._forward_pre_hooks
     assert not sd_model.unet.input_blocks[0][0]._forward_pre_hooks
+
+
+@pytest.mark.parametrize("plenty", [True, False])
+@pytest.mark.parametrize("step", [0, 1])
+def test_after_an_interrupt_the_weights_are_as_before(host: Any, sd_model: fake.SdModel, step: int, plenty: bool,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next job computes what it would have, with what was kept of the stopped one or without."""
+    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111.weights"], "_memory_abounds", lambda unet: plenty)
+    before, given = sd_model.hash(), offsets(sd_model)
+    wanted = expected(sd_model, given)
+
+    def interrupt(now: int) -> None:
+        if now == step:
+            raise fake.InterruptedException
+
+    assert relit(host, sd_model, given, at_step=interrupt).steps == step
+    assert sd_model.hash() == before
+    assert not sd_model.model._forward_pre_hooks
+    assert not sd_model.unet.input_blocks[0][0]._forward_pre_hooks
+    assert relit(host, sd_model, given).steps == 2
+    assert torch.allclose(sd_model.unet.seen[-1][:2], wanted, atol=1e-4)
+    assert sd_model.hash() == before
+
+
+def test_one_sampler_for_several_batches(host: Any, sd_model: fake.SdModel) -> None:
+    """In img2img the host makes it once: each batch has its own conditioning, and the wrappers do not pile up."""
+    given, before = offsets(sd_model), sd_model.hash()
+    p = SimpleNamespace(sd_model=sd_model, sampler=fake.Sampler(sd_model))
+    for concat in (CONCAT, -CONCAT, 2 * CONCAT):
+        wanted = expected(sd_model, given, concat)
+        applied = host.apply(p, given, concat)
+        sd_model.unet.seen.clear()
+        p.sampler.sample_img2img(p, X, torch.zeros_like(X), None, None, image_conditioning=None)
+        assert applied.steps == 2
+        assert torch.allclose(sd_model.unet.seen[-1][:2], wanted, atol=1e-4)
+        assert sd_model.hash() == before
+    for name in ("sample", "sample_img2img"):
+        replacing.restore(p.sampler, name)
+    assert not {"sample", "sample_img2img"} & set(vars(p.sampler))
 
 
 def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,

@@ -11,13 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from lib_iclight import cli
@@ -31,14 +29,7 @@ from lib_iclight.weights.keys import shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
