@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache"),
+    ("errors", "progress", "color", "cache", "console"),
     ("imaging", "download"),
     ("lights", "matting", "weights"),
     ("preserve", "fields"),

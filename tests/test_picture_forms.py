@@ -125,7 +125,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile() -> bytes:
-    """CMYK by a table of colours: black is 1 - K, whatever the inks; the reverse of what plain conversion makes of C."""
+    """CMYK by a table of colours in which K alone counts: no other ink darkens."""
     corners = [(255 * (1 - (index & 1)), 128, 128) for index in range(16)]  # Lab, 8 bits; K is the last ink
     table = (b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
              + bytes(range(256)) * 4 + bytes(value for corner in corners for value in corner) + bytes(range(256)) * 3)
@@ -351,7 +351,8 @@ def test_adobe_rgb_that_only_exif_tells():
     assert green in (160, 161, 162) and blue < 60
     red = pixels(jpeg(adobe_exif(0xFFFF, b"R03\0")))[5, 5, 0]
     assert red == 0  # this green lies outside sRGB
-    for exif in (adobe_exif(1, b"R98\0"), adobe_exif(0xFFFF, b"R98\0"), adobe_exif(1, b"R03\0"), b"Exif\0\0II*\0\xff\xff\xff\xff"):
+    for exif in (adobe_exif(1, b"R98\0"), adobe_exif(0xFFFF, b"R98\0"), adobe_exif(1, b"R03\0"),
+                 b"Exif\0\0II*\0\xff\xff\xff\xff"):
         np.testing.assert_allclose(pixels(jpeg(exif))[5, 5], (60, 160, 60), atol=2)
     srgb_profile = rgb_profile(SRGB_COLUMNS, parametric(3, *SRGB_PARAMETERS))
     np.testing.assert_allclose(pixels(jpeg(adobe_exif(0xFFFF, b"R03\0"), icc_profile=srgb_profile))[5, 5],
@@ -364,7 +365,8 @@ def test_adobe_rgb_that_only_exif_tells():
 def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch, tmp_path):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     monkeypatch.delitem(Image.OPEN, "JXL", raising=False)
-    for head, plugin in ((b"\0\0\0\x18ftypheic" + bytes(40), "pillow-heif"), (b"\xff\x0a" + bytes(40), "pillow-jxl-plugin"),
+    for head, plugin in ((b"\0\0\0\x18ftypheic" + bytes(40), "pillow-heif"),
+                         (b"\xff\x0a" + bytes(40), "pillow-jxl-plugin"),
                          (b"\0\0\0\x18ftypmif1" + bytes(40), "pillow-heif"),
                          (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "pillow-jxl-plugin")):
         path = tmp_path / "photo"

@@ -66,8 +66,7 @@ class Encoding:
         np.clip(linear, 0.0, 1.0, out=linear)
         linear *= STEPS - 1
         linear += 0.5
-        srgb: NDArray[np.uint8] = _encoded()[linear.astype(np.uint16)]
-        return srgb
+        return np.take(_encoded(), linear.astype(np.uint16))
 
     def is_srgb(self) -> bool:
         """Whether 8-bit values mean the same, within a step, read as sRGB: such pictures are left exact."""
@@ -84,7 +83,8 @@ class Encoding:
 @functools.lru_cache(maxsize=1)
 def _encoded() -> NDArray[np.uint8]:
     """uint8 [65536]: the sRGB value of each linear one, in steps of 1/65535 (at most 0.05 of an 8-bit step)."""
-    return np.round(linear_to_srgb(np.arange(STEPS) / (STEPS - 1)) * 255).astype(np.uint8)
+    table: NDArray[np.uint8] = np.round(linear_to_srgb(np.arange(STEPS) / (STEPS - 1)) * 255).astype(np.uint8)
+    return table
 
 
 def from_icc(profile: bytes, channels: int) -> Encoding | None:
