@@ -52,8 +52,8 @@ def download(url: str, target: Path, *, sha256: str | None, md5: str | None = No
     """Download `url` to `target`, making its folder. Does nothing when `target` is there.
 
     sha256, md5: hex digests that the file must have; size: bytes that it must have; limit: bytes that it cannot have,
-    where the server tells no length. Without a digest the part that an earlier run left is not used, since nothing could
-    tell that both halves belong together.
+    where the server tells no length. Without a digest the part that an earlier run left is not used, since nothing
+    could tell that both halves belong together.
     A second caller, in this process or another, waits for the first and then finds the file.
     `progress` counts bytes; what it raises ends the download, and what has arrived is kept for the next time.
     Raises DownloadError, which names the URL and the folder for doing it by hand.

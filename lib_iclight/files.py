@@ -52,7 +52,7 @@ def listed(folder: Path, pattern: str = "*") -> list[Path]:
     try:
         names = sorted(name for name in os.listdir(folder) if fnmatch.fnmatch(name, pattern))
     except (OSError, ValueError) as error:
-        _passed_over(error, folder)
+        _passed_over(error)
         return []
     return [path for path in map(folder.joinpath, names) if is_file(path)]
 
@@ -63,7 +63,7 @@ def walk(folders: Iterable[Path]) -> Iterator[Path]:
     for top in folders:
         if not is_dir(top):
             continue
-        for folder, below, names in os.walk(top, followlinks=True, onerror=lambda error: _passed_over(error, top)):
+        for folder, below, names in os.walk(top, followlinks=True, onerror=_passed_over):
             real = os.path.realpath(folder)
             if real in seen:
                 below.clear()
@@ -116,13 +116,13 @@ def _stat(path: Path) -> os.stat_result | None:
     try:
         return os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        _passed_over(error, path)
+        _passed_over(error)
         return None
 
 
-def _passed_over(error: Exception, path: Path) -> None:
+def _passed_over(error: Exception) -> None:
     if isinstance(error, PermissionError):
-        _warn(str(error.filename or path))
+        _warn(str(error.filename))
 
 
 @lru_cache(maxsize=256)

@@ -37,9 +37,9 @@ class PassingError(Exception):
 class Stream:
     """An answer of a server, read by a thread of its own, so that a server that drips can be left.
 
-    A read from a socket ends when a whole block has come; at two bytes a second that takes hours, and no time-out of the
-    socket's strikes. What requests and urllib3 raise has addresses and headers in its text, and with them passwords and
-    tokens: only the names of its kinds leave this class.
+    A read from a socket ends when a whole block has come; at two bytes a second that takes hours, and no time-out of
+    the socket's strikes. What requests and urllib3 raise has addresses and headers in its text, and with them passwords
+    and tokens: only the names of its kinds leave this class.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str], name: str) -> None:

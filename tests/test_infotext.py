@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
@@ -51,7 +52,8 @@ def test_numbers_that_are_none_are_refused() -> None:
 # What people write into prompts and names, and what others write into pictures
 
 AWKWARD = st.text(st.sampled_from(' ",:;\\\n\r\t-/{}[]Aa0é\u2028\ud800') | st.characters(codec="utf-8"), max_size=30)
-PIECES = st.sampled_from(["Steps: 7", "Negative prompt:", "Negative prompt: a", ", ", "\n", '"', "\\", "Size: 64x64", "b"])
+PIECES = st.sampled_from(["Steps: 7", "Negative prompt:", "Negative prompt: a", ", ", "\n", '"', "\\", "Size: 64x64",
+                          "b"])
 PROMPTS = AWKWARD | st.lists(PIECES | AWKWARD, max_size=6).map("".join)
 CAMPAIGN = settings(max_examples=250, derandomize=True, deadline=None, database=None)
 
@@ -87,10 +89,8 @@ def as_webuis_read(text: str) -> dict[str, str]:
         if not value:
             continue
         if value[0] == value[-1] == '"':
-            try:
+            with contextlib.suppress(ValueError):
                 value = json.loads(value)
-            except ValueError:
-                pass
         found[name] = value
     prompts, current = {"Prompt": "", "Negative prompt": ""}, "Prompt"
     for line in map(str.strip, lines):
@@ -112,7 +112,8 @@ def test_others_text_is_read_as_webuis_read_it(text: str) -> None:
     assert infotext.read(text) == (expected if "Steps" in expected else {})
 
 
-@pytest.mark.parametrize("unit", ["word ", "word: ", 'w: "', 'w: "\\\\", ', "a: b, ", "\\", '"', ",", "a -/", " ", "ab:"])
+@pytest.mark.parametrize("unit", ["word ", "word: ", 'w: "', 'w: "\\\\", ', "a: b, ", "\\", '"', ",", "a -/", " ",
+                                  "ab:"])
 def test_anything_is_read_in_one_pass(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted, not timed: letters that the expressions are shown are a small multiple of the text's."""
     looked = 0
