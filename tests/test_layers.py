@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "console"),
-    ("imaging", "download"),
+    ("errors", "progress", "color", "cache", "console", "files"),
+    ("imaging", "transfer"),
+    ("download",),
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
