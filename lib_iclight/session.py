@@ -63,7 +63,7 @@ class Outlook(NamedTuple):
     """what will stop it beside its pictures, in sentences"""
 
 
-class Output(NamedTuple):
+class Finished(NamedTuple):
     """One picture that a relight gives back."""
 
     name: str
@@ -78,14 +78,15 @@ class Output(NamedTuple):
 class Relighting(NamedTuple):
     """What one call of `Session.relight` made."""
 
-    outputs: tuple[Output, ...]
+    finished: tuple[Finished, ...]
+    """results first, each with its raw one, then what belongs to all"""
     warnings: tuple[str, ...]
     """what was given and changed nothing, and what else to know of the result, in sentences"""
 
     @property
     def pictures(self) -> list[Image.Image]:
         """The relit pictures themselves, one for each of the batch."""
-        return [output.picture for output in self.outputs if output.name == "result"]
+        return [finished.picture for finished in self.finished if finished.name == "result"]
 
 
 class Session:
@@ -180,8 +181,8 @@ class Session:
         with self._turn:
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress)
-        made = tuple(self._outputs(job, generation, result.pictures))
-        extras = tuple(Output(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
+        made = tuple(self._finished(job, generation, result.pictures))
+        extras = tuple(Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
         return Relighting(made + extras, (*generation.warnings(), *job.warnings))
 
     def outlook(self, settings: Settings) -> Outlook:
@@ -243,12 +244,12 @@ class Session:
             progress("loading the checkpoint", 1, 1)
         return self._host
 
-    def _outputs(self, job: Relight, generation: Generation, relits: Sequence[Relit]) -> Iterator[Output]:
+    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit]) -> Iterator[Finished]:
         checkpoint = self._checkpoint()
         assert checkpoint is not None, "it was relit with"
         loras = {lora.path.stem: lora.strength for lora in self._loras}
         for number, relit in enumerate(relits, start=1):
             text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras)
-            yield Output("result", number, relit.picture, text)
+            yield Finished("result", number, relit.picture, text)
             if "raw" in job.settings.outputs:
-                yield Output("raw", number, relit.raw, text)
+                yield Finished("raw", number, relit.raw, text)

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from lib_iclight.errors import SettingsError
-from lib_iclight.imaging import composite_on_grey
 from lib_iclight.frame import Frame
+from lib_iclight.imaging import composite_on_grey
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.lights import light_map
 from lib_iclight.matting import Cutter, blur_fusion

@@ -18,12 +18,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
+from lib_iclight.frame import Frame
 from lib_iclight.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone import prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
-from lib_iclight.frame import Frame
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings

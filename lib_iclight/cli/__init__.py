@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
+from ..console import printable
 from ..errors import ICLightError, SettingsError
 
 PROGRAM = "python -m lib_iclight"
-COMMANDS = ("relight", "lightmap", "cutout", "weights", "settings")
+COMMANDS = ("relight", "lightmap", "cutout", "info", "weights", "settings")
 """each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`"""
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             args.run(args)
     except ICLightError as error:
-        print(" ".join(error.sentence.split()), file=sys.stderr)
+        print(printable(" ".join(error.sentence.split()), sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

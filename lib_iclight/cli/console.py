@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
+from ..console import printable
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -40,4 +41,9 @@ def bars() -> Iterator[Progress]:
 def warn(sentences: Iterable[str]) -> None:
     """Tell what was given and changed nothing, and the like, one line each on standard error."""
     for sentence in sentences:
-        print(f"warning: {sentence}", file=sys.stderr)
+        print(printable(f"warning: {sentence}", sys.stderr), file=sys.stderr)
+
+
+def say(what: object) -> None:
+    """Print a result to standard output, whatever letters the console knows."""
+    print(printable(what, sys.stdout))

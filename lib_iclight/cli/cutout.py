@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from ..effects import idle
+from ..imaging.outputs import plan_outputs
+from ..imaging.save import WITH_ALPHA
 from ..settings import FIELDS
-from .console import bars, warn
-from .files import save, target
-from .options import WITH_ALPHA, add_field, add_matting, add_output, session_of, settings_of
+from .console import bars, say, warn
+from .options import add_field, add_matting, add_output, session_of, settings_of
 
 HELP = "cut the foreground out"
 
@@ -27,8 +28,8 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Cut it out, and write it."""
     settings = settings_of(args)
-    out = target(args.output, WITH_ALPHA, args.foreground, args.mask)
+    outputs = plan_outputs(args.output, [""], [args.foreground, args.mask], endings=WITH_ALPHA)
     with bars() as progress:
         picture = session_of(args, progress).subject(settings).cutout()
     warn(found.sentence for found in idle(settings))
-    save(picture, out, "IC-Light cutout")
+    say(outputs.save("", picture, "IC-Light cutout"))

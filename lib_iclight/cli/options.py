@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import load_image
+from ..imaging import load_image, read_picture
+from ..imaging.save import WRITABLE
 from ..session import POCKET, Folders, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
 
@@ -20,16 +20,14 @@ if TYPE_CHECKING:
     from ..hosts.standalone.loras import Lora
     from ..progress import Progress
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-WITH_ALPHA = {".png": "PNG", ".webp": "WEBP"}
 FLAGLESS = ("enabled", "foreground")
 """settings that are no flags: the command itself says them"""
 
 
-def add_output(command: argparse.ArgumentParser, formats: dict[str, str], more: str = "") -> None:
-    endings = ", ".join(formats)
+def add_output(command: argparse.ArgumentParser, endings: Iterable[str] = WRITABLE, more: str = "") -> None:
+    """-o; an existing file is replaced, but never a picture that is read."""
     command.add_argument("-o", "--output", metavar="OUT", type=Path, required=True,
-                         help=f"the picture to write ({endings})" + (f"; {more}" if more else ""))
+                         help=f"the picture to write ({', '.join(endings)})" + (f"; {more}" if more else ""))
 
 
 def add_field(group: Any, field: Field) -> None:
@@ -118,7 +116,7 @@ def add_settings(command: argparse.ArgumentParser) -> None:
 def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     """The settings that a command's flags say; pictures are read."""
     given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
-    pictures = {name: read(path, name) for name, path in given.items() if isinstance(path, Path)}
+    pictures = {name: read_picture(path, name) for name, path in given.items() if isinstance(path, Path)}
     return Settings(**given | pictures | more)
 
 
@@ -158,11 +156,3 @@ def lora(text: str) -> Lora:
         with contextlib.suppress(ValueError):
             return Lora(Path(file), float(strength))
     return Lora(Path(text))
-
-
-def read(path: Path, what: str) -> bytes:
-    """A picture file's bytes."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"the {what} {path} cannot be read ({error.strerror}). Check the file's name.") from error

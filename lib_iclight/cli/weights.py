@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .console import bars
+from .console import bars, say
 
 HELP = "tell what a weights file is"
 
@@ -28,4 +28,4 @@ def run(args: argparse.Namespace) -> None:
                         ("dtype", file.dtype), ("keys", len(KEYS)), ("size", f"{file.size} bytes"),
                         ("sha256", file.sha256),
                         ("official", f"yes, {official}" if official else "no, its hash is not a published one")):
-        print(f"{name + ':':<10}{value}")
+        say(f"{name + ':':<10}{value}")
