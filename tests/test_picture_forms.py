@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import sys
 import types
 import zlib
@@ -186,6 +187,13 @@ def test_float_tiffs_are_0_to_1_or_refused_by_name():
     for values in (RAMP * 255, RAMP - 0.5, RAMP * np.nan):
         with pytest.raises(ImageError, match=r"the light map is a picture of float32 with values outside 0\.\.1"):
             load_image(tiff(values.astype("<f4")), "light map")
+
+
+def test_tiffs_of_other_kinds_are_refused_by_name():
+    wide = np.dstack([RAMP] * 3)
+    for data in (tiff(wide.astype("<f4"), 2), tiff(RAMP.astype("<f8")), tiff(DEEP[..., :2], more=[(338, 3, [2])])):
+        with pytest.raises(ImageError, match="a TIFF of a kind that cannot be read"):
+            load_image(data)
 
 
 def test_float_and_sixteen_bit_grey_go_through_their_profile():
@@ -432,6 +440,34 @@ def test_read_picture_gives_the_bytes_up_to_a_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(decode_module, "MAX_BYTES", len(data) - 1)
     with pytest.raises(ImageError, match="larger than"):
         read_picture(tmp_path / "a.png", "mask")
+
+
+MEASURE = """
+import io, resource, sys
+import numpy as np
+from PIL import Image
+from lib_iclight.imaging import composite_on_grey, fit, load_image, split_alpha
+data, side = sys.stdin.buffer.read(), int(sys.argv[1])
+load_image(Image.new("RGBA", (64, 64)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image = load_image(data)
+loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rgb, alpha = split_alpha(image)
+fit(composite_on_grey(rgb, np.linspace(0, 1, side, dtype=np.float32)[None].repeat(side, 0)), 64, 64)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((loaded - before) * 1024 / side**2, (after - before) * 1024 / side**2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes there")
+@pytest.mark.parametrize("values, load, work", [
+    (np.zeros((4000, 4000), np.uint16), 8, 22), (np.zeros((4000, 4000, 3), np.uint8), 10, 22)], ids=["16-bit", "RGB"])
+def test_a_photograph_takes_few_bytes_a_pixel(values, load, work):
+    """Bytes a pixel; with a gigabyte of floats for 16 megapixels they would be 60."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, "4000"], input=png(values), capture_output=True, check=True,
+                          cwd=Path(__file__).resolve().parent.parent)
+    loaded, worked = map(float, done.stdout.split())
+    assert loaded < load and worked < work
 
 
 # --- large pictures -----------------------------------------------------------------------------------------------

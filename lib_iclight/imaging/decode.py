@@ -82,7 +82,7 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
         # Pillow's own complaints give way to ours; without this they reach the console, or raise.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _open(name, file) as image:
+            with _open(name, file, what) as image:
                 check_size(image.width, image.height, what)
                 _check_kind(image, what)
                 cicp = _cicp(file) if image.format == "PNG" else None
@@ -95,7 +95,7 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
                 low = None
                 if tiles and image.width * image.height <= _DEEP_PIXELS and (
                         meant.encoding is not None or "transparency" in image.info):
-                    low = _open(name, file)
+                    low = _open(name, file, what)
                     low.tile = tiles
                     low.load()
                 return converted(lambda: to_srgb(image, meant, what, low, enough, own=True), image.mode, what)
@@ -142,7 +142,9 @@ def open_plain(file: BinaryIO, what: str) -> Image.Image:
     """A picture's file opened and not decoded, for what else it carries. Raises ImageError."""
     name = _kind(file.read(_PREFIX), what)
     try:
-        return _open(name, file)
+        return _open(name, file, what)
+    except ImageError:
+        raise
     except Exception as error:
         raise damaged(what) from error
 
@@ -189,10 +191,18 @@ def can_write_avif() -> bool:
     return "AVIF" in Image.SAVE
 
 
-def _open(name: str, file: BinaryIO) -> Image.Image:
-    """An opened picture. `Image.open` would apply Pillow's own limit of pixels, which is below ours and global."""
+def _open(name: str, file: BinaryIO, what: str) -> Image.Image:
+    """An opened picture. Raises ImageError for a TIFF of a kind that Pillow does not know, else what Pillow raises.
+
+    `Image.open` would apply Pillow's own limit of pixels, which is below ours and global."""
     file.seek(0)
-    image: Image.Image = Image.OPEN[name][0](file, "")
+    try:
+        image: Image.Image = Image.OPEN[name][0](file, "")
+    except SyntaxError as error:
+        if name == "TIFF" and "unknown pixel mode" in str(error):
+            raise ImageError(f"the {what} is a TIFF of a kind that cannot be read, such as floating-point colour. "
+                             "Save it with 8 or 16 bits a channel.") from error
+        raise
     return image
 
 
