@@ -131,13 +131,15 @@ def bands(width: int, height: int) -> Iterator[slice]:
 
 def reduced(image: Image.Image, enough: tuple[int, int] | None) -> Image.Image:
     """The picture made smaller by whole factors (means over blocks) as long as it still covers `enough`."""
-    if enough is None:
-        return image
-    factor = min(image.width // max(enough[0], 1), image.height // max(enough[1], 1))
+    factor = _factor(image, enough)
     if factor <= 1:
         return image
     # Not Image.reduce: where a side is no multiple, that shifts the picture by up to a pixel at its far edge.
     return image.resize((round(image.width / factor), round(image.height / factor)), Image.Resampling.BOX)
+
+
+def _factor(image: Image.Image, enough: tuple[int, int] | None) -> int:
+    return 1 if enough is None else min(image.width // max(enough[0], 1), image.height // max(enough[1], 1))
 
 
 def _reduced(color: Image.Image, alpha: Image.Image | None,
@@ -145,7 +147,7 @@ def _reduced(color: Image.Image, alpha: Image.Image | None,
     """Colour and alpha, reduced together: what is transparent does not tint its neighbours."""
     if alpha is None:
         return reduced(color, enough), None
-    if enough is None or reduced(alpha, enough) is alpha:
+    if _factor(alpha, enough) <= 1:
         return color, alpha
     both = color.copy()
     both.putalpha(alpha)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..errors import ImageError
-from .convert import low_bytes, meaning, orientation_of, to_srgb
+from .convert import Meaning, low_bytes, meaning, orientation_of, to_srgb
 
 MIN_SIDE = 16
 MAX_PIXELS = 220_000_000
@@ -93,8 +93,7 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
                 image.load()  # a PNG may tell its EXIF after its pixels
                 meant = meaning(image, cicp)
                 low = None
-                if tiles and image.width * image.height <= _DEEP_PIXELS and (
-                        meant.encoding is not None or "transparency" in image.info):
+                if tiles and _needs_low_bytes(image, meant, what):
                     low = _open(name, file, what)
                     low.tile = tiles
                     low.load()
@@ -103,6 +102,21 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
         raise
     except Exception as error:  # decoders raise anything from IndexError to zlib.error on damaged headers
         raise damaged(what) from error
+
+
+def _needs_low_bytes(image: Image.Image, meant: Meaning, what: str) -> bool:
+    """Whether 16-bit colour has to be read twice, for both bytes of its values. Raises ImageError if it is too large.
+
+    8 bits do for colours that are sRGB, to within a level; not for linear light's shadows, nor to find one colour.
+    """
+    keyed = image.mode == "RGB" and "transparency" in image.info
+    small = image.width * image.height <= _DEEP_PIXELS
+    if keyed and not small:
+        raise ImageError(f"the {what} has 16-bit colour, one of them transparent, and more than "
+                         f"{_DEEP_PIXELS // 10**6} million pixels. Save it with an alpha channel, or scale it down.")
+    if meant.encoding is not None and not small:
+        _log.warning("a picture's 16-bit colour is read as 8 bits: it has more than %d pixels", _DEEP_PIXELS)
+    return small and (keyed or meant.encoding is not None)
 
 
 def normalised(image: Image.Image, what: str, enough: tuple[int, int] | None = None) -> Image.Image:
@@ -154,7 +168,7 @@ def _kind(prefix: bytes, what: str, named: str = "") -> str:
     Image.init()  # registers the decoders, so that those a host lacks can be left out
     named = named or f"the {what}"
     brand = prefix[8:12] if prefix[4:8] == b"ftyp" else b""
-    if brand in (b"avif", b"avis"):
+    if brand and (b"avif" in prefix[8:] or b"avis" in prefix[8:]):  # a general brand first, or its own
         if "AVIF" not in Image.OPEN:
             _import_avif()
         if "AVIF" not in Image.OPEN:
@@ -169,7 +183,8 @@ def _kind(prefix: bytes, what: str, named: str = "") -> str:
     for name in _FORMATS:
         if name in Image.OPEN:
             accept = Image.OPEN[name][1]
-            if accept is not None and accept(prefix) is True:
+            accepted = accept is not None and accept(prefix)
+            if accepted and not isinstance(accepted, str):  # a text says why this Pillow cannot
                 return name
     raise ImageError(f"{named} is in no picture format that can be read. "
                      "Give the whole file of a PNG, JPEG, WebP, GIF, BMP or TIFF.")
