@@ -37,7 +37,7 @@ def main() -> int:
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "test":
         return _test(python, rest)
-    return _run(python, "-m", "tests.live", "--host", arguments.host, "--dir", str(arguments.dir), *rest)
+    return _run(python, "-m", "tests.live", *rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,11 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                         "such as --checkpoint FILE and --port N", add_help=False)
     commands.add_parser("test", help="lint, type check and run all offline tests; "
                         "with further arguments only pytest, which gets them")
-    live = commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); "
-                               "further arguments go to tests/live")
-    live.add_argument("--host", choices=["forge", "reforge", "classic", "a1111"], default="forge",
-                      help="which WebUI it is (default: forge)")
-    live.add_argument("--dir", "--forge", dest="dir", type=Path, required=True, help="its checkout")
+    commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); further arguments go to "
+                        "them: --host NAME, --dir DIR and those that live --help lists", add_help=False)
     return parser
 
 

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LONGEST = 2000
+"""characters of a message; what people and files bring into one has no limit of its own"""
+_VALUE = 60
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 
 class ICLightError(Exception):
-    """Base of every error that is a person's to mend. `str(error)` is one or two plain sentences."""
+    """Base of every error that is a person's to mend. `str(error)` is one or two plain sentences.
+
+    The message goes to pages and API clients, so it names files without their folders; `path` is the whole path of what
+    it is about, for consoles and the command line. However long or strange the names in it are, the message is of
+    bounded length and can be printed and sent (see `plain`).
+    """
+
+    def __init__(self, message: object = "", *, path: Path | None = None) -> None:
+        super().__init__(plain(str(message)))
+        self.path = path
 
     @property
     def sentence(self) -> str:
         """The message with its kind in front, as pages, the API and the command line show it."""
         return f"IC-Light: {type(self).__name__}: {self}"
+
+    @property
+    def with_path(self) -> str:
+        """The message and the path it is about, for those who sit at the machine; never for pages or the API."""
+        return str(self) if self.path is None else f"{self} [{plain(str(self.path))}]"
 
 
 class SettingsError(ICLightError):
@@ -42,3 +67,32 @@ class CheckpointError(ICLightError):
 
 class HostError(ICLightError):
     """The host cannot do what a relight needs, or did not apply what it was given."""
+
+
+def plain(text: str, longest: int = LONGEST) -> str:
+    """The text as it can be printed, sent as UTF-8 and read: cut in its middle where it is longer than `longest`,
+    lone surrogates and control characters (tabs and line breaks apart) written as escapes.
+    """
+    if len(text) > longest:
+        half = (longest - 5) // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it: short, and never a whole object."""
+    if value is None:
+        return "null"
+    if isinstance(value, int) and abs(value) >= 10**12:
+        return "so large a number"
+    if not isinstance(value, str | int | float):
+        return plain(type(value).__name__, _VALUE)
+    text = repr(value[:_VALUE] if isinstance(value, str) else value)
+    return text if len(text) < _VALUE else text[:_VALUE - 3] + "..."
+
+
+def hint(name: object, known: Iterable[str]) -> str:
+    """A sentence for an unknown name: the known one that is most like it, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name)[:_VALUE], known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(known)}."

@@ -17,11 +17,10 @@ The panel's JavaScript (javascript/10-lights.js) computes the same.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -30,10 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .color import kelvin_to_linear, linear_to_srgb, srgb_to_linear
-from .errors import LightError
+from .errors import LightError, hint, shown
 
 MAX_LIGHTS = 32
+MAX_TEXT = 65536
+"""characters of a spec as JSON text; 32 lights with every digit that a float has take some 6000"""
 MIN_KELVIN, MAX_KELVIN = 1667, 25000
+
+_ALL = slice(None)
+_BAND = 1 << 16  # pixels that are drawn at once
 
 # The reference demos' darkest and brightest value of a gradient, and their ambient value, in each form.
 _RANGE = {"fc": (0, 255), "fbc": (32, 224)}
@@ -58,11 +62,13 @@ class Directional:
         object.__setattr__(self, "angle", _number("angle", self.angle, -math.inf, math.inf) % 360.0 % 360.0)
         _check_emission(self)
 
-    def spread(self, width: int, height: int) -> NDArray[np.float32]:
-        """The share of the light's intensity that each pixel gets: linear light, float32 [height,width], 0..1."""
+    def spread(self, width: int, height: int, rows: slice = _ALL) -> NDArray[np.float32]:
+        """The share of the light's intensity that pixels of `rows` get: linear light, float32 [rows,width], 0..1."""
         dx, dy = math.cos(math.radians(self.angle)), -math.sin(math.radians(self.angle))
-        across = dx * (_positions(width)[None, :] - 0.5) + dy * (_positions(height)[:, None] - 0.5)
-        return srgb_to_linear(np.clip(0.5 + across / (abs(dx) + abs(dy)), 0.0, 1.0))
+        scale = abs(dx) + abs(dy)
+        across = (dx * (_positions(width) - 0.5) / scale + 0.5).astype(np.float32)
+        down = (dy * (_positions(height)[rows] - 0.5) / scale).astype(np.float32)
+        return srgb_to_linear((down[:, None] + across[None, :]).clip(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,21 @@ class Point:
         object.__setattr__(self, "radius", radius)
         _check_emission(self)
 
-    def spread(self, width: int, height: int) -> NDArray[np.float32]:
-        """The share of the light's intensity that each pixel gets: linear light, float32 [height,width], 0..1."""
-        shorter = min(width, height)
-        distance = np.hypot((_positions(width)[None, :] - self.x) * (width / shorter),
-                            (_positions(height)[:, None] - self.y) * (height / shorter))
-        q = np.minimum(distance, self.radius) / self.radius
-        return ((1.0 - q**4) ** 2 / (1.0 + (4.0 * q) ** 2)).astype(np.float32)
+    def spread(self, width: int, height: int, rows: slice = _ALL) -> NDArray[np.float32]:
+        """The share of the light's intensity that pixels of `rows` get: linear light, float32 [rows,width], 0..1."""
+        def squares(positions: NDArray[np.float64], at: float, side: int) -> NDArray[np.float32]:
+            """Squared distances along one side in units of the radius, none beyond 1: so far out all is dark."""
+            distance = np.abs(positions - at) * (side / min(width, height))
+            return ((np.minimum(distance, self.radius) / self.radius) ** 2).astype(np.float32)
+
+        across, down = squares(_positions(width), self.x, width), squares(_positions(height)[rows], self.y, height)
+        q2 = np.minimum(down[:, None] + across[None, :], np.float32(1.0))
+        rest = 1.0 - q2 * q2
+        q2 *= 16.0
+        q2 += 1.0
+        rest *= rest
+        rest /= q2
+        return rest
 
 
 Light = Directional | Point
@@ -116,19 +130,19 @@ class LightSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ambient", _color("ambient", self.ambient))
+        _check_count(self.lights)
         object.__setattr__(self, "lights", tuple(self.lights))
-        if len(self.lights) > MAX_LIGHTS:
-            raise LightError(f"lights has {len(self.lights)} entries. Use at most {MAX_LIGHTS}.")
 
     @classmethod
     def from_dict(cls, values: Any) -> LightSpec:
         """A spec from its JSON object: `{"ambient": colour, "lights": [{"kind": "point", "x": 0.2, ...}, ...]}`."""
         if not isinstance(values, dict):
-            raise LightError(f"the light must be a preset's name or an object, not {_shown(values)}.")
+            raise LightError(f"the light must be a preset's name or an object, not {shown(values)}.")
         _check_keys("", values, ("ambient", "lights"))
         lights = values.get("lights", ())
         if not isinstance(lights, list | tuple):
-            raise LightError(f"lights must be a list, not {_shown(lights)}.")
+            raise LightError(f"lights must be a list, not {shown(lights)}.")
+        _check_count(lights)
         return cls(values.get("ambient", "#000000"),
                    tuple(_light_from_dict(f"lights[{i}]", light) for i, light in enumerate(lights)))
 
@@ -144,10 +158,12 @@ def parse_light(value: object) -> str | LightSpec:
     A spec without any light, like `{}`, is "none". Raises LightError naming the field at fault.
     """
     if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise LightError(f"the light is {len(value)} characters long. Use at most {MAX_TEXT}.")
         text = value.strip()
         if not text.startswith("{"):
             if text not in PRESETS:
-                raise LightError(f"unknown light {_shown(text)}. {_hint(text, PRESETS)}")
+                raise LightError(f"unknown light {shown(text)}. {hint(text, PRESETS)}")
             return text
         try:
             value = json.loads(text)
@@ -179,8 +195,13 @@ def light_map(light: str | LightSpec, width: int, height: int,
         ramp = np.linspace(*ends, width)[None, :, None] if light in ("left", "right") \
             else np.linspace(*ends, height)[:, None, None]
         return np.broadcast_to(ramp, (height, width, 3)).astype(np.uint8, order="C")
-    encoded = linear_to_srgb(_radiance(PRESETS[light] if isinstance(light, str) else light, width, height))
-    return (low + (high - low) * encoded).round().astype(np.uint8)
+    spec = PRESETS[light] if isinstance(light, str) else light
+    picture = np.empty((height, width, 3), np.uint8)
+    rows = max(_BAND // width, 1)
+    for top in range(0, height, rows):  # in bands, which stay in the processor's cache
+        encoded = linear_to_srgb(_radiance(spec, width, height, slice(top, top + rows)))
+        picture[top:top + rows] = (low + (high - low) * encoded).round()
+    return picture
 
 
 def broad_light(pixels: NDArray[np.uint8], blur: float) -> NDArray[np.uint8]:
@@ -210,13 +231,14 @@ def linear_color(color: str) -> NDArray[np.float32]:
     return kelvin_to_linear(float(color[:-1]))
 
 
-def _radiance(spec: LightSpec, width: int, height: int) -> NDArray[np.float32]:
-    """The spec's light on each pixel: linear, float32 [height,width,3], clipped to 0..1."""
-    total: NDArray[np.float32] = np.empty((height, width, 3), np.float32)
-    total[:] = linear_color(spec.ambient)
+def _radiance(spec: LightSpec, width: int, height: int, rows: slice) -> NDArray[np.float32]:
+    """The spec's light on the pixels of some rows: linear, float32 [rows,width,3], clipped to 0..1."""
+    planes = [np.full((len(range(height)[rows]), width), level, np.float32) for level in linear_color(spec.ambient)]
     for light in spec.lights:
-        total += light.spread(width, height)[..., None] * (np.float32(light.intensity) * linear_color(light.color))
-    return total.clip(0.0, 1.0)
+        spread = light.spread(width, height, rows)
+        for plane, level in zip(planes, np.float32(light.intensity) * linear_color(light.color), strict=True):
+            plane += level * spread
+    return np.stack(planes, axis=-1).clip(0.0, 1.0)
 
 
 def _positions(count: int) -> NDArray[np.float64]:
@@ -234,10 +256,10 @@ def _gaussian(count: int, sigma: float) -> NDArray[np.float32]:
 def _light_from_dict(where: str, values: Any) -> Light:
     """One light of a spec; errors start with `where`, its place in the spec."""
     if not isinstance(values, dict):
-        raise LightError(f"{where} must be an object, not {_shown(values)}.")
+        raise LightError(f"{where} must be an object, not {shown(values)}.")
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise LightError(f"{where}.kind must be one of {', '.join(_KINDS)}, not {_shown(kind)}.")
+        raise LightError(f"{where}.kind must be one of {', '.join(_KINDS)}, not {shown(kind)}.")
     fields = dataclasses.fields(_KINDS[kind])
     _check_keys(f"{where}.", values, ("kind", *(field.name for field in fields)))
     for field in fields:
@@ -249,6 +271,11 @@ def _light_from_dict(where: str, values: Any) -> Light:
         raise LightError(f"{where}.{error}") from None
 
 
+def _check_count(lights: Sequence[Any]) -> None:
+    if len(lights) > MAX_LIGHTS:
+        raise LightError(f"lights has {len(lights)} entries. Use at most {MAX_LIGHTS}.")
+
+
 def _check_emission(light: Light) -> None:
     """Colour and intensity, which every kind of light has, checked and made canonical."""
     object.__setattr__(light, "color", _color("color", light.color))
@@ -258,7 +285,8 @@ def _check_emission(light: Light) -> None:
 def _check_keys(prefix: str, values: dict[Any, Any], known: tuple[str, ...]) -> None:
     for key in values:
         if key not in known:
-            raise LightError(f"{prefix}{key}: unknown key. {_hint(str(key), known)}")
+            name = key if isinstance(key, str) and len(key) <= 60 else shown(key)
+            raise LightError(f"{prefix}{name}: unknown key. {hint(key, known)}")
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
@@ -271,7 +299,7 @@ def _number(name: str, value: Any, low: float, high: float) -> float:
         if math.isfinite(number) and low <= number <= high:
             return number
     wanted = "a finite number" if math.isinf(low) else f"a number from {low:g} to {high:g}"
-    raise LightError(f"{name} must be {wanted}, not {_shown(value)}.")
+    raise LightError(f"{name} must be {wanted}, not {shown(value)}.")
 
 
 def _color(name: str, value: Any) -> str:
@@ -284,27 +312,9 @@ def _color(name: str, value: Any) -> str:
     if re.fullmatch("[0-9]{1,6}k", text):
         kelvin = int(text[:-1])
         if not MIN_KELVIN <= kelvin <= MAX_KELVIN:
-            raise LightError(f"{name} must be a temperature from {MIN_KELVIN}K to {MAX_KELVIN}K, not {_shown(value)}.")
+            raise LightError(f"{name} must be a temperature from {MIN_KELVIN}K to {MAX_KELVIN}K, not {shown(value)}.")
         return f"{kelvin}K"
-    raise LightError(f"{name} must be a colour like \"#ffcc88\" or a temperature like \"3200K\", not {_shown(value)}.")
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(known)}."
-
-
-def _shown(value: Any) -> str:
-    """A value as an error shows it: short, and never a whole object."""
-    if value is None:
-        return "null"
-    if isinstance(value, int) and abs(value) >= 10**12:
-        return "so large a number"
-    if not isinstance(value, str | int | float):
-        return type(value).__name__
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    raise LightError(f"{name} must be a colour like \"#ffcc88\" or a temperature like \"3200K\", not {shown(value)}.")
 
 
 # The editor's starting points. As names, the sides and ambient are drawn as the reference draws them; see light_map.

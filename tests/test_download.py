@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from lib_iclight import download as module
+from lib_iclight import transfer
 from lib_iclight.download import download, endpoint, file_digest, offline
 from lib_iclight.errors import DownloadError
 
@@ -216,7 +217,7 @@ def test_a_file_that_is_there_is_left_alone(server: Server, target: Path) -> Non
 def test_a_slow_line_may_break_often_as_long_as_it_gets_further(
         server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LEAP", 10_000)
-    monkeypatch.setattr(module, "_BLOCK", 1_000)
+    monkeypatch.setattr(transfer, "BLOCK", 1_000)
     server.script = [*(cut(end) for end in range(20_000, 300_000, 20_000)), honest]
     download(server.url, target, sha256=SHA256)
     assert len(server.requests) == 15 > module.TRIES
@@ -230,7 +231,10 @@ def failure(server: Server, target: Path, *, sha256: str | None = SHA256, size: 
     with pytest.raises(DownloadError) as caught:
         download(server.url, target, sha256=sha256, size=size)
     assert not target.exists()
-    assert f"To do it by hand, download {server.url} and put it into {target.parent}." in str(caught.value)
+    folder = f"{target.parent.parent.name}/models"
+    assert f"To do it by hand, download {server.url} and put it into {folder}." in str(caught.value)
+    assert str(target.parent) not in str(caught.value), "the whole path is for consoles"
+    assert caught.value.path == target.parent
     return str(caught.value)
 
 
@@ -283,8 +287,9 @@ def test_a_server_that_promises_less_than_it_sends(server: Server, target: Path)
 
 def test_a_body_that_does_not_end_where_it_should(server: Server, target: Path) -> None:
     server.script = [without_length]
-    assert "sent more than the 299000 bytes" in failure(server, target, size=299_000)
-    assert left(target) == {"model.safetensors.part": 0}
+    assert "sent more of model.safetensors than the 299000 bytes" in failure(server, target, size=299_000)
+    assert left(target) == {}
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("behaviour", [honest, promising(len(BODY))])
@@ -349,7 +354,7 @@ def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
 # Progress and cancelling
 
 def test_progress_begins_ends_and_stays_seldom(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_BLOCK", 100)
+    monkeypatch.setattr(transfer, "BLOCK", 100)
     calls: list[tuple[str, int, int]] = []
     started = time.monotonic()
     download(server.url, target, sha256=SHA256, progress=lambda *call: calls.append(call))

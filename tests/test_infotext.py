@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lib_iclight import infotext
 from lib_iclight.generation import Generation
@@ -41,3 +47,92 @@ def test_other_text_is_none(text: str) -> None:
 def test_numbers_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError):
         infotext.generation_values({"Steps": "many"})
+
+
+# What people write into prompts and names, and what others write into pictures
+
+AWKWARD = st.text(st.sampled_from(' ",:;\\\n\r\t-/{}[]Aa0é\u2028\ud800') | st.characters(codec="utf-8"), max_size=30)
+PIECES = st.sampled_from(["Steps: 7", "Negative prompt:", "Negative prompt: a", ", ", "\n", '"', "\\", "Size: 64x64",
+                          "b"])
+PROMPTS = AWKWARD | st.lists(PIECES | AWKWARD, max_size=6).map("".join)
+CAMPAIGN = settings(max_examples=250, derandomize=True, deadline=None, database=None)
+
+
+@CAMPAIGN
+@given(prompt=PROMPTS, negative=PROMPTS, name=AWKWARD)
+def test_whatever_is_written_is_read_back(prompt: str, negative: str, name: str) -> None:
+    made = Generation(prompt=prompt, negative_prompt=negative, seed=5)
+    text = infotext.write(SETTINGS, made, 5, name, {name or "a": 0.5})
+    text.encode("utf-8")  # as a picture file must hold it
+    params = infotext.read(text)
+    assert Generation(**infotext.generation_values(params)) == made
+    assert (params["Model"], params["LoRAs"]) == (name, f"{name or 'a'} 0.5")
+    assert Settings.from_dict(from_infotext(params)) == SETTINGS
+
+
+@pytest.mark.parametrize("name", ['"', '""', '"a', 'a"', " a ", "", "\\", '\\"', "a,b", "a: b, Seed: 9", "\u3000a"])
+def test_awkward_names(name: str) -> None:
+    params = infotext.read(infotext.write(SETTINGS, GENERATION, 5, name))
+    assert (params["Model"], params["Seed"], params["Steps"]) == (name, "5", "7")
+
+
+def as_webuis_read(text: str) -> dict[str, str]:
+    """The rules of A1111 1.10's and Forge's parse_generation_parameters, sizes left whole, written anew from their
+    description: an expression tried at every letter, and lines one by one."""
+    pair = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+    *lines, last = text.strip().split("\n")
+    pairs = pair.findall(last)
+    if len(pairs) < 3:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if not value:
+            continue
+        if value[0] == value[-1] == '"':
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+        found[name] = value
+    prompts, current = {"Prompt": "", "Negative prompt": ""}, "Prompt"
+    for line in map(str.strip, lines):
+        if line.startswith("Negative prompt:"):
+            current, line = "Negative prompt", line[16:].strip()
+        prompts[current] += ("\n" if prompts[current] else "") + line
+    return prompts | found
+
+
+FOREIGN = st.lists(PIECES | AWKWARD | st.sampled_from([
+    "Steps: 20, Sampler: Euler, CFG scale: 7", 'Lora hashes: "a: 1, b: 2"', "key:", "Key: ,", 'Key: "x" y,',
+    'Key: "\\\\",', "a/b-c d: 1", ": :", "é x: 2", "\tKey\t: 3"]), max_size=12).map("".join)
+
+
+@CAMPAIGN
+@given(text=FOREIGN)
+def test_others_text_is_read_as_webuis_read_it(text: str) -> None:
+    expected = as_webuis_read(text)
+    assert infotext.read(text) == (expected if "Steps" in expected else {})
+
+
+@pytest.mark.parametrize("unit", ["word ", "word: ", 'w: "', 'w: "\\\\", ', "a: b, ", "\\", '"', ",", "a -/", " ",
+                                  "ab:"])
+def test_anything_is_read_in_one_pass(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: letters that the expressions are shown are a small multiple of the text's."""
+    looked = 0
+
+    class Counting:
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self.pattern = pattern
+
+        def __getattr__(self, method: str) -> object:
+            def look(text: str, at: int = 0, end: int = len(unit) * 10**9) -> re.Match[str] | None:
+                nonlocal looked
+                found = getattr(self.pattern, method)(text, at, end)
+                looked += (found.end() if found else min(end, len(text))) - at
+                return found
+            return look
+
+    for name in ("_RUN", "_START", "_BLANK"):
+        monkeypatch.setattr(infotext, name, Counting(getattr(infotext, name)))
+    text = unit * (100_000 // len(unit))
+    infotext.read("Steps: 20, a b: 1, c d: 2, " + text)
+    infotext.read(text + "\nSteps: 20, a b: 1, c d: 2")
+    assert looked < 8 * len(text)

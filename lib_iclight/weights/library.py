@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from .. import files
 from ..download import download, endpoint, file_digest
-from ..errors import DownloadError, WeightsError
+from ..errors import DownloadError, WeightsError, shown
 from ..progress import Progress, silent
 from .identify import KINDS, PICKLES, WeightsFile, identify
 
@@ -19,6 +19,8 @@ log = logging.getLogger("iclight")
 
 REPOSITORY = "lllyasviel/ic-light"
 REVISION = "9cad1878695f546a7fb9eaca14e2a89131ba5ffe"
+LARGEST = 2 * 10**9
+"""bytes; the official files have some 1.72e9 each"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,12 @@ OFFICIAL: Mapping[str, Official] = MappingProxyType({official.kind: official for
 
 def find_weights(folders: Sequence[Path]) -> list[WeightsFile]:
     """All IC-Light weights in the folders and below, in the folders' order, then by name. Reads headers only."""
-    return list(_identified(_files(folders)))
+    return list(_identified(files.walk(folders)))
+
+
+def weight_names(folder: Path) -> list[str]:
+    """The names of the .safetensors files in a folder, unread, as they can be shown and chosen."""
+    return [files.shown_name(path) for path in files.listed(folder) if path.suffix.casefold() == ".safetensors"]
 
 
 def hashed(file: WeightsFile, progress: Progress = silent) -> WeightsFile:
@@ -57,7 +64,8 @@ def hashed(file: WeightsFile, progress: Progress = silent) -> WeightsFile:
     try:
         digest = file_digest(file.path, "sha256", progress)
     except OSError as error:
-        raise WeightsError(f"{file.name} cannot be read ({error.strerror or error}). Look at {file.path}.") from error
+        raise WeightsError(f"{file.name} cannot be read ({files.reason(error)}). Look at the file.",
+                           path=file.path) from error
     kind = next((official.kind for official in OFFICIAL.values() if official.sha256 == digest), file.kind)
     return dataclasses.replace(file, sha256=digest, kind=kind)
 
@@ -74,10 +82,12 @@ def resolve(mode: str, name: str, folders: Sequence[Path], progress: Progress = 
     official = OFFICIAL[mode]
     target = folders[0] / official.name
     try:
-        download(official.url, target, sha256=official.sha256, progress=progress)
+        download(official.url, target, sha256=official.sha256, limit=LARGEST, progress=progress)
     except DownloadError as error:
         unusable = _unusable(folders[0])
-        raise DownloadError(f"{error} {unusable}") from error if unusable else error
+        if not unusable:
+            raise
+        raise DownloadError(f"{error} {unusable}", path=error.path) from error
     return _fitting(mode, target)
 
 
@@ -91,19 +101,19 @@ def find(mode: str, name: str, folders: Sequence[Path]) -> WeightsFile | None:
     """
     if name != "auto":
         return _fitting(mode, _by_name(name, folders))
-    path = _named(_files(folders), OFFICIAL[mode].name)
+    path = files.named(files.walk(folders), OFFICIAL[mode].name)
     if path is not None:
         return _fitting(mode, path)
-    return next((file for file in _identified(_files(folders)) if file.kind == mode), None)
+    return next((file for file in _identified(files.walk(folders)) if file.kind == mode), None)
 
 
 def _by_name(name: str, folders: Sequence[Path]) -> Path:
     if not name or name in (".", "..") or set(name) & set("/\\\0"):
-        raise WeightsError(f"weights must be 'auto' or a plain file name, never a path: {name!r}.")
-    path = _named(_files(folders), name)
+        raise WeightsError(f"weights must be 'auto' or a plain file name, never a path: {shown(name)}.")
+    path = files.named(files.walk(folders), name)
     if path is None:
         there = [file.name for file in find_weights(folders)]
-        raise WeightsError(f"there are no weights {name!r} in {', '.join(map(str, folders))}. "
+        raise WeightsError(f"there are no weights {shown(name)} in {', '.join(map(files.place, folders))}. "
                            + (f"There are: {', '.join(there)}." if there else "There are none at all: choose 'auto'."))
     return path
 
@@ -117,42 +127,22 @@ def _fitting(mode: str, path: Path) -> WeightsFile:
     return file
 
 
-def _named(paths: Iterable[Path], name: str) -> Path | None:
-    """The first file of that name; one that differs in upper and lower case only if no other does."""
-    alike = [path for path in paths if path.name.casefold() == name.casefold()]
-    return next((path for path in alike if path.name == name), alike[0] if alike else None)
-
-
 def _identified(paths: Iterable[Path]) -> Iterator[WeightsFile]:
     for path in paths:
         if path.suffix.casefold() == ".safetensors":
             try:
                 yield identify(path)
             except WeightsError as error:
-                log.debug("passed over: %s", error)
+                log.debug("passed over: %s", error.with_path)
 
 
 def _unusable(folder: Path) -> str:
     """Why the files that lie in IC-Light's own folder were not taken, as a sentence; empty when there are none."""
     reasons = []
-    for path in _files([folder]):
+    for path in files.walk([folder]):
         if path.suffix.casefold() in (".safetensors", *PICKLES):
             try:
                 identify(path)
             except WeightsError as error:
                 reasons.append(str(error))
     return " ".join(["Not usable there:", *reasons[:3]]) if reasons else ""
-
-
-def _files(folders: Sequence[Path]) -> Iterator[Path]:
-    """All files in the folders and below, once, in a stable order; links are followed, never in circles."""
-    seen = set()
-    for top in folders:
-        for folder, below, names in os.walk(top, followlinks=True):
-            real = os.path.realpath(folder)
-            if real in seen:
-                below.clear()
-                continue
-            seen.add(real)
-            below.sort()
-            yield from (path for path in map(Path(folder).joinpath, sorted(names)) if path.is_file())

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from .. import files
+from ..cache import LRU
 from ..errors import WeightsError
 from .identify import WeightsFile, identify, read_header
 from .keys import Layout, rename
@@ -52,8 +50,9 @@ def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
                 tensor = mapped.get_tensor(key)
                 digest.update(tensor.flatten()[:SAMPLE // tensor.element_size()].view(torch.uint8).numpy().tobytes())
                 tensors[rename(key.removeprefix(now.prefix), now.layout, layout)] = tensor
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file.name} cannot be read ({error}). Look at {file.path}.") from error
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{file.name} cannot be read ({files.reason(error)}). Look at the file.",
+                           path=file.path) from error
     return Offsets(f"iclight-{file.kind}-{digest.hexdigest()[:12]}", file.kind, tensors)
 
 
@@ -65,30 +64,12 @@ class OffsetCache:
     """
 
     def __init__(self, capacity: int = 2) -> None:
-        self._capacity = capacity
-        self._kept: OrderedDict[tuple[Path, str, Layout], tuple[tuple[int, ...], Offsets]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: LRU[Offsets] = LRU(capacity)
 
     def get(self, file: WeightsFile, layout: Layout) -> Offsets:
         """The file's offsets, keyed in `layout`. Raises WeightsError."""
-        key = (file.path, file.kind, layout)
-        with self._lock:
-            state = _state(file)
-            kept = self._kept.get(key)
-            if kept is None or kept[0] != state:
-                kept = state, load_offsets(file, layout)
-                self._kept[key] = kept
-            self._kept.move_to_end(key)
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
-            return kept[1]
-
-
-def _state(file: WeightsFile) -> tuple[int, ...]:
-    """What changes on the disk when a file is replaced or written to, even if its size and date are kept."""
-    try:
-        stat = os.stat(file.path)
-    except OSError as error:
-        raise WeightsError(f"{file.name} is gone from {file.path.parent}. Put it back and run the job again.") \
-            from error
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+        state = files.state(file.path)
+        if state is None:
+            raise WeightsError(f"{file.name} is gone from {files.place(file.path.parent)}. Put it back and run the job "
+                               "again.", path=file.path)
+        return self._kept.get((file.path, state, file.kind, layout), lambda: load_offsets(file, layout))
