@@ -3,7 +3,8 @@
 `python run.py live --host NAME --dir DIR`.
 
 Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
-time that is skipped unless a requirement file changed.
+time that is skipped unless a requirement file changed. The tests need a browser too: tests/browser/chromium.py finds or
+installs it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 STAMP = VENV / "installed.txt"
+BROWSER = ROOT / "tests" / "browser" / "chromium.py"
 
 
 def main() -> int:
@@ -35,7 +37,7 @@ def main() -> int:
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "test":
         return _test(python, rest)
-    return _run(python, "-m", "tests.live", "--host", arguments.host, "--dir", str(arguments.dir), *rest)
+    return _run(python, "-m", "tests.live", *rest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,11 +49,8 @@ def _parser() -> argparse.ArgumentParser:
                         "such as --checkpoint FILE and --port N", add_help=False)
     commands.add_parser("test", help="lint, type check and run all offline tests; "
                         "with further arguments only pytest, which gets them")
-    live = commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); "
-                               "further arguments go to tests/live")
-    live.add_argument("--host", choices=["forge", "reforge", "classic", "a1111"], default="forge",
-                      help="which WebUI it is (default: forge)")
-    live.add_argument("--dir", "--forge", dest="dir", type=Path, required=True, help="its checkout")
+    commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); further arguments go to "
+                        "them: --host NAME, --dir DIR and those that live --help lists", add_help=False)
     return parser
 
 
@@ -85,16 +84,17 @@ def _digest() -> str:
 
 def _test(python: Path, pytest_arguments: list[str]) -> int:
     if not pytest_arguments:
-        checks = [("ruff", "check", "."), ("mypy",)]
-        failed = [check[0] for check in checks if _run(python, "-m", *check) != 0]
+        checks = [("ruff", "check", "."), ("mypy",), ("oxlint",)]
+        failed = [name for name, *rest in checks if _run(python.with_name(name + python.suffix), *rest) != 0]
         if failed:
             print(f"{' and '.join(failed)} failed", file=sys.stderr)
             return 1
+    _run(python, str(BROWSER))
     return _run(python, "-m", "pytest", *pytest_arguments)
 
 
-def _run(python: Path, *arguments: str) -> int:
-    return subprocess.run([str(python), *arguments], cwd=ROOT, check=False).returncode
+def _run(program: Path, *arguments: str) -> int:
+    return subprocess.run([str(program), *arguments], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

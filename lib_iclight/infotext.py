@@ -9,7 +9,6 @@ from typing import Any
 
 from . import __version__
 from .generation import Generation
-from .settings import Settings
 
 _NEGATIVE = "Negative prompt:"
 _FEWEST = 3
@@ -23,9 +22,12 @@ _BLANK = re.compile(r"\s*")
 _QUOTED = re.compile(r'"(?!")[^"\\]*(?:\\.[^"\\]*)*"(?=,|$)')
 
 
-def write(settings: Settings, generation: Generation, seed: int, checkpoint: str,
+def write(settings: Mapping[str, object], generation: Generation, seed: int, checkpoint: str,
           loras: Mapping[str, float] | None = None) -> str:
-    """The infotext of the picture that `seed` gave; loras: names and strengths."""
+    """The infotext of the picture that `seed` gave; settings: keys and values as `Settings.to_infotext` gives them.
+
+    loras: names and strengths.
+    """
     values: dict[str, object] = {
         "Steps": generation.steps, "Sampler": generation.sampler, "CFG scale": f"{generation.cfg:g}", "Seed": seed,
         "Size": f"{generation.width}x{generation.height}", "Model": checkpoint}
@@ -34,7 +36,7 @@ def write(settings: Settings, generation: Generation, seed: int, checkpoint: str
                    "Hires upscale": f"{generation.hires_scale:g}", "Hires upscaler": "Lanczos"}
     if loras:
         values["LoRAs"] = "; ".join(f"{name} {strength:g}" for name, strength in loras.items())
-    values |= settings.to_infotext() | {"Version": f"IC-Light {__version__}"}
+    values |= dict(settings) | {"Version": f"IC-Light {__version__}"}
     prompts = {"Prompt": generation.prompt, "Negative prompt": generation.negative_prompt}
     text = _text(prompts, values)
     found = read(text)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_modules import put_modules
+from fake_modules import forget_modules, put_modules
 
 
 class Networks(types.ModuleType):
@@ -137,6 +137,10 @@ class SdModel:
         return digest.hexdigest()
 
 
+class InterruptedException(BaseException):
+    """What the host's denoiser raises in mid-pass once the person has interrupted."""
+
+
 class Sampler:
     """Takes steps with the image conditioning repeated for prompt and negative prompt. `at_step` may do harm."""
 
@@ -150,11 +154,16 @@ class Sampler:
         return self._run(x, image_conditioning)
 
     def _run(self, x: torch.Tensor, image_conditioning: torch.Tensor) -> torch.Tensor:
-        for step in range(self.steps):
-            self.at_step(step)
-            rows = x if step == self.skip_negative_at else torch.cat([x, x])
-            with torch.no_grad():
-                result = self.sd_model.model(rows, None, c_concat=[torch.cat([image_conditioning] * 2)])
+        """The last step's result; after an interrupt that of the steps so far, as with the host's `launch_sampling`."""
+        result = x
+        try:
+            for step in range(self.steps):
+                self.at_step(step)
+                rows = x if step == self.skip_negative_at else torch.cat([x, x])
+                with torch.no_grad():
+                    result = self.sd_model.model(rows, None, c_concat=[torch.cat([image_conditioning] * 2)])
+        except InterruptedException:
+            pass
         return result
 
     def sample_img2img(self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any,
@@ -174,5 +183,5 @@ def install(monkeypatch: pytest.MonkeyPatch, sd_model: SdModel) -> Networks:
     }
     put_modules(monkeypatch, modules)
     monkeypatch.setitem(sys.modules, "networks", networks)
-    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.webui.a1111", raising=False)
+    forget_modules(monkeypatch, "lib_iclight.hosts.webui.a1111")
     return networks

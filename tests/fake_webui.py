@@ -6,10 +6,13 @@ The real thing is met in tests/live. Here the order of hooks, the sampler's two 
 
 from __future__ import annotations
 
+import base64
 import copy
+import importlib.util
+import io
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +22,10 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from fake_modules import put_modules
+from fake_modules import forget_modules, put_modules
 from PIL import Image
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "iclight.py"
 
 
 class ConditionNoiseShape:
@@ -67,9 +72,17 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     log = logging.getLogger("iclight")  # which the script lets be seen
     for name, value in {"handlers": [], "level": logging.NOTSET, "propagate": True}.items():
         monkeypatch.setattr(log, name, value)
-    ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.webui.{name}" for name in ("forge", "ldm", "a1111", "detect")))
-    for name in [name for name in sys.modules if name.startswith(ours)]:
-        monkeypatch.delitem(sys.modules, name)
+    forget_modules(monkeypatch, "lib_iclight.webui",
+                   *(f"lib_iclight.hosts.webui.{name}" for name in ("forge", "ldm", "a1111", "detect")))
+
+
+def load_script() -> Any:
+    """scripts/iclight.py as a module, run anew; `install` comes first."""
+    spec = importlib.util.spec_from_file_location("iclight_script", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Unet:
@@ -153,46 +166,59 @@ class SdModel:
 
 
 class Sampler:
-    """Notes how it was entered, and takes one step per pass through the conditioning modifiers."""
+    """Notes how it was entered, and takes its steps through the conditioning modifiers. Hosts make it for each pass."""
 
     def __init__(self, p: Any) -> None:
         self.p = p
+        self.steps = 2
         self.model_wrap_cfg = SimpleNamespace(init_latent=None)
 
     def sample(self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any,
                steps: int | None = None, image_conditioning: Any = None) -> torch.Tensor:
-        return self._step(x, "noise", None, steps)
+        return self._run(x, "noise", None, steps)
 
     def sample_img2img(self, p: Any, x: torch.Tensor, noise: torch.Tensor, conditioning: Any,
                        unconditional_conditioning: Any, steps: int | None = None,
                        image_conditioning: Any = None) -> torch.Tensor:
-        return self._step(noise, "image", x, steps)
+        return self._run(noise, "image", x, steps)
 
-    def _step(self, x: torch.Tensor, entrance: str, initial: torch.Tensor | None, steps: int | None) -> torch.Tensor:
+    def _run(self, x: torch.Tensor, entrance: str, initial: torch.Tensor | None, steps: int | None) -> torch.Tensor:
         unet = self.p.sd_model.forge_objects.unet
         for patches in unet.patches.values():
             _, (weight, _) = patches["diffusion_model.input_blocks.0.0.weight"]
             inputs = weight.shape[1]
             self.p.sd_model.diffusion_model.input_blocks[0][0].weight = torch.zeros(320, inputs, 3, 3)
-        cond: list[dict[str, Any]] = [{"model_conds": {}}]
-        uncond: list[dict[str, Any]] = [{"model_conds": {}}]
-        for modifier in unet.model_options["conditioning_modifiers"]:
-            _, _, _, uncond, cond, *_ = modifier(unet.model, x, None, uncond, cond, 1.0, {}, 0)
-        concats = [part["model_conds"].get("c_concat") for part in (*cond, *uncond)]
-        self.p.passes.append(SimpleNamespace(
-            entrance=entrance, initial=initial, steps=steps, strength=self.p.denoising_strength, noise=x,
-            concats=[None if c is None else c.cond for c in concats], patches=list(unet.patches)))
+        seen = SimpleNamespace(entrance=entrance, initial=initial, steps=steps, strength=self.p.denoising_strength,
+                               noise=x, concats=[], patches=list(unet.patches), taken=0)
+        self.p.passes.append(seen)
+        state = sys.modules["modules.shared"].state
+        for step in range(self.steps):
+            self.p.at_step(len(self.p.passes), step)
+            if state.interrupted or state.skipped:  # the hosts' samplers hand over what they have by then
+                break
+            cond: list[dict[str, Any]] = [{"model_conds": {}}]
+            uncond: list[dict[str, Any]] = [{"model_conds": {}}]
+            for modifier in unet.model_options["conditioning_modifiers"]:
+                _, _, _, uncond, cond, *_ = modifier(unet.model, x, None, uncond, cond, 1.0, {}, 0)
+            concats = [part["model_conds"].get("c_concat") for part in (*cond, *uncond)]
+            seen.concats = [None if concat is None else concat.cond for concat in concats]
+            seen.taken += 1
         return x
 
 
 class Processing:
-    """txt2img: one job of `batch_size` pictures; `hires` is the second pass's latent size (height, width)."""
+    """txt2img: `n_iter` times `batch_size` pictures; `hires` is the second pass's latent size (height, width).
+
+    at_step: called with the number of the pass, from 1 on, and of the step in it before each step.
+    """
 
     def __init__(self, sd_model: SdModel, script: Any, args: Any, *, width: int = 64, height: int = 64,
-                 batch_size: int = 1, hires: tuple[int, int] | None = None, truncate: tuple[int, int] = (0, 0),
-                 is_api: bool = False) -> None:
+                 batch_size: int = 1, n_iter: int = 1, hires: tuple[int, int] | None = None,
+                 truncate: tuple[int, int] = (0, 0), is_api: bool = False) -> None:
         self.sd_model, self.script, self.script_args = sd_model, script, args
-        self.width, self.height, self.batch_size, self.hires = width, height, batch_size, hires
+        self.width, self.height, self.hires = width, height, hires
+        self.batch_size, self.n_iter, self.iteration, self.batch_index = batch_size, n_iter, 0, 0
+        self.at_step: Callable[[int, int], None] = lambda number, step: None
         self.truncate_x, self.truncate_y = truncate
         self.steps, self.denoising_strength, self.is_api, self.is_hr_pass = 4, 0.4, is_api, False
         self.extra_generation_params: dict[str, Any] = {}
@@ -200,6 +226,7 @@ class Processing:
         self.passes: list[Any] = []
         self.swallowed: list[Exception] = []
         self.sampler: Any = None
+        self.upscale: Callable[[Image.Image], Image.Image] = lambda picture: picture  # another extension's hook
 
     def _hook(self, x: torch.Tensor) -> None:
         swallow(self, self.script.process_before_every_sampling, *self.script_args, x=x, noise=x, c=None, uc=None)
@@ -213,7 +240,7 @@ class Processing:
         self.sd_model.reset()
         self._hook(x)
         x = self.sampler.sample(self, x, None, None, image_conditioning=None)
-        if self.hires:
+        if self.hires and not sys.modules["modules.shared"].state.interrupted:
             self.is_hr_pass = True
             self.sampler = Sampler(self)
             x = torch.randn(self.batch_size, 4, *self.hires)
@@ -221,6 +248,7 @@ class Processing:
             self.sd_model.reset()
             self._hook(x)
             x = self.sampler.sample_img2img(self, x, torch.randn_like(x), None, None, steps=self.steps)
+            self.is_hr_pass = False
         return x
 
 
@@ -265,16 +293,60 @@ def swallow(p: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
 
 def process_images(p: Any) -> Processed:
     """The host's main loop, with its hooks in its order."""
+    state = sys.modules["modules.shared"].state
     swallow(p, p.script.process, *p.script_args)
     p.init()
-    latents = p.sample()
     images = []
-    for index in range(p.batch_size):
-        p.batch_index = index
-        picture = np.full((latents.shape[2] * 8, latents.shape[3] * 8, 3), 90, np.uint8)
-        pp = SimpleNamespace(image=Image.fromarray(picture))
-        swallow(p, p.script.postprocess_image, pp, *p.script_args)
-        images.append(pp.image)
+    for iteration in range(p.n_iter):
+        p.iteration = iteration
+        state.skipped = False
+        if state.interrupted:
+            break
+        latents = p.sample()
+        for index in range(p.batch_size):
+            p.batch_index = index
+            picture = np.full((latents.shape[2] * 8, latents.shape[3] * 8, 3), 90, np.uint8)
+            pp = SimpleNamespace(image=p.upscale(Image.fromarray(picture)))
+            swallow(p, p.script.postprocess_image, pp, *p.script_args)
+            pp.image.info["parameters"] = "text"  # outside of any hook, as the hosts do it
+            images.append(pp.image)
     processed = Processed(images)
     swallow(p, p.script.postprocess, processed, *p.script_args)
     return processed
+
+
+def picture(value: int = 200, size: tuple[int, int] = (64, 64), alpha: int | None = None) -> Image.Image:
+    """A plain picture; with `alpha`, its left half opaque and its right half of that alpha."""
+    pixels = np.full((size[1], size[0], 3 if alpha is None else 4), value, np.uint8)
+    if alpha is not None:
+        pixels[:, :size[0] // 2, 3] = 255
+        pixels[:, size[0] // 2:, 3] = alpha
+    return Image.fromarray(pixels)
+
+
+def base64_of(image: Image.Image) -> str:
+    """A picture as base64 PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def job(script: Any, sd_model: Any = None, **settings: Any) -> Processing:
+    """A txt2img job; keys that Processing takes go to it, the rest are settings."""
+    names = ("width", "height", "batch_size", "n_iter", "hires", "truncate", "is_api")
+    options = {name: settings.pop(name) for name in names if name in settings}
+    values = {"enabled": True, "matting": "none", "foreground": picture(), **settings}
+    return Processing(sd_model or SdModel(), script, [values], **options)
+
+
+def img2img(script: Any, init_images: list[Image.Image], **settings: Any) -> ProcessingImg2Img:
+    """An img2img job, as `job`."""
+    names = ("mask", "resize_mode", "crop", "batch_size", "n_iter")
+    options = {name: settings.pop(name) for name in names if name in settings}
+    values = {"enabled": True, "matting": "none", **settings}
+    return ProcessingImg2Img(SdModel(), script, [values], init_images=init_images, **options)
+
+
+def latent_of(value: float) -> float:
+    """What the double's VAE makes of a plain grey value, as IC-Light wants it: (v / 127 - 1) * scaling factor."""
+    return (value / 127 - 1) * 0.5

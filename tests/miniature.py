@@ -6,6 +6,8 @@ seconds on a CPU. It has learnt nothing: its pictures are noise.
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -30,33 +32,40 @@ TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
 
 
 @dataclass(frozen=True)
-class Miniature:
+class Miniature(checkpoint.StableDiffusion15):
     """A checkpoint (see `checkpoint.Checkpoint`) of random weights; the same seed gives the same weights."""
 
     seed: int = 0
     name = NAME
 
     def load(self, dtype: torch.dtype = torch.float32) -> checkpoint.Models:
-        """See `checkpoint.Checkpoint.load`."""
-        from diffusers import AutoencoderKL, UNet2DConditionModel
-        from transformers import CLIPTextConfig, CLIPTextModel
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)
-            text_encoder = CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER))
-        return checkpoint.Models(unet=unet.to(dtype).eval().requires_grad_(False),
-                                 vae=vae.eval().requires_grad_(False),
-                                 text_encoder=text_encoder.to(dtype).eval().requires_grad_(False),
-                                 tokenizer=clip_tokenizer())
+        """See `checkpoint.Checkpoint.load`. Models of the caller's own, copied from those of the first call."""
+        built = _built(self.seed)
+        unet, vae, text_encoder = copy.deepcopy((built.unet, built.vae, built.text_encoder))
+        return checkpoint.Models(unet=unet.to(dtype), vae=vae, text_encoder=text_encoder.to(dtype),
+                                 tokenizer=built.tokenizer)
 
     def offsets(self, kind: str) -> Offsets:
         """Random offsets for `kind` (fc, fcon, fbc), in diffusers' layout: about a tenth of the weights' size."""
         generator = torch.Generator().manual_seed(self.seed + 1 + ("fc", "fcon", "fbc").index(kind))
         tensors = {}
-        for key, weight in self.load().unet.state_dict().items():
+        for key, weight in _built(self.seed).unet.state_dict().items():
             shape = list(weight.shape)
             if key == "conv_in.weight":
                 shape[1] = 12 if kind == "fbc" else 8
             tensors[key] = torch.randn(shape, generator=generator) * 0.02
         return Offsets(f"{NAME}-{kind}-{self.seed}", kind, tensors)
+
+
+@functools.cache
+def _built(seed: int) -> checkpoint.Models:
+    """The models in single precision, built once: filling layers with random numbers takes most of the time."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER))
+    return checkpoint.Models(unet=unet.eval().requires_grad_(False), vae=vae.eval().requires_grad_(False),
+                             text_encoder=text_encoder.eval().requires_grad_(False), tokenizer=clip_tokenizer())

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from lib_iclight.errors import CheckpointError, HostError
+from lib_iclight.hosts.webui import replacing
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_call_with_nothing_in_mid_step(host: Any, sd_model: fake.SdModel) -> N
 def test_loras_in_all_orders(host: Any, sd_model: fake.SdModel, networks: fake.Networks, plenty: bool,
                              monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ran before, each state of LoRAs has the hash that it has without IC-Light."""
-    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111"], "_memory_abounds", lambda unet: plenty)
+    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111.weights"], "_memory_abounds", lambda unet: plenty)
     states: list[dict[str, float]] = [{}, {"a": 0.5}, {"a": 1.0}, {"a": 0.5, "b": 2.0}]
 
     def plain() -> str:
@@ -167,7 +168,7 @@ def test_a_lora_that_changes_between_steps(host: Any, sd_model: fake.SdModel, ne
 
 def test_the_second_job_merges_nothing(host: Any, sd_model: fake.SdModel, networks: fake.Networks,
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["lib_iclight.hosts.webui.a1111"]
+    module = sys.modules["lib_iclight.hosts.webui.a1111.weights"]
     monkeypatch.setattr(module, "_memory_abounds", lambda unet: True)
     summed: list[Any] = []
     original = module._sum
@@ -215,9 +216,48 @@ def test_restored_after_an_error(host: Any, sd_model: fake.SdModel, step: int, e
     assert not sd_model.unet.input_blocks[0][0]._forward_pre_hooks
 
 
+@pytest.mark.parametrize("plenty", [True, False])
+@pytest.mark.parametrize("step", [0, 1])
+def test_after_an_interrupt_the_weights_are_as_before(host: Any, sd_model: fake.SdModel, step: int, plenty: bool,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next job computes what it would have, with what was kept of the stopped one or without."""
+    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111.weights"], "_memory_abounds", lambda unet: plenty)
+    before, given = sd_model.hash(), offsets(sd_model)
+    wanted = expected(sd_model, given)
+
+    def interrupt(now: int) -> None:
+        if now == step:
+            raise fake.InterruptedException
+
+    assert relit(host, sd_model, given, at_step=interrupt).steps == step
+    assert sd_model.hash() == before
+    assert not sd_model.model._forward_pre_hooks
+    assert not sd_model.unet.input_blocks[0][0]._forward_pre_hooks
+    assert relit(host, sd_model, given).steps == 2
+    assert torch.allclose(sd_model.unet.seen[-1][:2], wanted, atol=1e-4)
+    assert sd_model.hash() == before
+
+
+def test_one_sampler_for_several_batches(host: Any, sd_model: fake.SdModel) -> None:
+    """In img2img the host makes it once: each batch has its own conditioning, and the wrappers do not pile up."""
+    given, before = offsets(sd_model), sd_model.hash()
+    p = SimpleNamespace(sd_model=sd_model, sampler=fake.Sampler(sd_model))
+    for concat in (CONCAT, -CONCAT, 2 * CONCAT):
+        wanted = expected(sd_model, given, concat)
+        applied = host.apply(p, given, concat)
+        sd_model.unet.seen.clear()
+        p.sampler.sample_img2img(p, X, torch.zeros_like(X), None, None, image_conditioning=None)
+        assert applied.steps == 2
+        assert torch.allclose(sd_model.unet.seen[-1][:2], wanted, atol=1e-4)
+        assert sd_model.hash() == before
+    for name in ("sample", "sample_img2img"):
+        replacing.restore(p.sampler, name)
+    assert not {"sample", "sample_img2img"} & set(vars(p.sampler))
+
+
 def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    module, before, calls = sys.modules["lib_iclight.hosts.webui.a1111"], sd_model.hash(), []
+    module, before, calls = sys.modules["lib_iclight.hosts.webui.a1111.weights"], sd_model.hash(), []
     given, original = offsets(sd_model), module._sum
     wanted = expected(sd_model, given)
 
@@ -239,7 +279,7 @@ def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,
 def test_other_storage_is_restored_bit_by_bit(networks: fake.Networks, host: Any, dtype: torch.dtype) -> None:
     sd_model = fake.SdModel(dtype)
     before, given = sd_model.hash(), offsets(sd_model)
-    weights = sys.modules["lib_iclight.hosts.webui.a1111"]._Weights()
+    weights = sys.modules["lib_iclight.hosts.webui.a1111.weights"].Weights()
     original = sd_model.unet.out[1].weight.detach().float()
     networks.choose()
     for _ in range(2):  # merged anew, and kept

@@ -22,10 +22,8 @@ WIDTH, HEIGHT = 96, 64
 
 
 @pytest.fixture
-def cutter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cutter:
+def cutter(offline: None, tmp_path: Path) -> Cutter:
     """Its model, called `red`, takes red for foreground."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     (tmp_path / "red.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
     return Cutter([tmp_path])
 

@@ -114,12 +114,7 @@ def test_on_an_unknown_host_the_page_explains_and_jobs_are_refused(monkeypatch: 
     for name in FORGE:
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2])
-    path = Path(__file__).resolve().parent.parent / "scripts" / "iclight.py"
-    spec = importlib.util.spec_from_file_location("iclight_script", path)
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    script = loaded.ICLightScript()
+    script = fake.load_script().ICLightScript()
     with gr.Blocks() as page:
         inputs = script.ui(False)
     assert any("does not know this WebUI" in str(block.value) for block in page.blocks.values()

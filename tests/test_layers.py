@@ -14,12 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "files"),
+    ("errors", "progress", "color", "cache", "console", "files"),
     ("imaging", "transfer"),
     ("download",),
     ("lights", "matting", "weights"),
-    ("preserve", "settings"),
-    ("generation", "subject"),
+    ("preserve", "fields"),
+    ("settings",),
+    ("generation", "subject", "effects", "frame"),
     ("infotext", "job", "preview"),
     ("stage",),
     ("hosts",),

@@ -15,11 +15,9 @@ from lib_iclight.matting import MODELS
 
 
 @pytest.fixture
-def webui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def webui(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Its notes and options modules, and a workshop over an empty models folder, offline."""
     fake.install(monkeypatch, tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("U2NET_HOME", str(tmp_path))
     from lib_iclight.panel import matting_notes
     from lib_iclight.panel.workshop import Workshop
     from lib_iclight.webui import options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,11 @@ from training.export import offsets
 from training.light_stage import random_scenes, to_srgb
 from training.train import adopt, load_text_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 POCKET = Pocket()
 PROMPT = "a glossy yellow vase, best quality"
 SIDES = {"left": (1, -1), "right": (1, 1), "top": (0, -1), "bottom": (0, 1)}
 """preset -> (array axis, where along it the picture is brighter)"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

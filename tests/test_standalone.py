@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
+from lib_iclight.frame import Frame
 from lib_iclight.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone import checkpoint, prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
-from lib_iclight.job import Frame, LatentCache, Relight
+from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
@@ -35,14 +36,7 @@ from lib_iclight.weights.keys import TO_LDM, shapes
 SIZE = 64
 CHECKPOINT = Miniature()
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

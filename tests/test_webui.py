@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.util
-import io
 import json
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,72 +11,12 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
+from fake_webui import base64_of, img2img, job, latent_of, picture
 from fastapi import HTTPException
 from PIL import Image
 
 from lib_iclight.errors import HostError, ImageError, SettingsError
 from lib_iclight.settings import FIELDS, Settings
-
-SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "iclight.py"
-
-
-class Offsets:
-    """Offsets that name their kind and carry only the first convolution."""
-
-    def __init__(self, kind: str) -> None:
-        self.name = f"iclight-{kind}-0123456789ab"
-        inputs = 12 if kind == "fbc" else 8
-        self.tensors = {"input_blocks.0.0.weight": torch.zeros(320, inputs, 3, 3)}
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    fake.install(monkeypatch, tmp_path)
-    spec = importlib.util.spec_from_file_location("iclight_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    workshop = module.WORKSHOP
-    monkeypatch.setattr(workshop, "resolve_weights", lambda mode, name: mode)
-    monkeypatch.setattr(workshop, "offsets", SimpleNamespace(get=lambda kind, layout: Offsets(kind)))
-    made = module.ICLightScript()
-    made.workshop = workshop
-    return made
-
-
-def picture(value: int = 200, size: tuple[int, int] = (64, 64), alpha: int | None = None) -> Image.Image:
-    """A plain picture; with `alpha`, its left half opaque and its right half of that alpha."""
-    pixels = np.full((size[1], size[0], 3 if alpha is None else 4), value, np.uint8)
-    if alpha is not None:
-        pixels[:, :size[0] // 2, 3] = 255
-        pixels[:, size[0] // 2:, 3] = alpha
-    return Image.fromarray(pixels)
-
-
-def base64_of(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def job(script: Any, sd_model: Any = None, **settings: Any) -> fake.Processing:
-    """A txt2img job; keys that Processing takes go to it, the rest are settings."""
-    options = {key: settings.pop(key) for key in ("width", "height", "batch_size", "hires", "truncate", "is_api")
-               if key in settings}
-    values = {"enabled": True, "matting": "none", "foreground": picture(), **settings}
-    return fake.Processing(sd_model or fake.SdModel(), script, [values], **options)
-
-
-def img2img(script: Any, init_images: list[Image.Image], **settings: Any) -> fake.ProcessingImg2Img:
-    options = {key: settings.pop(key) for key in ("mask", "resize_mode", "crop", "batch_size") if key in settings}
-    values = {"enabled": True, "matting": "none", **settings}
-    return fake.ProcessingImg2Img(fake.SdModel(), script, [values], init_images=init_images, **options)
-
-
-def latent_of(value: float) -> float:
-    """What the double's VAE makes of a plain grey value, as IC-Light wants it: (v / 127 - 1) * scaling factor."""
-    return (value / 127 - 1) * 0.5
 
 
 def test_concat_reaches_cond_and_uncond(script: Any) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from lib_iclight.errors import ImageError
 from lib_iclight.panel import texts
-from lib_iclight.panel.panel import HOST_WIDGETS, Panel
+from lib_iclight.panel.panel import Panel
+from lib_iclight.panel.wiring import HOST_WIDGETS
 from lib_iclight.panel.workshop import Workshop
 from lib_iclight.settings import Settings
 from lib_iclight.studio.page import PocketWorkshop, _always_open

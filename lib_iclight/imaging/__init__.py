@@ -1,7 +1,12 @@
-"""Pictures in, pixels out: any picture form becomes 8-bit sRGB, and pixels follow IC-Light's training contract."""
+"""Pictures in, pixels, pictures out: any picture form becomes 8-bit sRGB, pixels follow IC-Light's training contract,
+and files are written whole with the text that tells how they were made."""
 
-from .frame import composite_on_grey, covering, fit, fit_alpha, stretch, to_vae
-from .load import MAX_PIXELS, MIN_SIDE, load_image, load_mask, split_alpha
+from .decode import MAX_PIXELS, MIN_SIDE, can_write_avif, read_picture
+from .frame import composite_on_grey, contain, contained, covering, fit, fit_alpha, stretch, to_vae
+from .load import load_image, load_mask, split_alpha
+from .outputs import Output, Outputs, plan_outputs
+from .save import WITH_ALPHA, WRITABLE, read_text, save_picture
 
-__all__ = ["load_image", "load_mask", "split_alpha", "MIN_SIDE", "MAX_PIXELS",
-           "composite_on_grey", "covering", "fit", "fit_alpha", "stretch", "to_vae"]
+__all__ = ["load_image", "load_mask", "read_picture", "split_alpha", "MIN_SIDE", "MAX_PIXELS",
+           "composite_on_grey", "contain", "contained", "covering", "fit", "fit_alpha", "stretch", "to_vae",
+           "save_picture", "read_text", "plan_outputs", "Output", "Outputs", "WRITABLE", "WITH_ALPHA", "can_write_avif"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,17 +10,68 @@ from typing import Any
 
 import gradio as gr
 
+from ..errors import ImageError
+
 GRADIO_4 = int(gr.__version__.split(".")[0]) >= 4
 
 Script = str
 """A JavaScript function expression; the inputs' values are its arguments, what it returns goes to the outputs."""
 
 
+class _WithoutStub(type(gr.Image)):  # type: ignore[misc]
+    """The metaclass of Gradio's components, without what Gradio 4's does beside: write a .pyi file next to the source.
+
+    (Forge stops that for the whole program; a page of our own has to do it here.)
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, namespace)
+
+
+class PictureFile(gr.Image, metaclass=_WithoutStub):
+    """A picture widget whose value is the file itself, not what Gradio makes of it.
+
+    Gradio 3.41 and 4.40 turn every picture to one mode first, with type="filepath" too: 16-bit grey becomes white, CMYK
+    and wide colours lose their profile, a JPEG is compressed once more. A function gets a `Path` in Gradio 4; in
+    Gradio 3, where the browser sends the file as a data URI, that str. None without a picture. A WebUI's API hands its
+    values past the widgets, so no `Path` can come from there.
+    """
+
+    def preprocess(self, value: Any) -> Path | str | None:
+        """The value as the browser sends it -> what functions get."""
+        if value is None or isinstance(value, str):
+            return value
+        try:
+            return uploaded(value.path, self.GRADIO_CACHE)
+        except ImageError as error:
+            raise gr.Error(error.sentence) from error
+
+    def get_block_name(self) -> str:
+        """What the page's own scripts know the widget by: it looks and behaves as any other."""
+        return "image"
+
+
+def uploaded(path: str, folder: str) -> Path:
+    """The file of a picture that somebody uploaded to this page.
+
+    path: as the browser names it; a made-up one could name any file of this machine. folder: Gradio's own, with all
+    that was uploaded. Raises ImageError for a file elsewhere, and for one that is gone.
+    """
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(folder).resolve()):
+        raise ImageError("a picture is none that was uploaded to this page. Drop its file into the panel.")
+    if not file.is_file():
+        raise ImageError("a picture is no longer on the server. Drop its file into the panel again.")
+    return file
+
+
 def image(label: str, elem_id: str, height: int, visible: bool = True) -> Any:
-    """A picture widget for upload and paste, whose value is an RGBA PIL image or None."""
-    source: dict[str, Any] = {"sources": ["upload", "clipboard"]} if GRADIO_4 else {"source": "upload"}
-    return gr.Image(label=label, type="pil", image_mode="RGBA", height=height, elem_id=elem_id, visible=visible,
-                    **source)
+    """A picture widget for upload and paste; what it gives see at `PictureFile`, it takes PIL images and files."""
+    # Gradio 4 keeps a picture that a function gives it as a file, by itself as a lossy one.
+    options: dict[str, Any] = ({"sources": ["upload", "clipboard"], "format": "png"} if GRADIO_4
+                               else {"source": "upload"})
+    return PictureFile(label=label, type="filepath", image_mode="RGBA", height=height, elem_id=elem_id,
+                       visible=visible, **options)
 
 
 def in_browser(event: Callable[..., Any], script: Script, inputs: Sequence[Any] = (),

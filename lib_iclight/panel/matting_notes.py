@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from ..matting import DEFAULT, MODELS
+from . import markup
 from .gradio_host import on_server
 from .workshop import Workshop
 
@@ -26,7 +26,7 @@ class MattingNotes:
     def __init__(self, workshop: Workshop, matting: Any, elem_id: Callable[[str], str]) -> None:
         self._workshop = workshop
         text, stands = status(matting.value, workshop)
-        note = gr.HTML(_line(text), visible=bool(text), elem_id=elem_id("matting_status"))
+        note = gr.HTML(markup.note(text), visible=bool(text), elem_id=elem_id("matting_status"))
         whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
         question = gr.HTML(visible=False, elem_id=elem_id("matting_question"))
         accept = gr.Button(ACCEPT, size="sm", visible=False, elem_id=elem_id("matting_accept"))
@@ -38,7 +38,7 @@ class MattingNotes:
     def show(self, choice: str) -> tuple[Any, Any]:
         """Updates of `shown` for what is chosen."""
         text, stands = status(choice, self._workshop)
-        return gr.update(value=_line(text), visible=bool(text)), gr.update(visible=stands)
+        return gr.update(value=markup.note(text), visible=bool(text)), gr.update(visible=stands)
 
 
 def status(choice: str, workshop: Workshop) -> tuple[str, bool]:
@@ -57,14 +57,10 @@ def ask(choice: str) -> tuple[Any, Any, Any]:
     notice = MODELS[choice].notice if choice in MODELS else ""
     if not notice:
         return gr.update(), gr.update(visible=False), gr.update(visible=False)
-    return gr.update(value="auto"), gr.update(value=_line(notice), visible=True), gr.update(
+    return gr.update(value="auto"), gr.update(value=markup.note(notice), visible=True), gr.update(
         value=ACCEPT + choice, visible=True)
 
 
 def accepted(label: str) -> tuple[str, Any, Any]:
     """The model that waited, and the question put away."""
     return label.removeprefix(ACCEPT), gr.update(visible=False), gr.update(visible=False)
-
-
-def _line(text: str) -> str:
-    return f'<p class="iclight-note">{html.escape(text)}</p>'

@@ -1,4 +1,4 @@
-"""Run the live cases: `python -m tests.live --host forge|neo|reforge|classic|a1111 --dir DIR`.
+"""Run the live cases: `python -m tests.live --host NAME --dir DIR`, or `python run.py live ...`.
 
 Makes random models where they are missing, starts the host on the CPU, runs the cases against it and stops it again.
 Needs some 16 GB of disk for the models (SDXL: 7 GB more) and 16 GB of memory (SDXL: 24 GB). Only Forge can make the

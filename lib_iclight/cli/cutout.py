@@ -1,0 +1,35 @@
+"""cutout: the foreground, cut out as a relight would."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..effects import idle
+from ..imaging.outputs import plan_outputs
+from ..imaging.save import WITH_ALPHA
+from ..settings import FIELDS
+from .console import bars, say, warn
+from .options import add_field, add_matting, add_output, session_of, settings_of
+
+HELP = "cut the foreground out"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    command.add_argument("foreground", metavar="IN", type=Path, help="the picture of the subject")
+    add_output(command, WITH_ALPHA)
+    for field in FIELDS:
+        if field.name == "matting" or field.group == "matting":
+            add_field(command, field)
+    add_matting(command)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Cut it out, and write it."""
+    settings = settings_of(args)
+    outputs = plan_outputs(args.output, [""], [args.foreground, args.mask], endings=WITH_ALPHA)
+    with bars() as progress:
+        picture = session_of(args, progress).subject(settings).cutout()
+    warn(found.sentence for found in idle(settings))
+    say(outputs.save("", picture, "IC-Light cutout"))

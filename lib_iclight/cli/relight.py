@@ -1,0 +1,55 @@
+"""relight: a picture under another light."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import infotext
+from ..generation import Generation
+from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..settings import PICTURES, Settings
+from .console import bars, say, warn
+from .options import add_output, add_settings, generation_of, session_of, settings_of
+
+HELP = "relight a picture with Stable Diffusion 1.5"
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    command.add_argument("foreground", metavar="FOREGROUND", type=Path, help="the picture of the subject")
+    add_output(command, more="several pictures become OUT-1.png, OUT-2.png, ...")
+    add_settings(command)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Relight, and write every picture that was asked for."""
+    settings = settings_of(args, enabled=True)
+    with bars() as progress:
+        session = session_of(args, progress)
+        generation = generation_of(args, settings, session.native)
+        outputs = plan(args, settings, generation)
+        warn(outputs.notes)
+        made = session.relight(settings, generation)
+    if session.note:
+        say(f"note: this is the {session.note}; give --checkpoint for that")
+    warn(made.warnings)
+    for finished in made.finished:
+        say(outputs.save(name_of(finished.name, finished.number, generation.batch), finished.picture, finished.text))
+
+
+def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:
+    """Where the pictures will go, each tried before the work. Raises ImageError."""
+    text = infotext.write(settings.to_infotext(), generation, generation.seed, "")
+    size = generation.hires_size if generation.hires_scale > 1 else (generation.width, generation.height)
+    planned = [Output(name_of(name, number, generation.batch), size=size, text=text)
+               for number in range(1, generation.batch + 1)
+               for name in ("result", *({"raw"} & set(settings.outputs)))]
+    planned += [Output(name, alpha=name == "cutout") for name in settings.outputs if name != "raw"]
+    return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
+
+
+def name_of(name: str, number: int, batch: int) -> str:
+    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png."""
+    parts = [str(number)] if number and batch > 1 else []
+    return "-".join(parts if name == "result" else [*parts, name])

@@ -1,0 +1,55 @@
+"""What one sampling pass paints, and how pictures lie in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import imaging
+
+LATENT_STRIDE = 8
+"""pixels to a side of one latent"""
+Place = Callable[[np.ndarray, int, int], np.ndarray]
+"""lays pixels, uint8 [H, W, 3] or float32 [H, W], into a frame of so many pixels across and down"""
+
+
+class Frame(NamedTuple):
+    """The part of a picture that one sampling pass paints, in pixels.
+
+    A pass paints `width` x `height`. Hires fix to another aspect takes a larger size first, `full`; then the host
+    cuts it, from `left`, `top` on, or (Neo) it is `stretched`.
+    """
+
+    width: int
+    height: int
+    full: tuple[int, int] | None = None
+    left: int = 0
+    top: int = 0
+    stretched: bool = False
+
+    def place(self, pixels: np.ndarray, place: Place) -> np.ndarray:
+        """`pixels` [H, W, ...] as this pass sees them: [height, width, ...]."""
+        if self.full is None:
+            return place(pixels, self.width, self.height)
+        whole = place(pixels, *self.full)
+        if self.stretched:
+            return imaging.stretch(whole, self.width, self.height)
+        return whole[self.top:self.top + self.height, self.left:self.left + self.width]
+
+    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where a picture of `size` (width, height) that `contain` laid lies in this pass: left, top, right, bottom."""
+        width, height = self.full or (self.width, self.height)
+        left, top, right, bottom = imaging.contained(size, width, height)
+        if self.stretched:
+            across, down = self.width / width, self.height / height
+            return round(left * across), round(top * down), round(right * across), round(bottom * down)
+        return (max(0, left - self.left), max(0, top - self.top),
+                min(self.width, right - self.left), min(self.height, bottom - self.top))
+
+
+def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""
+    scale = imaging.fit if pixels.dtype == np.uint8 else imaging.fit_alpha
+    return scale(pixels, width, height)

@@ -1,0 +1,140 @@
+"""The status line: what pressing Generate will do, and what speaks against it. Without Gradio and without a host."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import ICLightError
+from ..lights import LightSpec
+from ..matting import DEFAULT
+from ..settings import Settings
+from . import hints, markup, texts
+from .pictures import ForegroundInfo
+from .workshop import Workshop
+
+LEAST_HIRES_DENOISE = 0.2
+MOST_FC_CFG = 4.0
+STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
+                 "keep_background", "weights")
+"""the settings that the status line is made of"""
+
+
+class PanelState(NamedTuple):
+    """What of the panel and the tab around it the status line is made of."""
+
+    foreground: ForegroundInfo | None
+    has_background: bool
+    has_light_map: bool
+    values: Mapping[str, Any]
+    """of `STATUS_FIELDS`, and of those of the host's widgets that there are"""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of a foreground that can be used."""
+        info = self.foreground
+        return None if info is None or info.fault else (info.width, info.height)
+
+    def changed(self, values: Mapping[str, Any]) -> PanelState:
+        """The same with other values."""
+        return self._replace(values={**self.values, **values})
+
+
+class Status(NamedTuple):
+    """What pressing Generate will do, in parts of one sentence, and what speaks against it."""
+
+    parts: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def html(self) -> str:
+        """As one element; each text is an element of its own, for the host's localisation."""
+        parts = " ".join(f"<span>{html.escape(part)}</span>" for part in self.parts)
+        warnings = "".join(markup.warning(warning) for warning in self.warnings)
+        return f'<div class="iclight-status" role="status"><p>{parts}</p>{warnings}</div>'
+
+
+def status_of(state: PanelState, tab: str, workshop: Workshop) -> Status:
+    """The status of a panel in a tab. Settings that cannot be meant are all that it tells then."""
+    values = state.values
+    try:
+        settings = Settings(**{name: values[name] for name in STATUS_FIELDS})
+    except ICLightError as error:
+        return Status((), (str(error),))
+    ready, faults = workshop.outlook(settings)
+    scale = values.get("hires_scale", 1.0) if values.get("hires", True) else 1.0
+    hires = values.get("denoise") if tab != "img2img" and (scale > 1 or values.get("hires")) else None
+    head = None
+    if state.size and state.foreground and state.foreground.standing and {"width", "height"} <= set(values):
+        job = values["width"], values["height"]
+        head = hints.head_height(state.foreground.standing, state.size, job, scale)
+    return describe(settings, tab=tab, foreground=state.foreground, has_background=state.has_background,
+                    has_light_map=state.has_light_map, weights_ready=ready, faults=faults, cfg=values.get("cfg"),
+                    hires_denoise=hires, head=head)
+
+
+def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None, has_background: bool,
+             has_light_map: bool, weights_ready: bool, faults: Iterable[str] = (), cfg: float | None = None,
+             hires_denoise: float | None = None, head: float | None = None) -> Status:
+    """The status of the panel.
+
+    foreground: what is known of it, if there is one. has_...: whether the panel has that picture.
+    faults: what else is known to stop the job.
+    cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
+    head: pixels of a person's head in the finished picture, None where nothing looks like a standing person.
+    """
+    s = settings
+    faults = [*faults, *([foreground.fault] if foreground and foreground.fault else [])]
+    warnings = list(faults)
+    parts = _foreground_parts(s, tab, foreground)
+    if not parts and not (foreground and foreground.fault):
+        warnings.append(texts.NEEDS_FOREGROUND)
+    if parts:
+        parts.append("·")
+    parts += _light_parts(s, tab, has_light_map)
+    if s.mode == "fbc":
+        if has_background:
+            parts.append(texts.ON_BACKGROUND)
+        elif has_light_map or s.light != "none":
+            parts.append(texts.ON_DRAWN_BACKGROUND)
+        else:
+            warnings.append(texts.NEEDS_BACKGROUND)
+    if s.keep_background and not (s.mode == "fbc" and has_background):  # said already
+        parts.append(texts.BACK_ON_PICTURE)
+    if not faults:  # nothing speaks against it
+        parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
+    if s.mode != "fbc" and cfg is not None and cfg > MOST_FC_CFG:
+        warnings.append(texts.HIGH_CFG)
+    if hires_denoise is not None and hires_denoise < LEAST_HIRES_DENOISE:
+        warnings.append(texts.LOW_HIRES_DENOISE)
+    if head is not None and head < hints.LEAST_HEAD and not (s.preserve_detail and hires_denoise is not None):
+        warnings.append(texts.SMALL_FACE)
+    return Status(tuple(parts), tuple(warnings))
+
+
+def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo | None) -> list[str]:
+    """Which picture is relit, and how it is cut out; nothing where none can be."""
+    if foreground is None:
+        return [texts.TAB_PICTURE] if tab == "img2img" else []
+    if foreground.fault:
+        return []
+    parts = [texts.TAB_FOREGROUND if foreground.of_tab else texts.FOREGROUND,
+             f"{foreground.width}×{foreground.height},"]
+    if settings.matting == "none":
+        return [*parts, texts.USED_WHOLE]
+    if settings.matting == "auto" and foreground.transparent:
+        return [*parts, texts.OWN_TRANSPARENCY]
+    return [*parts, texts.CUT_OUT_BY, DEFAULT if settings.matting == "auto" else settings.matting]
+
+
+def _light_parts(settings: Settings, tab: str, has_light_map: bool) -> list[str]:
+    """What lights it, and how freely."""
+    s = settings
+    if not has_light_map and s.light == "none":
+        return [] if s.mode == "fbc" else [texts.NO_LIGHT]
+    if has_light_map:
+        name = texts.FROM_REFERENCE if s.light_map_blur else texts.FROM_MAP
+    else:
+        name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
+    strength = [texts.AT_STRENGTH, f"{s.light_denoise:g}"] if tab != "img2img" and s.mode != "fbc" else []
+    return [texts.LIT_BY, name, *strength]

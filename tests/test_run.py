@@ -1,0 +1,51 @@
+"""run.py hands over to each command's own program."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # for tests.live, whose modules import nothing but the standard library
+
+from tests.live.server import ON_THE_CPU  # noqa: E402
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """run.py, which installs nothing and notes in `started` what it would start."""
+    spec = importlib.util.spec_from_file_location("iclight_run", ROOT / "run.py")
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.started = []
+    monkeypatch.setattr(module, "set_up", lambda requirements: Path(f"python-with-{requirements}"))
+    monkeypatch.setattr(module, "_run", lambda *command: module.started.append(command) or 0)
+    return module
+
+
+@pytest.mark.parametrize(("line", "started"), [
+    ("live --host neo-2025 --dir DIR -k parity -x", "dev -m tests.live --host neo-2025 --dir DIR -k parity -x"),
+    ("live --help", "dev -m tests.live --help"),
+    ("studio --port 7 --help", "studio -m lib_iclight.studio.page --port 7 --help"),
+    ("demo --out DIR", "base -m lib_iclight.demo --out DIR"),
+    ("test tests/test_run.py -q", "dev -m pytest tests/test_run.py -q"),
+])
+def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, line: str, started: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", *line.split()])
+    assert run.main() == 0
+    requirements, *command = started.split()
+    assert [(str(python), *rest) for python, *rest in run.started] == [
+        (f"python-with-{requirements}.txt", *command)]
+
+
+def test_the_live_cases_know_every_host_they_have_flags_for() -> None:
+    said = subprocess.run([sys.executable, "-m", "tests.live", "--help"], cwd=ROOT, check=True, capture_output=True,
+                          text=True).stdout
+    assert "{" + ",".join(ON_THE_CPU) + "}" in said.replace("\n", "").replace(" ", "")
+    assert {"forge", "neo", "neo-2025", "reforge", "classic", "a1111"} <= set(ON_THE_CPU)
