@@ -66,7 +66,7 @@ def download(url: str, target: Path, *, sha256: str | None, md5: str | None = No
             raise DownloadError(f"{target.name} is missing, and HF_HUB_OFFLINE forbids to download it.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(target.with_name(target.name + ".lock"), target.name, listener):
-            if target.exists():
+            if files.exists(target):
                 return
             part = target.with_name(target.name + ".part")
             if not (sha256 or md5):

@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def shown_name(path: Path) -> str:
     """
     return "".join(f"%{ord(letter) & 0xff:02x}" if letter in _ESCAPED or "\udc80" <= letter <= "\udcff" else
                    letter if not "\ud800" <= letter <= "\udfff" else f"%u{ord(letter):04x}" for letter in path.name)
+
+
+@contextmanager
+def as_text(path: Path) -> Iterator[str]:
+    """A path to the file for libraries that take UTF-8 only, good until the context ends. Raises OSError."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:  # on Linux only, where open files have names
+        with path.open("rb") as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield str(path)
 
 
 def named(paths: Iterable[Path], name: str) -> Path | None:

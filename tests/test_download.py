@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -349,6 +350,149 @@ def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(DownloadError, match="cannot be written"):
         download(server.url, tmp_path / "models" / "model.safetensors", sha256=SHA256)
+
+
+def sending(*pieces: bytes, pause: float = 0.0, **headers: object) -> Callable[[Request], None]:
+    """A head with these headers, then the pieces as they are, again and again for as long as somebody listens."""
+    def behave(request: Request) -> None:
+        request.protocol_version = "HTTP/1.1"
+        request.close_connection = True
+        request.head(200, **headers)
+        with contextlib.suppress(OSError):
+            for piece in pieces:
+                request.wfile.write(piece)
+            while pause or headers.get("X_Endless"):
+                request.wfile.write(pieces[-1])
+                request.wfile.flush()
+                time.sleep(pause)
+    return behave
+
+
+CHUNKED = {"Transfer_Encoding": "chunked"}
+
+
+@pytest.mark.parametrize("behaviour", [
+    sending(BODY, Content_Length="9" * 5000), sending(BODY, Content_Length="-5"), sending(BODY, Content_Length="x"),
+    sending(b"-5\r\nhello\r\n", **CHUNKED), sending(b"zz\r\nhello\r\n", **CHUNKED),
+    sending(b"f" * 10_000 + b"\r\n", **CHUNKED), sending(b"5\r\nhel", **CHUNKED),
+    sending(b"", Content_Range="bytes 0-1/" + "9" * 5000),
+    lambda request: request.head(206, Content_Range="bytes " + "9" * 5000 + "-1/2"),
+    lambda request: request.wfile.write(b"what?\r\n\r\n"), lambda request: None,
+    *(lambda request, to=to: request.head(302, Location=to, Content_Length=0) for to in (
+        "http://[::1", "http://", "//", "file:///etc/passwd", "ftp://x/y", "http://x:99999999/", "http://127.0.0.1:1/",
+        "\x80\xff", "/model.safetensors", "http://" + "a" * 300 + ".invalid/", "http://.invalid/")),
+], ids=lambda value: "")
+def test_answers_that_make_no_sense_are_errors_of_ours(
+        server: Server, target: Path, behaviour: Callable[[Request], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRIES", 2)
+    server.script = [behaviour]
+    assert len(failure(server, target, sha256="0" * 64)) < 1000
+
+
+@pytest.mark.parametrize("headers", [{}, CHUNKED])
+def test_a_body_without_an_end_is_left_at_the_limit(
+        server: Server, target: Path, headers: dict[str, object]) -> None:
+    piece = b"10000\r\n" + b"?" * 65536 + b"\r\n" if headers else b"?" * 65536
+    server.script = [sending(piece, X_Endless=1, **headers)]
+    with pytest.raises(DownloadError, match="more of model.safetensors than the 500000 bytes"):
+        download(server.url, target, sha256=SHA256, limit=500_000)
+    assert left(target) == {}
+    assert len(server.requests) == 1
+
+
+def test_a_length_beyond_the_limit_is_refused_unread(server: Server, target: Path) -> None:
+    with pytest.raises(DownloadError, match="has 300000 bytes, at most 299999"):
+        download(server.url, target, sha256=SHA256, limit=299_999)
+    assert left(target) == {}
+
+
+@pytest.mark.parametrize("dripping", ["body", "chunks", "head"])
+def test_a_server_that_drips_is_left_and_what_came_is_kept(
+        server: Server, target: Path, dripping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PATIENCE", 0.3)
+    monkeypatch.setattr(transfer, "PACE", 10_000)
+    monkeypatch.setattr(transfer, "BLOCK", 1000)
+    monkeypatch.setattr(module, "TRIES", 2)
+
+    def head(request: Request) -> None:
+        with contextlib.suppress(OSError):
+            request.wfile.write(b"HTTP/1.0 200 OK\r\n")
+            while True:
+                request.wfile.write(b"X")
+                time.sleep(0.02)
+
+    server.script = [{
+        "body": sending(BODY[:100_000], b"?", pause=0.02, Content_Length=len(BODY)),
+        "chunks": sending(b"1\r\nx\r\n", pause=0.02, **CHUNKED), "head": head}[dripping]]
+    assert "sends less than 10000 bytes a second" in failure(server, target)
+    assert len(server.requests) >= (1 if dripping == "head" else 2)
+    if dripping == "body":
+        kept = left(target)["model.safetensors.part"]
+        assert kept >= 99_000 and server.ranges[1] is not None
+
+
+def test_a_slow_listener_is_not_a_slow_server(
+        server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "PATIENCE", 0.5)
+    download(server.url, target, sha256=SHA256, progress=lambda what, done, total: time.sleep(0.6 * (done == 0)))
+    assert target.read_bytes() == BODY and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_missing_certificates_are_not_taken_for_a_full_disk(
+        target: Path, monkeypatch: pytest.MonkeyPatch, server: Server, name: str) -> None:
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "/srv/secret/certificates.pem")
+    with pytest.raises(DownloadError, match=name) as caught:
+        download("https://127.0.0.1:1/model", target, sha256=None)
+    assert "/srv" not in str(caught.value) and "written" not in str(caught.value)
+
+
+# What nobody may read: names, passwords and tokens, through every way to fail
+
+CANARY = "hf_kanarienvogel"
+
+
+@pytest.mark.parametrize("token", [
+    f"{CANARY}\nX: y", f"{CANARY}\u2026", f"{CANARY} a", f"é{CANARY}", f"{CANARY}\x7f", CANARY])
+@pytest.mark.parametrize("behaviour", [
+    honest, another_file, status(401), status(404), status(503), sending(BODY, Content_Length="9" * 5000),
+    lambda request: request.send_response_only(418, request.headers["Authorization"]) or request.end_headers(),
+    lambda request: request.head(302, Location="http://" + (request.headers["Authorization"] or "")[7:] + ":x@[/"),
+    lambda request: None], ids=lambda value: "")
+def test_no_secret_is_in_any_message(
+        server: Server, target: Path, token: str, behaviour: Callable[[Request], None],
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(module, "TRIES", 2)
+    monkeypatch.setenv("HF_TOKEN", token)
+    # Requests sends a name and password of an address in the token's place.
+    for address in (f"http://127.0.0.1:{server.server_port}", f"http://anna:{CANARY}@127.0.0.1:{server.server_port}"):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        server.script = [behaviour]
+        with caplog.at_level("DEBUG", "iclight"):
+            try:
+                download(f"{address}/model.safetensors?key={CANARY}", target, sha256=SHA256)
+            except DownloadError as error:
+                told = "".join(traceback.format_exception(error)) + error.sentence + error.with_path
+                assert "kanarien" not in told.replace(f"key={CANARY}\", ", "")
+                assert str(target.parent) not in error.sentence
+            target.unlink(missing_ok=True)
+    assert "kanarien" not in caplog.text
+
+
+@pytest.mark.parametrize("proxy", [
+    f"http://anna:{CANARY}@127.0.0.1:1", f"what://anna:{CANARY}@x", f"http://anna:{CANARY}@[", "http:///"])
+def test_no_proxys_password_is_in_any_message(
+        server: Server, target: Path, proxy: str, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(module, "TRIES", 2)
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    with caplog.at_level("DEBUG", "iclight"), pytest.raises(DownloadError) as caught:
+        download(server.url, target, sha256=SHA256)
+    assert "kanarien" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 # Progress and cancelling

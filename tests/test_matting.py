@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import http.server
 import os
 import runpy
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from tiny_onnx import FLOAT16, UINT8, pixelwise
+from tiny_onnx import FLOAT16, UINT8, endless, pixelwise
 
 from lib_iclight.errors import DownloadError, MattingError
 from lib_iclight.matting import (
@@ -29,6 +30,7 @@ from lib_iclight.matting import (
     refine,
     registry,
     runner,
+    trial,
 )
 from lib_iclight.matting.foreground import blur_fusion, box_sum
 
@@ -161,7 +163,8 @@ def test_auto_is_isnet_and_files_are_found_in_order(folder: Path, tmp_path: Path
 def test_a_missing_model_is_downloaded_into_the_first_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def fetch(url: str, target: Path, *, sha256: str | None, md5: str | None, progress: object) -> None:
+    def fetch(url: str, target: Path, *, sha256: str | None, md5: str | None, limit: int,
+              progress: object) -> None:
         asked.append((url, target, sha256, md5))
         target.write_bytes(pixelwise([1, 0, 0], 1))
 
@@ -176,7 +179,8 @@ def test_a_missing_model_is_downloaded_into_the_first_folder(folder: Path, monke
 def test_offline_the_message_names_file_folder_and_way_out(folder: Path) -> None:
     with pytest.raises(MattingError) as caught:
         Cutter([folder]).cut(ramp())
-    for part in ("isnet-general-use.onnx", str(folder), MODELS["isnet-general-use"].url, "matting to none"):
+    place = f"{folder.parent.name}/matting"
+    for part in ("isnet-general-use.onnx", place, MODELS["isnet-general-use"].url, "matting to none"):
         assert part in str(caught.value)
     assert isinstance(caught.value.__cause__, DownloadError)
     assert not list(folder.iterdir())
@@ -355,6 +359,75 @@ def test_a_cut_out_that_grows_takes_its_own_colour_along() -> None:
     np.testing.assert_array_equal(shrunk.color, rgb)
     turned = Cutter([]).cut(rgb, own=alpha, refinement=Refinement(invert=True))
     np.testing.assert_array_equal(turned.color, rgb)  # what was hidden is the subject now
+
+
+# --- models that nobody knows --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [0, 1, 5000, 30_000, 2**31])
+def test_a_side_that_no_model_has_is_refused_before_a_picture_is_made(side: int, folder: Path) -> None:
+    (folder / "mine.onnx").write_bytes(pixelwise([1, 0, 0], 1, (1, 3, side, 32)))
+    with pytest.raises(MattingError, match=r"mine\.onnx (cannot be used|is not an ONNX model).*matting to none"):
+        Cutter([folder]).cut(flat(), "mine")
+
+
+@pytest.mark.parametrize(("program", "message"), [
+    ("import os; os.abort()", "made onnxruntime end its process"),
+    ("import os; os._exit(0)", "made onnxruntime end its process"),
+    ("import time; time.sleep(60)", "took more than 1 seconds"),
+    ("while True: pass", "took more than 1 seconds"),
+    ("print('\"std::bad_alloc\"')", "asks for more memory than there is"),
+    ("print('chatter')", "made onnxruntime end its process"),
+])
+def test_what_a_model_does_to_its_process_is_an_error_and_no_more(
+        program: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_PROGRAM", program)
+    monkeypatch.setattr(trial, "TIME_LIMIT", 1.0)
+    (folder / "mine.onnx").write_bytes(pixelwise([1, 0, 0], 1))
+    with pytest.raises(MattingError, match=rf"mine\.onnx {message}.*matting to none") as caught:
+        Cutter([folder]).cut(flat(), "mine")
+    assert str(folder) not in str(caught.value)
+
+
+def test_a_model_that_loops_for_ever_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "TIME_LIMIT", 5.0)
+    (folder / "mine.onnx").write_bytes(endless())
+    with pytest.raises(MattingError, match=r"mine\.onnx took more than 5 seconds"):
+        Cutter([folder]).cut(flat(), "mine")
+
+
+def test_a_model_is_tried_once_and_a_known_one_never(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = pixelwise([1, 0, 0], 3, (1, 3, 16, 16))
+    (folder / "mine.onnx").write_bytes(model)
+    (folder / "silueta.onnx").write_bytes(model)
+    tried: list[str] = []
+    monkeypatch.setattr(runner, "try_out", lambda path, side: tried.append(path.name))
+    cutter = Cutter([folder])
+    for name in ("mine", "silueta", "mine"):
+        cutter.cut(flat(), name)
+    assert tried == ["mine.onnx"], "the second has the same content"
+    known = dataclasses.replace(MODELS["silueta"], md5=hashlib.md5(model).hexdigest())
+    monkeypatch.setattr(registry, "MODELS", {"silueta": known})
+    Cutter([folder]).cut(flat(), "silueta")
+    assert tried == ["mine.onnx"], "its hash is the known one"
+    (folder / "silueta.onnx").write_bytes(pixelwise([0, 1, 0], 3, (1, 3, 16, 16)))
+    Cutter([folder]).cut(flat(), "silueta")
+    assert tried == ["mine.onnx", "silueta.onnx"], "its name alone vouches for nothing"
+
+
+def test_a_file_that_vanishes_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "obtain", lambda *_: (registry.Model(name="mine"), folder / "mine.onnx"))
+    with pytest.raises(MattingError, match="mine.onnx cannot be read") as caught:
+        Cutter([folder]).cut(flat(), "mine")
+    assert str(folder) not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_model_whose_name_is_no_text_can_be_chosen(folder: Path) -> None:
+    (folder / os.fsdecode(b"\xff.onnx")).write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
+    name = model_names([folder])[-1]
+    assert name == "%ff"
+    assert Cutter([folder]).cut(flat(), name).alpha.shape == (20, 30)
 
 
 # --- the GPU -------------------------------------------------------------------------------------------------------

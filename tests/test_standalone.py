@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from safetensors.torch import save_file
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
 from lib_iclight.frame import Frame
 from lib_iclight.generation import SAMPLERS, Generation
-from lib_iclight.hosts.standalone import prompts, samplers
+from lib_iclight.hosts.standalone import checkpoint, prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
@@ -446,6 +449,14 @@ def test_a_convolution_lora_is_the_chain_of_its_convolutions(tmp_path: Path, mod
     assert torch.allclose(conv(image, delta), chain, atol=1e-4)
 
 
+def lora(**parts: torch.Tensor) -> dict[str, torch.Tensor]:
+    """One module of rank 2, with some of its parts replaced."""
+    parts = {"up": torch.zeros(8, 2), "down": torch.zeros(2, 8)} | parts
+    name = "lora_unet_" + ATTENTION.replace(".", "_")
+    return {f"{name}.alpha" if part == "alpha" else f"{name}.lora_{part}.weight": tensor
+            for part, tensor in parts.items()}
+
+
 @pytest.mark.parametrize(("tensors", "message"), [
     ({"lora_unet_mid_block_attentions_0_proj_in.hada_w1_a": torch.zeros(2, 2)}, "not a plain LoRA"),
     ({"lora_unet_nowhere.lora_up.weight": torch.zeros(2, 2), "lora_unet_nowhere.lora_down.weight": torch.zeros(2, 2)},
@@ -453,6 +464,18 @@ def test_a_convolution_lora_is_the_chain_of_its_convolutions(tmp_path: Path, mod
     ({f"unet.{ATTENTION}.lora.up.weight": torch.zeros(9, 2), f"unet.{ATTENTION}.lora.down.weight": torch.zeros(2, 8)},
      "another shape"),
     ({f"unet.{ATTENTION}.lora.up.weight": torch.zeros(8, 2)}, "lacks one of its two halves"),
+    (lora(alpha=torch.ones(2)), r"q.alpha has the shape \[2\]"),
+    (lora(alpha=torch.ones(0)), r"q.alpha has the shape \[0\]"),
+    (lora(alpha=torch.tensor(math.nan)), "holds values that are no numbers"),
+    (lora(up=torch.full((8, 2), math.inf)), "holds values that are no numbers"),
+    (lora(up=torch.zeros(8, 0), down=torch.zeros(0, 8)), r"has the shape \[8, 0\]|has the shape \[0, 8\]"),
+    (lora(up=torch.zeros(()), down=torch.zeros(())), r"has the shape \[\]"),
+    (lora(up=torch.zeros(16), down=torch.zeros(16)), r"has the shape \[16\]"),
+    (lora(up=torch.zeros(8, 3)), "another shape"),
+    (lora(up=torch.zeros(4, 2), down=torch.zeros(2, 16)), "another shape"),
+    (lora(up=torch.zeros(300_000, 1), down=torch.zeros(1, 300_000)), "another shape"),
+    (lora(mid=torch.zeros(2, 3, 1, 1)), "another shape"), (lora(mid=torch.zeros(2, 2)), "another shape"),
+    (lora(mid=torch.zeros(3, 2, 1, 1)), "another shape"), (lora(mid=torch.zeros(2, 2, 300, 300)), "another shape"),
 ])
 def test_loras_that_cannot_be_used(tmp_path: Path, models: Any, tensors: dict[str, torch.Tensor], message: str) -> None:
     save_file(tensors, tmp_path / "style.safetensors")
@@ -667,6 +690,71 @@ def test_a_folder_of_pickles_is_refused(folder: Path) -> None:
             Folder(folder)
     finally:
         path.with_suffix(".bin").rename(path)
+
+
+def spoilt(folder: Path, to: Path, file: str, content: bytes | None) -> Path:
+    """A copy of the folder (its large files as links) with one file's content replaced, cut in half, or gone."""
+    shutil.copytree(folder, to, copy_function=os.link)
+    path = to / file
+    before = path.read_bytes() if path.exists() else b""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    if content is not None:
+        path.write_bytes(before[:len(before) // 2] if content == b"half" else content)
+    return to
+
+
+UNSOUND = (b"half", b"", b"null", b"[]", b'"a"', b"\xff\xfe", b"[" * 10**5, b"{" + b" " * 10**6 + b"}",
+           b'{"block_out_channels": [1000000000]}', b'{"layers_per_block": 1e300}',
+           b'{"in_channels": ' + b"9" * 5000 + b"}")
+
+
+@pytest.mark.parametrize(("file", "content"), [
+    *((f"{part}/config.json", content) for part in ("unet", "vae", "text_encoder") for content in (None, *UNSOUND)),
+    *(("scheduler/scheduler_config.json", content) for content in (None, b"half", b"[]")),
+    *((f"{part}.safetensors", content) for part in ("unet/diffusion_pytorch_model", "text_encoder/model",
+                                                    "vae/diffusion_pytorch_model.fp16")
+      for content in (None, b"half", b"", b"\0" * 100, b"<html>")),
+    *(("tokenizer/vocab.json", content) for content in (b"{}", b"null", b"half", b"\xff", b'{"a": 1000000000}')),
+    ("unet/config.json", b'{"in_channels": 4, "cross_attention_dim": 768}'),
+    ("unet/config.json", b'{"in_channels": 4, "cross_attention_dim": 768, "down_block_types": "x", "act_fn": 5}'),
+    ("text_encoder/config.json", b'{"hidden_size": 7}'), ("vae/config.json", b'{"block_out_channels": [1, [2]]}'),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_half_copied_and_damaged_folders_are_named(
+        folder: Path, tmp_path: Path, file: str, content: bytes | None) -> None:
+    path = spoilt(folder, tmp_path / "half", file, content)
+    with pytest.raises(CheckpointError, match=r"^half[ /]") as caught:
+        open_checkpoint(path).load(torch.float16)
+    assert str(tmp_path) not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_checkpoint_is_judged_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_header(tmp_path / "a.safetensors", sd15_header())
+    reads = []
+    genuine = checkpoint.read_header
+    monkeypatch.setattr(checkpoint, "read_header", lambda path: reads.append(path) or genuine(path))
+    for _ in range(3):
+        open_checkpoint(path)
+    assert len(reads) == 1
+    path.write_bytes(b"<html>")
+    for _ in range(3):
+        with pytest.raises(CheckpointError, match=r"^a\.safetensors is not a sound"):
+            open_checkpoint(path)
+    assert len(reads) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_checkpoints_and_loras_whose_names_are_no_text(folder: Path, tmp_path: Path) -> None:
+    strange = os.fsdecode(b"\xff")
+    single = open_checkpoint(write_header(tmp_path / f"{strange}.safetensors", sd15_header()))
+    assert single.name == "%ff"
+    with pytest.raises(CheckpointError, match=r"^%ff\.safetensors is not a whole"):
+        single.load(torch.float16)
+    save_file(lora(), tmp_path / "a.safetensors")
+    os.rename(tmp_path / "a.safetensors", tmp_path / f"{strange} lora.safetensors")
+    assert list(load_loras([Lora(tmp_path / f"{strange} lora.safetensors")], {f"{ATTENTION}.weight": torch.zeros(8, 8)},
+                           {})[0]) == [f"{ATTENTION}.weight"]
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,18 @@ import pytest
 import torch
 
 from lib_iclight.errors import DownloadError, WeightsError
-from lib_iclight.weights import OFFICIAL, OffsetCache, WeightsFile, find_weights, hashed, identify, library, resolve
+from lib_iclight.settings import Settings
+from lib_iclight.weights import (
+    OFFICIAL,
+    OffsetCache,
+    WeightsFile,
+    find_weights,
+    hashed,
+    identify,
+    library,
+    resolve,
+    weight_names,
+)
 from lib_iclight.weights.identify import read_header
 from lib_iclight.weights.keys import TO_DIFFUSERS, Layout, shapes
 
@@ -201,6 +212,112 @@ def test_a_header_length_that_begins_like_a_pickle(tmp_path: Path) -> None:
         identify(path)
 
 
+def raw(path: Path, header: bytes, size: int | None = None, length: int | None = None) -> Path:
+    """A file with that header, its length as it is or as said, and a hole after it up to `size` bytes."""
+    with path.open("wb") as file:
+        file.write((len(header) if length is None else length).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) if size is None else size)
+    return path
+
+
+NINES = b"9" * 10**6
+NEST = b"[" * 10**6
+HOSTILE = {
+    "no length": (b"{}", 3 * 10**9, 0),
+    "a length of one": (b"{}", 10**6, 1),
+    "a side of a million digits": (b'{"a":{"dtype":"F32","shape":[' + NINES + b'],"data_offsets":[0,4]}}', None, None),
+    "a place of a million digits": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,' + NINES + b']}}', None, None),
+    "a side of 300 digits": (b'{"a":{"dtype":"X","shape":[1' + b"0" * 300 + b'],"data_offsets":[0,4]}}', None, None),
+    "a thousand sides": (b'{"a":{"dtype":"F32","shape":[' + b"1," * 400 + b'1],"data_offsets":[0,4]}}', None, None),
+    "a nest": (b'{"a":' + NEST + b"}", None, None),
+    "a nest in the metadata": (b'{"__metadata__":{"a":' + NEST + b"}}", None, None),
+    "a long name": (b'{"' + b"a" * 10**6 + b'":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', None, None),
+    "twice the same": (b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[],'
+                       b'"data_offsets":[4,8]}}', 150, None),
+    "something after it": (b"{} {}", None, None),
+    "no comma": (b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]} "b":1}', None, None),
+    "an end before its beginning": (b'{"a":{"dtype":"X","shape":[],"data_offsets":[0,5]},"b":{"dtype":"X","shape":[],'
+                                    b'"data_offsets":[5,0]}}', None, None),
+    "many names": (b"{" + b'"aaaa":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},' * 20_000 + b'"b":0}', None, None),
+    "much metadata": (b'{"__metadata__":{' + b'"a":"b",' * 200_000 + b'"a":"b"}}', None, None),
+    "a header that is too long": (b"{" + b" " * 30_000_000 + b"}", None, None),
+    "a header of a hole": (b"{", 20_000_100, 20_000_000),
+    "no UTF-8": (b'{"\xff\xfe":{}}', None, None),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_header_is_refused_by_name_and_with_little_work(
+        tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is counted: how much is read, and how long the pieces are that JSON's decoder is given."""
+    path = raw(tmp_path / "foreign.safetensors", *HOSTILE[case])
+    amounts, pieces = [], []
+
+    class Spy(io.FileIO):
+        def read(self, size: int | None = -1) -> bytes:
+            amounts.append(size if size is not None and size >= 0 else 10**12)
+            return super().read(size)
+
+    genuine = json.JSONDecoder.raw_decode
+    monkeypatch.setattr(Path, "open", lambda self, mode: Spy(self))
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode",
+                        lambda self, text, at=0: pieces.append(len(text)) or genuine(self, text, at))
+    with pytest.raises(WeightsError, match=r"^foreign\.safetensors ") as caught:
+        read_header(path)
+    assert len(str(caught.value)) < 300
+    assert sum(amounts) <= 25_000_100
+    assert max(pieces, default=0) <= 1000 and len(pieces) < 100
+
+
+def test_long_metadata_is_no_fault(tmp_path: Path) -> None:
+    tags = json.dumps({f"tag {i}": [i, "\\\""] for i in range(50_000)})
+    path = write(tmp_path / "a.safetensors", {"a": (2,)}, tags=tags, more="é{}[],:")
+    assert read_header(path).entries == {"a": ("F16", (2,))}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(WeightsError, match="no file"):
+        read_header(tmp_path / "pipe.safetensors")
+    assert find_weights([tmp_path]) == []
+
+
+def test_files_are_judged_once_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = iclight(tmp_path / "a.safetensors"), raw(tmp_path / "b.safetensors", b"{")
+    opened = []
+    genuine = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *how: opened.append(self.name) or genuine(self, *how))
+    for _ in range(3):
+        assert [file.name for file in find_weights([tmp_path])] == ["a.safetensors"]
+    assert sorted(opened) == ["a.safetensors", "b.safetensors"]
+    before = good.stat()
+    iclight(good, 12)
+    os.utime(good, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.copy(good, bad)
+    assert [file.kind for file in find_weights([tmp_path])] == ["fbc", "fbc"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("name", [
+    b"\xff\xfe.safetensors", b"\xc4\xe3 fcon.safetensors", b"a\nb.safetensors", b"a:b\\c.safetensors",
+    b"\x1b[31m.safetensors", "光.safetensors".encode(), b"100%ff.safetensors"])
+def test_a_name_that_is_no_text_is_shown_sent_and_found_again(tmp_path: Path, name: bytes) -> None:
+    path = iclight(tmp_path / os.fsdecode(name))
+    file, = find_weights([tmp_path])
+    assert json.dumps(file.name, ensure_ascii=False).encode("utf-8") and file.name.isprintable()
+    assert weight_names(tmp_path) == [file.name]
+    assert Settings(weights=file.name).weights == file.name
+    found = resolve("fc", file.name, [tmp_path])
+    assert found.path == path and found == file
+    assert len(OffsetCache().get(found, "ldm").tensors) == 686
+    with pytest.raises(WeightsError) as caught:
+        resolve("fbc", file.name, [tmp_path])
+    assert file.name in str(caught.value)
+    with pytest.raises(WeightsError) as caught:
+        resolve("fc", "another", [tmp_path])
+    assert f"There are: {file.name}." in str(caught.value)
+
+
 def tensor(begin: int = 0, end: int = 4, dtype: object = "F32", shape: object = (1,)) -> dict[str, object]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
@@ -343,7 +460,7 @@ def test_offline_names_the_file_its_address_and_the_folder(tmp_path: Path, no_ne
     folder = tmp_path / "models" / "ic-light"
     with pytest.raises(DownloadError) as caught:
         resolve("fbc", "auto", [folder, tmp_path])
-    for part in ("iclight_sd15_fbc.safetensors is missing", str(folder), "HF_HUB_OFFLINE",
+    for part in ("iclight_sd15_fbc.safetensors is missing", "models/ic-light", "HF_HUB_OFFLINE",
                  "https://huggingface.co/lllyasviel/ic-light/resolve/9cad1878695f546a7fb9eaca14e2a89131ba5ffe/"
                  "iclight_sd15_fbc.safetensors"):
         assert part in str(caught.value)
@@ -364,7 +481,7 @@ def test_a_missing_official_file_is_downloaded_into_the_first_folder(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def fake(url: str, target: Path, *, sha256: str, progress: object) -> None:
+    def fake(url: str, target: Path, *, sha256: str, limit: int, progress: object) -> None:
         asked.append((url, sha256))
         iclight(target, 12)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-FLOAT, UINT8, FLOAT16 = 1, 2, 10
+FLOAT, UINT8, INT64, BOOL, FLOAT16 = 1, 2, 7, 9, 10
 
 
 def pixelwise(weights: Sequence[float], bias: float, shape: Sequence[int | str] = (1, 3, "h", "w"), *,
@@ -22,6 +22,20 @@ def pixelwise(weights: Sequence[float], bias: float, shape: Sequence[int | str] 
     tensors = (_tensor("w", [maps, channels, 1, 1], list(weights) * maps) + _tensor("b", [maps], [bias] * maps))
     outputs = _value(12, "map", (1, maps, *shape[2:]), FLOAT) + _value(12, "x", shape, FLOAT)
     graph = nodes + _text(2, "g") + tensors + _value(11, "picture", shape, dtype) + outputs
+    return _number(1, 8) + _field(8, _text(1, "") + _number(2, 13)) + _field(7, graph)
+
+
+def endless() -> bytes:
+    """A model whose output is its input after 2^62 turns of a loop."""
+    body = (_node("Identity", ["going"], ["go"]) + _node("Identity", ["held"], ["kept"]) + _text(2, "body")
+            + _value(11, "turn", (), INT64) + _value(11, "going", (), BOOL) + _value(11, "held", (1, 3, 16, 16), FLOAT)
+            + _value(12, "go", (), BOOL) + _value(12, "kept", (1, 3, 16, 16), FLOAT))
+    loop = _field(5, _text(1, "body") + _field(6, body) + _number(20, 5))
+    count = _field(5, _number(2, INT64) + _text(8, "count") + _field(9, struct.pack("<q", 2**62)))
+    go = _field(5, _number(2, BOOL) + _text(8, "yes") + _field(9, b"\1"))
+    shape = (1, 3, 16, 16)
+    graph = (_node("Loop", ["count", "yes", "picture"], ["map"], loop) + _text(2, "g") + count + go
+             + _value(11, "picture", shape, FLOAT) + _value(12, "map", shape, FLOAT))
     return _number(1, 8) + _field(8, _text(1, "") + _number(2, 13)) + _field(7, graph)
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ..download import download, offline
-from ..errors import DownloadError, MattingError
+from .. import files
+from ..download import download, file_digest, offline
+from ..errors import DownloadError, MattingError, shown
 from ..progress import Progress, silent
 
 DEFAULT = "isnet-general-use"
@@ -25,6 +26,9 @@ RUNTIME = "onnxruntime<1.27"
 
 WAY_OUT = "Or set matting to none to use the picture whole."
 """The last sentence of every message about a cut-out that cannot be made."""
+
+LARGEST = 2 * 10**9
+"""bytes; the largest of the known files has 1.1e9"""
 
 _RELEASE = "https://github.com/danielgatis/rembg/releases/download/v0.0.0/"
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -93,7 +97,7 @@ MODELS: Mapping[str, Model] = MappingProxyType({model.name: model for model in _
 def model_names(folders: Sequence[Path]) -> list[str]:
     """Every name that can be asked for: the known models, then the person's own ONNX files in `folders`, by stem."""
     released = {Path(file).stem for model in _ALL for file in model.file_names}
-    own = {path.stem for folder in folders for path in folder.glob("*.onnx") if path.is_file()}
+    own = {_stem(path) for folder in folders for path in files.listed(folder, "*.onnx")}
     return [*MODELS, *sorted(own - released)]
 
 
@@ -104,8 +108,9 @@ def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> t
     """
     names = model_names(folders)
     if name not in names:
-        raise MattingError(f"there is no cut-out model {name!r}. Known: {', '.join(names)}. "
-                           f"Your own ONNX files belong into {_first(folders)}. {WAY_OUT}")
+        raise MattingError(f"there is no cut-out model {shown(name)}. Known: {', '.join(names)}. "
+                           f"Your own ONNX files belong into {files.place(_first(folders))}. {WAY_OUT}",
+                           path=_first(folders))
     model = MODELS.get(name, Model(name=name))
     path = _find(model, folders)
     if path is not None:
@@ -113,10 +118,20 @@ def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> t
     assert model.url is not None, "a person's own model is known by its file"
     target = _first(folders) / model.file_names[0]
     try:
-        download(model.url, target, sha256=model.sha256, md5=model.md5, progress=progress)
+        download(model.url, target, sha256=model.sha256, md5=model.md5, limit=LARGEST, progress=progress)
     except DownloadError as error:
-        raise MattingError(f"the cut-out model {name} cannot be had. {error} {WAY_OUT}") from error
+        raise MattingError(f"the cut-out model {name} cannot be had. {error} {WAY_OUT}", path=error.path) from error
     return model, target
+
+
+def is_as_released(model: Model, path: Path) -> bool:
+    """Is the file the one that is known under the model's name, by its hash? Reads all of it."""
+    wanted = {"sha256": model.sha256, "md5": model.md5}
+    try:
+        return any(digest is not None and file_digest(path, algorithm) == digest
+                   for algorithm, digest in wanted.items())
+    except OSError:
+        return False
 
 
 def obstacle(name: str, folders: Sequence[Path]) -> str:
@@ -134,15 +149,30 @@ def obstacle(name: str, folders: Sequence[Path]) -> str:
 
 def _find(model: Model, folders: Sequence[Path]) -> Path | None:
     """The model's file, from `folders` or rembg's folder."""
-    places = (folder / file for folder in (*folders, _rembg_folder()) for file in model.file_names)
-    return next((path for path in places if path.is_file()), None)
+    rembg = _rembg_folder()
+    for folder in (*folders, *([rembg] if rembg else [])):
+        for file in model.file_names:
+            if files.is_file(folder / file):
+                return folder / file
+        if model.url is None:  # a name that is shown in another spelling than the disk's
+            for path in files.listed(folder, "*.onnx"):
+                if _stem(path) == model.name:
+                    return path
+    return None
+
+
+def _stem(path: Path) -> str:
+    return files.shown_name(path).removesuffix(path.suffix)
 
 
 def _first(folders: Sequence[Path]) -> Path:
-    return folders[0] if folders else _rembg_folder()
+    """The folder that takes downloads. Raises MattingError where there is none."""
+    first = folders[0] if folders else _rembg_folder()
+    if first is None:
+        raise MattingError(f"there is no folder for cut-out models, for this account has no home. {WAY_OUT}")
+    return first
 
 
-def _rembg_folder() -> Path:
-    """Where rembg keeps its models, by rembg's own environment variables."""
-    home = os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME", "~"), ".u2net")
-    return Path(home).expanduser()
+def _rembg_folder() -> Path | None:
+    """Where rembg keeps its models, by rembg's own environment variables; None for an account without a home."""
+    return files.expanded(os.environ.get("U2NET_HOME") or Path(os.environ.get("XDG_DATA_HOME", "~"), ".u2net"))

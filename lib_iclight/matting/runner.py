@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..cache import content_key
+from .. import files
+from ..cache import LRU, content_key
 from ..errors import MattingError
 from ..progress import Progress, silent
 from .foreground import extend_color, foreground_color
 from .refine import Refinement, refine
-from .registry import DEFAULT, RUNTIME, WAY_OUT, Model, obtain
+from .registry import DEFAULT, RUNTIME, WAY_OUT, Model, is_as_released, obtain
+from .trial import try_out
 
 DEVICES = ("cpu", "gpu")
+SIDES = (16, 4096)
+"""pixels that a side of a model's input may have; the largest known have 1024"""
 EMPTY = 0.05
 """A map that nowhere rises above this shows no foreground. Stretched to 0..1 it would be noise."""
 
@@ -63,11 +66,10 @@ class Cutter:
                  memory: int = 256 * 2**20) -> None:
         self._folders = tuple(folders)
         self._device = device
-        self._capacity = capacity
-        self._memory = memory
-        self._sessions: OrderedDict[tuple[str, bool], Any] = OrderedDict()
-        self._alphas: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._cutouts: OrderedDict[str, Cutout] = OrderedDict()
+        self._sessions: LRU[Any] = LRU(capacity)
+        self._alphas: LRU[NDArray[np.float32]] = LRU(memory // 2, lambda alpha: alpha.nbytes)
+        self._cutouts: LRU[Cutout] = LRU(memory, lambda cutout: cutout.nbytes)
+        self._tried: set[str] = set()
         self._gpu_failed = False
         self._lock = threading.Lock()
 
@@ -87,70 +89,55 @@ class Cutter:
         with self._lock:
             if mask is not None:
                 key = content_key(rgb, own, mask, repr(refinement))
-                return self._keep(key, lambda: _blended(rgb, mask, own, refinement, key))
+                return self._cutouts.get(key, lambda: _blended(rgb, mask, own, refinement, key))
             if own is not None and model == "auto":
                 key = content_key(rgb, own, repr(refinement))
-                return self._keep(key, lambda: _by_itself(rgb, own, refinement, key))
+                return self._cutouts.get(key, lambda: _by_itself(rgb, own, refinement, key))
             entry, path = obtain(DEFAULT if model == "auto" else model, self._folders, progress)
             file = _file_key(path)
             key = content_key(rgb, own, entry.name, file, repr(refinement))
-            return self._keep(key, lambda: _blended(rgb, self._alpha(rgb, entry, path, file, progress), own,
+            return self._cutouts.get(key, lambda: _blended(rgb, self._alpha(rgb, entry, path, file, progress), own,
                                                     refinement, key))
-
-    def _keep(self, key: str, make: Callable[[], Cutout]) -> Cutout:
-        """The cut-out of `key`, made by `make` if it is not at hand."""
-        if key not in self._cutouts:
-            self._cutouts[key] = make()
-        self._cutouts.move_to_end(key)
-        _let_go(self._cutouts, self._memory)
-        return self._cutouts[key]
 
     def _alpha(self, rgb: NDArray[np.uint8], entry: Model, path: Path, file: str,
                progress: Progress) -> NDArray[np.float32]:
         """What the model makes of the picture; kept apart, so that another refinement need not run the model."""
-        key = content_key(rgb, entry.name, file)
-        if key not in self._alphas:
+        def make() -> NDArray[np.float32]:
             what = f"Cutting out with {entry.name}"
             progress(what, 0, 1)
-            self._alphas[key] = self._predict(rgb, entry, path, file)
-            self._alphas[key].setflags(write=False)
+            alpha = self._predict(rgb, entry, path, file)
+            alpha.setflags(write=False)
             progress(what, 1, 1)
-        self._alphas.move_to_end(key)
-        _let_go(self._alphas, self._memory // 2)
-        return self._alphas[key]
+            return alpha
+
+        return self._alphas.get(content_key(rgb, entry.name, file), make)
 
     def _predict(self, rgb: NDArray[np.uint8], entry: Model, path: Path, file: str) -> NDArray[np.float32]:
         """`predict` on the device that is asked for, or on the CPU where that fails."""
         if self._device() == "gpu" and not self._gpu_failed:
             try:
-                return predict(self._session(path, file, gpu=True), entry, rgb)
+                return predict(self._session(entry, path, file, gpu=True), entry, rgb)
             except _RunError as error:
                 self._sessions.clear()  # a GPU's memory is wanted back
-                alpha = predict(self._session(path, file, gpu=False), entry, rgb)
+                alpha = predict(self._session(entry, path, file, gpu=False), entry, rgb)
                 self._gpu_failed = True  # known only now: a bad model fails on the CPU, too
                 log.warning("cut-outs are made on the CPU until the next start, the GPU failed: %s", error)
                 return alpha
-        return predict(self._session(path, file, gpu=False), entry, rgb)
+        return predict(self._session(entry, path, file, gpu=False), entry, rgb)
 
-    def _session(self, path: Path, file: str, gpu: bool) -> Any:
-        """The loaded model of `path`, whose content is named `file`."""
-        key = (file, gpu)
-        if key not in self._sessions:
-            while len(self._sessions) >= self._capacity:  # before loading, so that both are never held at once
-                self._sessions.popitem(last=False)
-            self._sessions[key] = _load(path, gpu)
-        self._sessions.move_to_end(key)
-        return self._sessions[key]
+    def _session(self, entry: Model, path: Path, file: str, gpu: bool) -> Any:
+        """The loaded model of `path`, whose content is named `file`; one that is not known is tried out first."""
+        def make() -> Any:
+            if file not in self._tried and not is_as_released(entry, path):
+                try_out(path, entry.side)
+            self._tried.add(file)
+            return _load(path, gpu)
+
+        return self._sessions.get((file, gpu), make)
 
 
 class _RunError(MattingError):
     """onnxruntime could not load or run a model, which another device may be able to."""
-
-
-def _let_go(kept: OrderedDict[str, Any], memory: int) -> None:
-    """Drop the least recently used until `memory` bytes hold the rest, all but one."""
-    while len(kept) > 1 and sum(item.nbytes for item in kept.values()) > memory:
-        kept.popitem(last=False)
 
 
 def _blended(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], own: NDArray[np.float32] | None,
@@ -202,6 +189,7 @@ def predict(session: Any, model: Model, rgb: NDArray[np.uint8]) -> NDArray[np.fl
 
 def _load(path: Path, gpu: bool = False) -> Any:
     """An onnxruntime session of a model file, checked to take one RGB picture."""
+    name = files.shown_name(path)
     try:
         import onnxruntime
     except ImportError as error:
@@ -215,17 +203,22 @@ def _load(path: Path, gpu: bool = False) -> Any:
     options.enable_cpu_mem_arena = False  # else gigabytes of scratch memory stay taken while the picture is painted
     try:
         # Without its own fall-back, which prints and goes on; ours is the Cutter's.
-        session = onnxruntime.InferenceSession(str(path), options, [*providers, _CPU], enable_fallback=0)
+        with files.as_text(path) as source:
+            session = onnxruntime.InferenceSession(source, options, [*providers, _CPU], enable_fallback=0)
     except Exception as error:  # as above
-        raise _RunError(f"{path} is not an ONNX model that can be used: it is damaged, cut short or something else "
-                           f"({_brief(error)}). Delete it to have a known model downloaded anew. {WAY_OUT}") from error
+        raise _RunError(f"{name} is not an ONNX model that can be used: it is damaged, cut short or something else "
+                           f"({_brief(error, path)}). Delete it to have a known model downloaded anew. {WAY_OUT}",
+                        path=path) from error
     if gpu and session.get_providers()[0] == _CPU:
         raise _RunError(f"{providers[0]} did not start.")
     inputs = session.get_inputs()
+    sides = [side for side in inputs[0].shape[2:] if isinstance(side, int)] if inputs else []
+    if any(not SIDES[0] <= side <= SIDES[1] for side in sides):
+        raise _unusable(name, f"it takes pictures of {sides}, not of {SIDES[0]} to {SIDES[1]} pixels to a side")
     if len(inputs) != 1 or inputs[0].type not in _DTYPES or len(inputs[0].shape) != 4 or (
             isinstance(inputs[0].shape[1], int) and inputs[0].shape[1] != 3):
         shown = ", ".join(f"{i.type} {i.shape}" for i in inputs)
-        raise _unusable(path.name, f"it takes ({shown}), not one float picture [1, 3, height, width]")
+        raise _unusable(name, f"it takes ({shown}), not one float picture [1, 3, height, width]")
     return session
 
 
@@ -239,17 +232,22 @@ def _unusable(name: str, reason: object) -> MattingError:
     return MattingError(f"{name} cannot be used as a cut-out model: {_brief(reason)}. Choose another. {WAY_OUT}")
 
 
-def _brief(reason: object) -> str:
-    """The first line of a message, for onnxruntime's run to pages."""
-    return next(iter(str(reason).strip().splitlines()), type(reason).__name__)[:200].rstrip(".")
+def _brief(reason: object, path: Path | None = None) -> str:
+    """The first line of a message, for onnxruntime's run to pages; the file in it without its folder."""
+    text = str(reason) if path is None else str(reason).replace(str(path), files.shown_name(path))
+    return next(iter(text.strip().splitlines()), type(reason).__name__)[:200].rstrip(".")
 
 
 def _file_key(path: Path) -> str:
     """A name for a file's content from its length and 64 blocks spread over it: a millisecond, whatever its size."""
-    length, block = path.stat().st_size, 4096
-    samples = []
-    with path.open("rb") as file:
-        for start in range(0, length, max(block, length // 64)):
-            file.seek(start)
-            samples.append(file.read(block))
+    block, samples = 4096, []
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, 2)
+            for start in range(0, length, max(block, length // 64)):
+                file.seek(start)
+                samples.append(file.read(block))
+    except OSError as error:
+        raise MattingError(f"{files.shown_name(path)} cannot be read ({files.reason(error)}). Look at the file. "
+                           f"{WAY_OUT}", path=path) from error
     return content_key(length, b"".join(samples))

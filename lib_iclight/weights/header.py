@@ -70,7 +70,7 @@ def read_header(path: Path) -> Header:
             start = file.read(9)
             length = int.from_bytes(start[:8], "little")
             # A pickle's first bytes can be read as a length too, but then no "{" follows.
-            if size < 10 or start[8:] != b"{" or not 2 <= length <= FORMAT_LIMIT:
+            if size < 9 or start[8:] != b"{" or not 2 <= length <= FORMAT_LIMIT:
                 raise _pickle(name) if _looks_pickled(start) else _not_safetensors(name)
             if size < 8 + length:
                 raise _truncated(name, size, 8 + length)

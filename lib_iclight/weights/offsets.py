@@ -45,7 +45,8 @@ def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
     digest = hashlib.sha256(header.raw + header.size.to_bytes(8, "little"))
     tensors = {}
     try:
-        with safe_open(str(file.path), framework="pt", device="cpu") as mapped:  # type: ignore[attr-defined]
+        with files.as_text(file.path) as source, \
+                safe_open(source, framework="pt", device="cpu") as mapped:  # type: ignore[attr-defined]
             for key in header.entries:
                 tensor = mapped.get_tensor(key)
                 digest.update(tensor.flatten()[:SAMPLE // tensor.element_size()].view(torch.uint8).numpy().tobytes())

@@ -7,20 +7,23 @@ plain SD 1.x only. Pickles are refused unread.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
 
-from ...errors import CheckpointError, WeightsError
+from ... import files
+from ...errors import CheckpointError, ICLightError, WeightsError
 from ...generation import NATIVE
 from ...weights import Offsets
-from ...weights.identify import PICKLES, Entry, read_header
+from ...weights.header import PICKLES, Entry, read_header
 from ...weights.keys import CONTEXT, LATENT, rename, shapes
-from .prompts import clip_tokenizer
+from .prompts import END, START, clip_tokenizer
 
 # What of SD 1.5's published configurations differs from the defaults of the classes that they are given to.
 UNET: Mapping[str, Any] = MappingProxyType({"sample_size": 64, "cross_attention_dim": CONTEXT})
@@ -29,6 +32,11 @@ VAE: Mapping[str, Any] = MappingProxyType({
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4})
 TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
     "hidden_size": CONTEXT, "intermediate_size": 4 * CONTEXT, "num_attention_heads": 12, "projection_dim": CONTEXT})
+
+_CONFIG_LIMIT = 100_000
+"""bytes of a configuration; real ones have 2000"""
+_NUMBER_LIMIT = 100_000
+"""A larger number in a configuration is no size of SD 1.x's; its vocabulary, the largest, has 49408 words."""
 
 _UNET_PREFIX = "model.diffusion_model."
 _VAE_PREFIX = "first_stage_model."
@@ -106,10 +114,11 @@ def open_checkpoint(name: Path | str) -> Checkpoint:
     if name == NAME:
         return Pocket()
     path = Path(name)
-    if path.is_dir():
+    if files.is_dir(path):
         return Folder(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}. Give an SD 1.5 .safetensors file or diffusers folder.")
+    if not files.is_file(path):
+        raise CheckpointError(f"there is no checkpoint {files.shown_name(path)}. Give an SD 1.5 .safetensors file or "
+                              "diffusers folder.", path=path)
     return SingleFile(path)
 
 
@@ -120,26 +129,14 @@ class SingleFile(StableDiffusion15):
     path: Path
 
     def __post_init__(self) -> None:
-        name, suffix = self.path.name, self.path.suffix.casefold()
-        if suffix in PICKLES:
-            raise CheckpointError(f"{name} is a pickle. Pickles can run code when they are opened, so it was not read. "
-                                  "Use the checkpoint's .safetensors form.")
-        if suffix != ".safetensors":
-            raise CheckpointError(f"{name} is not a .safetensors file. "
-                                  "Give an SD 1.5 .safetensors file or a diffusers folder.")
-        try:
-            entries = read_header(self.path).entries
-        except WeightsError as error:
-            raise CheckpointError(str(error)) from error
-        fault = _fault(entries)
+        fault = _fault_of(self.path, files.state(self.path))
         if fault:
-            raise CheckpointError(f"{name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
-                                  "use such a checkpoint.")
+            raise CheckpointError(fault, path=self.path)
 
     @property
     def name(self) -> str:
-        """The file's name without its extension."""
-        return self.path.stem
+        """The file's name without its extension, as it can be shown."""
+        return files.shown_name(self.path.with_suffix(""))
 
     def load(self, dtype: torch.dtype) -> Models:
         """See `Checkpoint.load`."""
@@ -147,14 +144,17 @@ class SingleFile(StableDiffusion15):
         from safetensors.torch import load_file
 
         try:
-            state = load_file(str(self.path))  # mapped: what is not used is not read
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{self.path.name} cannot be read ({error}).") from error
+            with files.as_text(self.path) as source:
+                state = load_file(source)  # mapped: what is not used is not read
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{files.shown_name(self.path)} cannot be read ({files.reason(error)}). Use another "
+                                  "copy of it.", path=self.path) from error
         try:
             return models_from_ldm(state, dtype, UNET, VAE, TEXT_ENCODER)
-        except (RuntimeError, KeyError, AttributeError) as error:  # a tensor is missing or has the wrong shape
-            raise CheckpointError(f"{self.path.name} is not a whole SD 1.5 checkpoint: {error}".split("\n")[0] + ". "
-                                  "Use another copy of it.") from error
+        except (RuntimeError, KeyError, AttributeError, IndexError, ValueError, TypeError) as error:
+            # A tensor is missing or has the wrong shape.
+            raise CheckpointError(f"{files.shown_name(self.path)} is not a whole SD 1.5 checkpoint: "
+                                  f"{_brief(error, self.path)}. Use another copy of it.", path=self.path) from error
 
 
 def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet: Mapping[str, Any],
@@ -194,19 +194,24 @@ class Folder(StableDiffusion15):
         inputs, context = unet.get("in_channels"), unet.get("cross_attention_dim")
         fault = _kind_fault(inputs, context, unet.get("addition_embed_type") is not None)
         prediction = self._config("scheduler").get("prediction_type", "epsilon") \
-            if (self.path / "scheduler").is_dir() else "epsilon"
+            if files.is_dir(self.path / "scheduler") else "epsilon"
         if fault is None and prediction != "epsilon":
             fault = f"predicts {prediction}, not noise"
         if fault:
             raise CheckpointError(f"{self.name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
                                   "use such a checkpoint.")
         for part in ("unet", "vae", "text_encoder"):
-            self._variant(part)
+            if part != "unet":
+                self._config(part)
+            try:
+                read_header(self.path / part / _weights_name(part, self._variant(part)))
+            except WeightsError as error:
+                raise CheckpointError(f"{self.name}/{part}: {error}", path=self.path) from error
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
+        """The folder's name, as it can be shown."""
+        return files.shown_name(Path(os.path.abspath(self.path)))
 
     def load(self, dtype: torch.dtype) -> Models:
         """See `Checkpoint.load`."""
@@ -218,35 +223,81 @@ class Folder(StableDiffusion15):
                                         local_files_only=True, use_safetensors=True).eval().requires_grad_(False)
 
         try:
-            return Models(
+            models = Models(
                 unet=loaded(UNet2DConditionModel, "unet", dtype),
                 vae=loaded(AutoencoderKL, "vae", torch.float32),
                 text_encoder=loaded(CLIPTextModel, "text_encoder", dtype),
                 tokenizer=CLIPTokenizer.from_pretrained(str(self.path / "tokenizer"), local_files_only=True)
-                if (self.path / "tokenizer" / "vocab.json").is_file() else clip_tokenizer())
-        except (OSError, ValueError, RuntimeError) as error:
-            first_line = str(error).strip().split("\n")[0]
-            raise CheckpointError(f"{self.name} cannot be loaded ({first_line}). Use another copy of it.") from error
+                if files.is_file(self.path / "tokenizer" / "vocab.json") else clip_tokenizer())
+        except ICLightError:
+            raise
+        except Exception as error:  # two libraries read half-copied and damaged files, and raise what they come upon
+            raise CheckpointError(f"{self.name} cannot be loaded ({_brief(error, self.path)}). Use another copy of it.",
+                                  path=self.path) from error
+        if models.tokenizer.convert_tokens_to_ids(["<|startoftext|>", "<|endoftext|>"]) != [START, END]:
+            raise CheckpointError(f"{self.name} has another tokenizer than SD 1.x, or a damaged one. Delete its folder "
+                                  "tokenizer: without it CLIP's own is used.", path=self.path)
+        return models
 
     def _config(self, part: str) -> dict[str, Any]:
-        path = self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+        file = f"{part}/{'scheduler_config.json' if part == 'scheduler' else 'config.json'}"
         try:
-            config = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.path} is not a diffusers folder: {path.relative_to(self.path)} is missing "
-                                  "or broken. Give an SD 1.5 .safetensors file or a diffusers folder.") from error
-        return config if isinstance(config, dict) else {}
+            with (self.path / file).open("rb") as opened:
+                config = json.loads(opened.read(_CONFIG_LIMIT))
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{self.name} is not a diffusers folder: {file} is missing or broken. Give an SD 1.5 "
+                                  ".safetensors file or a diffusers folder.", path=self.path) from error
+        if not isinstance(config, dict) or not all(map(_is_sound, config.values())):
+            raise CheckpointError(f"{self.name} is not an SD 1.5 checkpoint: {file} is damaged. "
+                                  "Use another copy of it.", path=self.path)
+        return config
 
     def _variant(self, part: str) -> str | None:
         """None for the plain safetensors of a part, else the first variant (`fp16`) that is there."""
-        stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
-        if (self.path / part / f"{stem}.safetensors").is_file():
+        if files.is_file(self.path / part / _weights_name(part, None)):
             return None
-        variants = sorted(path.name.split(".")[1] for path in (self.path / part).glob(f"{stem}.*.safetensors"))
+        stem = _weights_name(part, None).removesuffix(".safetensors")
+        variants = sorted(path.name.split(".")[1] for path in files.listed(self.path / part, f"{stem}.*.safetensors"))
         if not variants:
             raise CheckpointError(f"{self.name} has no {part}/{stem}.safetensors. Pickles (.bin) are not opened: "
-                                  "use the checkpoint's safetensors form.")
+                                  "use the checkpoint's safetensors form.", path=self.path)
         return variants[0]
+
+
+def _weights_name(part: str, variant: str | None) -> str:
+    stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+    return f"{stem}.{variant}.safetensors" if variant else f"{stem}.safetensors"
+
+
+def _is_sound(value: object) -> bool:
+    """Can a configuration of SD 1.x hold the value? Absurd sizes would build absurd models."""
+    if isinstance(value, list):
+        return len(value) <= 100 and all(map(_is_sound, value))
+    return not isinstance(value, int | float) or abs(value) <= _NUMBER_LIMIT
+
+
+def _brief(error: BaseException, path: Path) -> str:
+    """The first line of another library's message, without the whole paths that those like to name."""
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    for whole in (str(path.parent), os.path.abspath(path.parent)):
+        first = first.replace(whole + os.sep, "")
+    return first[:200].rstrip(".")
+
+
+@lru_cache(maxsize=64)
+def _fault_of(path: Path, state: files.State | None) -> str:
+    """Why a single file is not plain SD 1.x, as sentences, or nothing; `state` tells that it is still the same file."""
+    name, suffix = files.shown_name(path), path.suffix.casefold()
+    if suffix in PICKLES:
+        return (f"{name} is a pickle. Pickles can run code when they are opened, so it was not read. "
+                "Use the checkpoint's .safetensors form.")
+    if suffix != ".safetensors":
+        return f"{name} is not a .safetensors file. Give an SD 1.5 .safetensors file or a diffusers folder."
+    try:
+        fault = _fault(read_header(path).entries)
+    except WeightsError as error:
+        return str(error)
+    return f"{name} {fault}. IC-Light's weights exist for plain SD 1.5 only: use such a checkpoint." if fault else ""
 
 
 def _fault(entries: Mapping[str, Entry]) -> str | None:
@@ -255,8 +306,8 @@ def _fault(entries: Mapping[str, Entry]) -> str | None:
     first = shape.get(f"{_UNET_PREFIX}input_blocks.0.0.weight")
     if first is None:
         return "has no Stable Diffusion UNet in it"
-    context = shape.get(f"{_UNET_PREFIX}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight", (0, 0))[-1]
-    fault = _kind_fault(first[1], context, f"{_UNET_PREFIX}label_emb.0.0.weight" in shape)
+    context = shape.get(f"{_UNET_PREFIX}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight") or (0,)
+    fault = _kind_fault(first[1] if len(first) > 1 else 0, context[-1], f"{_UNET_PREFIX}label_emb.0.0.weight" in shape)
     if fault:
         return fault
     for key, expected in shapes("ldm", LATENT).items():

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
+from ... import files
 from ...errors import WeightsError
-from ...weights.identify import read_header
+from ...weights.header import read_header
 from ...weights.keys import TO_DIFFUSERS
 
 _PART = re.compile(r"(?P<module>.+?)[._]lora(_linear_layer)?[._](?P<part>up|down|mid|A|B)(\.default)?\.weight")
@@ -31,16 +32,22 @@ class Lora:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
+        name = files.shown_name(self.path)
         if not math.isfinite(self.strength):
-            raise WeightsError(f"the strength of {self.path.name} must be a number, not {self.strength}.")
-        if not self.path.is_file():
-            raise WeightsError(f"there is no LoRA {self.path}. Check the file's name.")
-        keys = read_header(self.path).entries
-        strange = [key for key in keys if not _PART.fullmatch(key) and not key.endswith(".alpha")]
-        if strange or not keys:
-            raise WeightsError(f"{self.path.name} is not a plain LoRA"
+            raise WeightsError(f"the strength of {name} must be a number, not {self.strength}.")
+        if not files.is_file(self.path):
+            raise WeightsError(f"there is no LoRA {name}. Check the file's name.", path=self.path)
+        entries = read_header(self.path).entries
+        strange = [key for key in entries if not _PART.fullmatch(key) and not key.endswith(".alpha")]
+        if strange or not entries:
+            raise WeightsError(f"{name} is not a plain LoRA"
                                + (f" (it has the key {strange[0]})" if strange else "")
                                + ". LoHa, LoKr and DoRA cannot be used here.")
+        for key, entry in entries.items():
+            fits = math.prod(entry.shape) == 1 if key.endswith(".alpha") else len(entry.shape) >= 2 and all(entry.shape)
+            if not fits:
+                raise WeightsError(f"{name} is damaged: {key} has the shape {list(entry.shape)}. "
+                                   "Use another copy of it.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +59,26 @@ class Delta:
     mid: torch.Tensor | None
     scale: float
 
+    def fits(self, shape: torch.Size) -> bool:
+        """Has the addition as many values as a weight of that shape, and do the halves fit each other? Told from their
+        shapes: two small halves can make a product that no memory holds."""
+        rank = self.down.shape[0]
+        if self.mid is None:
+            inner, out, inputs = rank, self.up.shape[0], self.down[:1].numel()
+        else:
+            if self.mid.ndim < 3 or self.mid.shape[1] != rank:
+                return False
+            inner, out = self.mid.shape[0], self.up.shape[0]
+            inputs = self.down[:1].numel() * self.mid[0, 0].numel()
+        return self.up[:1].numel() == inner and (out, inputs) == (shape[0], math.prod(shape[1:]))
+
     def of(self, shape: torch.Size) -> torch.Tensor:
         """The addition in float32, in the weight's shape."""
         up, down = self.up.float().flatten(1), self.down.float()
         if self.mid is None:
             product = up @ down.flatten(1)
         else:  # a convolution in Tucker form
-            product = torch.einsum("or,rskl,si->oikl", up, self.mid.float(), down.flatten(1))
+            product = torch.einsum("or,rs...,si->oi...", up, self.mid.float(), down.flatten(1))
         return product.reshape(shape) * self.scale
 
 
@@ -74,14 +94,13 @@ def load_loras(loras: Iterable[Lora], unet: Mapping[str, torch.Tensor], text_enc
     shapes |= {("text_encoder", key): tensor.shape for key, tensor in text_encoder.items()}
     found: dict[str, defaultdict[str, list[Delta]]] = {"unet": defaultdict(list), "text_encoder": defaultdict(list)}
     for lora in loras:
+        name = files.shown_name(lora.path)
         for module, delta in _deltas(lora):
             place = places.get(module) or places.get(f"{module}.0")  # attention processors say to_out for to_out.0
             if place is None:
-                raise WeightsError(f"{lora.path.name} is not for SD 1.5: the checkpoint has no {module}.")
-            try:
-                delta.of(shapes[place])
-            except RuntimeError as error:
-                raise WeightsError(f"{lora.path.name} is not for SD 1.5: {module} has another shape there.") from error
+                raise WeightsError(f"{name} is not for SD 1.5: the checkpoint has no {module}.")
+            if not delta.fits(shapes[place]):
+                raise WeightsError(f"{name} is not for SD 1.5: {module} has another shape there.")
             found[place[0]][place[1]].append(delta)
     return dict(found["unet"]), dict(found["text_encoder"])
 
@@ -106,10 +125,13 @@ def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
     from safetensors import SafetensorError  # type: ignore[attr-defined]  # its stub is incomplete
     from safetensors.torch import load_file
 
+    name = files.shown_name(lora.path)
     try:
-        tensors = load_file(str(lora.path))
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{lora.path.name} cannot be read ({error}).") from error
+        with files.as_text(lora.path) as source:
+            tensors = load_file(source)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{name} cannot be read ({files.reason(error)}). Use another copy of it.",
+                           path=lora.path) from error
     modules: defaultdict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         match = _PART.fullmatch(key)
@@ -118,7 +140,9 @@ def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
         modules[module.replace(".processor", "")][part] = tensor
     for module, parts in modules.items():
         if "up" not in parts or "down" not in parts:
-            raise WeightsError(f"{lora.path.name} is damaged: {module} lacks one of its two halves.")
+            raise WeightsError(f"{name} is damaged: {module} lacks one of its two halves. Use another copy of it.")
         rank = parts["down"].shape[0]
         alpha = float(parts["alpha"]) if "alpha" in parts else rank
+        if not math.isfinite(alpha) or not all(bool(torch.isfinite(part.float()).all()) for part in parts.values()):
+            raise WeightsError(f"{name} is damaged: {module} holds values that are no numbers. Use another copy of it.")
         yield module, Delta(parts["up"], parts["down"], parts.get("mid"), lora.strength * alpha / rank)

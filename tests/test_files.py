@@ -1,0 +1,112 @@
+"""Looking for files of people where looking fails."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lib_iclight import files
+from lib_iclight.errors import ICLightError, MattingError
+from lib_iclight.matting import Cutter, model_names, obstacle
+from lib_iclight.weights import find_weights
+
+LOOKS: list[Callable[[Path], object]] = [
+    files.is_file, files.is_dir, files.exists, files.listed, lambda path: list(files.walk([path])), files.state]
+
+
+def forbidden(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The system refuses to tell of anything at or below the folder, as it does to a service's account."""
+    def refusing(genuine: Callable[..., object]) -> Callable[..., object]:
+        def look(path: object = ".", *args: object, **how: object) -> object:
+            if str(path).startswith(str(folder)):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return genuine(path, *args, **how)
+        return look
+
+    for name in ("stat", "lstat", "listdir", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 3000, "nul\0", "\ud800", "", "missing/below"])
+def test_what_cannot_be_looked_at_is_not_there(look: Callable[[Path], object], path: str, tmp_path: Path) -> None:
+    assert not look(tmp_path / "no" / path)
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_forbidden_folder_is_passed_over_with_one_warning(
+        look: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    place = tmp_path / "home"
+    place.mkdir()
+    forbidden(monkeypatch, place)
+    with caplog.at_level(logging.WARNING, "iclight"):
+        for _ in range(3):
+            assert not look(place)
+    assert len(caplog.records) == 1 and str(place) in caplog.text
+
+
+def test_below_a_folder_the_readable_ones_are_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(b"")
+    forbidden(monkeypatch, tmp_path / "b")
+    assert [path.parent.name for path in files.walk([tmp_path])] == ["a", "c"]
+
+
+def test_another_accounts_home_keeps_nobody_from_cut_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("U2NET_HOME", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "root"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    forbidden(monkeypatch, tmp_path / "root")
+    assert "isnet-general-use is missing" in obstacle("isnet-general-use", [tmp_path])
+    assert model_names([tmp_path / "root" / "models"])
+    assert find_weights([tmp_path / "root"]) == []
+
+
+def test_an_account_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "U2NET_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid: int) -> object:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert files.expanded("~/x") is None
+    assert files.expanded("/x") == Path("/x")
+    assert files.expanded("~nobody-of-that-name/x") is None
+    assert "is missing" in obstacle("isnet-general-use", [])
+    with pytest.raises(MattingError, match="has no home.*matting to none"):
+        Cutter([]).cut(__import__("numpy").zeros((8, 8, 3), "uint8"))
+
+
+def test_names_are_found_as_they_are_before_as_they_are_shown(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("A:b", "A%3ab", "a%3Ab")]
+    assert files.shown_name(paths[0]) == "A%3ab"
+    assert files.named(paths, "A%3ab") == paths[1]
+    assert files.named(paths, "a%3Ab") == paths[2]
+    assert files.named(paths[:1], "A%3ab") == files.named(paths[:1], "a%3ab") == paths[0]
+    assert files.named(paths, "other") is None
+
+
+def test_places_and_reasons_name_no_whole_path() -> None:
+    assert files.place(Path("/srv/people/anna/models/ic-light")) == "models/ic-light"
+    assert files.place(Path("/models")) == "models"
+    assert files.reason(PermissionError(errno.EACCES, "Permission denied", "/srv/secret")) == "Permission denied"
+    assert files.reason(ValueError("/srv/secret")) == "ValueError"
+
+
+@pytest.mark.parametrize("kind", ICLightError.__subclasses__())
+def test_any_error_can_be_sent_and_is_of_bounded_length(kind: type[ICLightError]) -> None:
+    error = kind("begin " + "\ud800\0\x1b" * 10**6 + " end", path=Path("/srv/models"))
+    assert str(error).startswith("begin ") and str(error).endswith(" end")
+    assert len(error.sentence.encode("utf-8")) < 20_000 and error.sentence.isprintable()
+    assert "/srv" not in error.sentence and "/srv/models" in error.with_path
