@@ -28,7 +28,7 @@ from .weights import Weights, checked, shares
 
 GRID_WIDTH, GRID_HEIGHT = 64, 32
 """what a panorama is averaged to before its weights are taken"""
-FINER = 8
+FINER = 4
 """points to a side of a point of the grid, at which cells are told apart"""
 MIDDLE_GREY = 0.18
 """mean (geometric) luminance of a background at automatic exposure"""

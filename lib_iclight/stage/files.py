@@ -85,8 +85,10 @@ def read_mask(path: Path) -> NDArray[np.float32]:
     codes, alpha = read(path)
     if alpha is not None:
         return alpha
-    luma = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow's "L"
-    return codes.astype(np.float32) @ (luma / np.float32(2 ** bits_of(codes) - 1))
+    values = codes.astype(np.float32) / np.float32(2 ** bits_of(codes) - 1)
+    if (codes == codes[..., :1]).all():
+        return values[..., 0]  # exact, which a weighted sum is not
+    return values @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow's "L"
 
 
 def write_png(path: Path, codes: Codes) -> None:

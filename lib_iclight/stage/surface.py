@@ -16,6 +16,8 @@ FLATTEST = 0.15
 """least z of a normal that a slope is taken of: steeper ones are as steep"""
 SHADE_LEAST, SHADE_MOST = 0.35, 2.5
 """limits of the shading that albedo is divided by, as factors of its mean over the subject"""
+BRIGHTEST = 0.9
+"""the largest channel of the brightest albedo: near white, for nothing says how bright the lights were"""
 COARSEST = 16
 """pixels at whose side the solving for depth begins"""
 STEPS = 60
@@ -28,8 +30,8 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
     The mean of the set's pictures, divided by the shading that the normals explain; the division is of luminance, so
     chroma stays. What the normals explain is the part of the logarithm of the mean's luminance that is a quadratic function
     of the normal: light from afar that a matte surface shows is nearly that, whatever the lights are (Basri and
-    Jacobs, "Lambertian Reflectance and Linear Subspaces", 2003). Scaled so that the brightest hundredth of the subject has
-    luminance 0.8. Outside the subject it is the mean as it is.
+    Jacobs, "Lambertian Reflectance and Linear Subspaces", 2003). Scaled so that of the subject's
+    brightest hundredth the largest channel is BRIGHTEST. Outside the subject it is the mean as it is.
     """
     mean = np.empty((stage.height, stage.width, 3), np.float32)
 
@@ -51,8 +53,8 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
     shade = (_basis(normals.reshape(-1, 3)) @ answer - middle).reshape(alpha.shape)
     factor = np.exp(shade.clip(math.log(SHADE_LEAST), math.log(SHADE_MOST)) * alpha).astype(np.float32)
     plain = mean / factor[..., None]
-    bright = float(np.percentile((plain @ LUMINANCE)[solid], 99.0))
-    scale = np.float32(0.8 / bright if bright > 1e-6 else 1.0)
+    bright = float(np.percentile(plain[solid].max(axis=1), 99.0))
+    scale = np.float32(BRIGHTEST / bright if bright > 1e-6 else 1.0)
     result: NDArray[np.float32] = (plain * (scale * alpha + (1.0 - alpha))[..., None]).clip(0.0, 1.0)
     return result
 

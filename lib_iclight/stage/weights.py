@@ -40,6 +40,8 @@ RAMP = 0.3103
 """mean of a directional light's map along its direction: the integral of sRGB decoding over 0..1"""
 AMBIENT = float(srgb_to_linear(127 / 255))
 """linear value of #7f7f7f, the colour of the preset "ambient\""""
+BEHIND = 4
+"""how narrow the region behind the subject is from where light reaches all sides alike"""
 NEIGHBOURS = 3
 """real lamps that share a direction between them"""
 
@@ -89,8 +91,8 @@ def shares(toward: NDArray[np.float64], lamps: Sequence[Lamp]) -> NDArray[np.flo
     Of drawn lights, N sides in the picture's plane and perhaps ambient: ambient, which stands for the front, gets
     max(z, 0)^((N - 1) / 2), so that light from everywhere makes all weights equal, and the two sides next to the
     azimuth share the rest by sin(t2) : sin(t1), t1 and t2 being the angles to them (vector base amplitude panning, Pulkki
-    1997), which keeps the direction; by t2 : t1 where they are half a turn or more apart. Straight from the front
-    or the back all sides get the same.
+    1997), which keeps the direction; by t2 : t1 where they are half a turn or more apart. Of light from behind, the
+    share max(-z, 0)^BEHIND goes to all sides alike, as a rim, so that what passes behind does not jump from side to side.
     """
     sides = [number for number, lamp in enumerate(lamps) if lamp.direction is not None and not lamp.ambient]
     fill = [number for number, lamp in enumerate(lamps) if lamp.ambient]
@@ -105,7 +107,9 @@ def shares(toward: NDArray[np.float64], lamps: Sequence[Lamp]) -> NDArray[np.flo
     front = np.maximum(toward[:, 2], 0.0) ** ((len(sides) - 1) / 2) if fill else np.zeros(len(toward))
     if fill:
         result[:, fill] = (front / len(fill))[:, None]
-    result[:, sides] = (1.0 - front)[:, None] * _among_sides(toward, directions([lamps[one] for one in sides]))
+    behind = np.maximum(-toward[:, 2:], 0.0) ** BEHIND
+    split = _among_sides(toward, directions([lamps[one] for one in sides])) * (1.0 - behind) + behind / len(sides)
+    result[:, sides] = (1.0 - front)[:, None] * split
     return result
 
 
