@@ -90,14 +90,14 @@ def broad_slopes(plane: Plane) -> tuple[Plane, Plane]:
 
 def _mean3(values: Plane) -> Plane:
     """Means over 3 x 3 pixels; borders are mirrored without the edge itself."""
-    padded = np.pad(values, 1, _border(values))
+    padded = np.pad(values, 1, "reflect")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
 
 
 def _sobel(values: Plane) -> tuple[Plane, Plane]:
     """3 x 3 Sobel slopes to the right and downwards."""
-    padded = np.pad(values, 1, _border(values))
+    padded = np.pad(values, 1, "reflect")
     rows, across = padded[:-2] + 2.0 * padded[1:-1] + padded[2:], padded[2:] - padded[:-2]
     return rows[:, 2:] - rows[:, :-2], across[:, :-2] + 2.0 * across[:, 1:-1] + across[:, 2:]
 
@@ -127,8 +127,4 @@ def _doubled(values: Plane, shape: tuple[int, ...]) -> Plane:
 def _mirrored(values: Plane, width: int, axis: int) -> Plane:
     padding = [(0, 0), (0, 0)]
     padding[axis] = (width, width)
-    return np.pad(values, padding, "reflect" if values.shape[axis] > width else "edge")
-
-
-def _border(values: Plane) -> str:
-    return "reflect" if min(values.shape) > 1 else "edge"
+    return np.pad(values, padding, "reflect")

@@ -29,9 +29,9 @@ LAMP_NEAR, LAMP_FAR = 0.08, 0.28
 """A lamp of radius r stands 0.08 + 0.28 r² shorter sides before the picture: large ones light the front."""
 LAMP_FALLOFF = 2.0
 """A lamp's light has fallen to 1 / (1 + (2 q)²) at q of its radius (and further, to 0, at the radius)."""
-SHEEN, SHARPNESS = 0.2, 16
+SHEEN, SHARPNESS = 0.3, 16
 """Strength and exponent of the highlights (Blinn, 1977)."""
-DULL = 0.02
+DULL = 0.06
 """What is added to the mean of a colour's channels, the factor of its highlights: what is dark in a photo is mostly in
 shadow or dull."""
 KNEE = 0.6
@@ -139,6 +139,9 @@ def rays(light: Light, across: NDArray[np.float32], down: NDArray[np.float32], a
     flat_distance = x * x + y * y
     q = np.minimum(flat_distance / np.float32(light.radius**2), 1.0)
     strength = (1.0 - q * q) ** 2 / (1.0 + LAMP_FALLOFF**2 * q)
+    if light.hole:  # a ring lamp is about the camera
+        zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+        return (zero, zero, one), one
     before = np.float32(LAMP_NEAR + LAMP_FAR * light.radius**2)
     length = 1.0 / np.sqrt(flat_distance + before * before)
     return (x * length, y * length, before * length), strength.astype(np.float32)

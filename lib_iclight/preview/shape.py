@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,7 @@ from ..color import LUMINANCE, srgb_to_linear
 from ..errors import ImageError
 from ..matting.foreground import box_sum
 from .colors import color_geometry
-from .silhouette import facing, inflated
-
-Convention = Literal["auto", "opengl", "directx"]
+from .silhouette import inflated
 
 SHORTER_SIDE = 384
 """Shapes are made from pictures scaled down to this; they are smooth."""
@@ -58,7 +55,9 @@ def shape_of(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> Shape:
     if rgb.shape[:2] != alpha.shape:
         raise ImageError(f"the alpha has {alpha.shape[1]} x {alpha.shape[0]} pixels and the picture {rgb.shape[1]} x "
                          f"{rgb.shape[0]}. Give both the same size.")
-    small, matte = _scaled(rgb, alpha)
+    height, width = alpha.shape
+    scale = min(1.0, SHORTER_SIDE / min(height, width))
+    small, matte = scaled(rgb, alpha, (max(1, round(width * scale)), max(1, round(height * scale))))
     outline = inflated(matte)
     slopes = color_geometry(small, matte).mean(axis=2)[..., :2]
     has_outline = bool(outline[..., 2].min() < 0.99)
@@ -107,13 +106,11 @@ def blurred(plane: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     return plane
 
 
-def _scaled(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Both with a shorter side of at most SHORTER_SIDE."""
-    height, width = alpha.shape
-    scale = min(1.0, SHORTER_SIDE / min(height, width))
-    if scale == 1.0:
+def scaled(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], size: tuple[int, int]
+           ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Both at `size` (width, height); what is scaled down is averaged."""
+    if (rgb.shape[1], rgb.shape[0]) == size and alpha.shape == rgb.shape[:2]:
         return rgb, alpha
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small, matte = (np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
-                    for one in (rgb, alpha))
+    small, matte = (np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+                    for one in (rgb, alpha.astype(np.float32)))
     return small, matte.clip(0.0, 1.0)
