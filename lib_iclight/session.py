@@ -35,7 +35,7 @@ POCKET = "pocket"
 """the name of the checkpoint that comes with the program"""
 WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
 MATTING_FOLDERS = ("matting", "u2net")
-CANNOT_DOWNLOAD = "The weights are not here, and HF_HUB_OFFLINE forbids to download them."
+CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,11 @@ class Session:
         brought = self._brought(settings)
         if brought is not None:
             return brought
-        return self._offsets.get(self.resolve_weights(settings, progress), layout)
+        return self.map_offsets(self.resolve_weights(settings, progress), layout)
+
+    def map_offsets(self, file: WeightsFile, layout: Layout) -> Offsets:
+        """The offsets of a file, for UNets of that key layout; the last few stay open. Raises WeightsError."""
+        return self._offsets.get(file, layout)
 
     def resolve_weights(self, settings: Settings, progress: Progress | None = None) -> WeightsFile:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""

@@ -7,11 +7,11 @@ from modules.ui_components import InputAccordion
 
 from lib_iclight.hosts.webui.detect import Unsupported, detect
 from lib_iclight.panel import panel
-from lib_iclight.panel.workshop import Workshop
+from lib_iclight.session import Folders, Session
 from lib_iclight.webui import api, console, hooks, options, state, unsupported, xyz
 
-WORKSHOP = Workshop(Path(paths_internal.models_path), state.show_progress, state.selected_checkpoint,
-                    options.matting_device)
+SESSION = Session(state.checkpoint, folders=Folders.under(Path(paths_internal.models_path)),
+                  progress=state.show_progress, matting_device=options.matting_device)
 console.show_log()
 HOST = detect()
 
@@ -30,7 +30,7 @@ class ICLightScript(scripts.Script):
     def ui(self, is_img2img):
         if isinstance(HOST, Unsupported):
             return unsupported.explain(is_img2img, HOST.reason)
-        self.panel = panel.Panel("img2img" if is_img2img else "txt2img", WORKSHOP, InputAccordion)
+        self.panel = panel.Panel("img2img" if is_img2img else "txt2img", SESSION, InputAccordion)
         self.infotext_fields = self.panel.infotext_fields
         self.paste_field_names = self.panel.paste_field_names
         return self.panel.inputs
@@ -41,7 +41,7 @@ class ICLightScript(scripts.Script):
             self.panel.connect(self.components)
 
     def process(self, p, *args):
-        hooks.begin(p, args, WORKSHOP, HOST)
+        hooks.begin(p, args, SESSION, HOST)
 
     def before_process_init_images(self, p, pp, *args):
         hooks.prepare(p, pp)
@@ -63,4 +63,4 @@ def before_ui():
 
 # One callback for both: the host takes some 30 ms of its start to note where each comes from.
 script_callbacks.on_before_ui(before_ui)
-script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, WORKSHOP))
+script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, SESSION))

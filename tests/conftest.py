@@ -43,9 +43,9 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
     fake_webui.install(monkeypatch, tmp_path)
     module = fake_webui.load_script()
-    workshop = module.WORKSHOP
-    monkeypatch.setattr(workshop, "resolve_weights", lambda mode, name: mode)
-    monkeypatch.setattr(workshop, "offsets", SimpleNamespace(get=lambda kind, layout: NamedOffsets(kind)))
+    session = module.SESSION
+    monkeypatch.setattr(session, "resolve_weights", lambda settings, progress=None: settings.mode)
+    monkeypatch.setattr(session, "map_offsets", lambda kind, layout: NamedOffsets(kind))
     made = module.ICLightScript()
-    made.workshop = workshop
+    made.session = session
     return made

@@ -16,20 +16,20 @@ from lib_iclight.matting import MODELS
 
 @pytest.fixture
 def webui(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Its notes and options modules, and a workshop over an empty models folder, offline."""
+    """Its notes and options modules, and a session over an empty models folder, offline."""
     fake.install(monkeypatch, tmp_path)
     from lib_iclight.panel import matting_notes
-    from lib_iclight.panel.workshop import Workshop
+    from lib_iclight.session import Folders, Session
     from lib_iclight.webui import options
 
-    return SimpleNamespace(notes=matting_notes, options=options, workshop=Workshop(tmp_path), models=tmp_path)
+    return SimpleNamespace(notes=matting_notes, options=options, session=Session(folders=Folders.under(tmp_path)), models=tmp_path)
 
 
 def rows(webui: Any, choice: str) -> dict[str, Any]:
     """The lines' elements by name, as the page is built for a choice."""
     with gr.Blocks() as page:
         matting = gr.Dropdown([choice], value=choice)
-        webui.notes.MattingNotes(webui.workshop, matting, lambda name: name)
+        webui.notes.MattingNotes(webui.session, matting, lambda name: name)
     return {block.elem_id: block for block in page.blocks.values() if getattr(block, "elem_id", None)}
 
 
@@ -37,7 +37,7 @@ def test_a_missing_model_is_told_when_the_page_is_built(webui: Any) -> None:
     made = rows(webui, "auto")
     assert made["matting_status"].visible
     assert not made["matting_question"].visible
-    said, stands = webui.notes.status("auto", webui.workshop)
+    said, stands = webui.notes.status("auto", webui.session)
     assert stands
     for part in ("isnet-general-use is missing", "HF_HUB_OFFLINE", "masks need no model"):
         assert part in said
@@ -47,15 +47,15 @@ def test_a_missing_model_is_told_when_the_page_is_built(webui: Any) -> None:
 def test_with_the_model_there_is_nothing_to_say(webui: Any) -> None:
     (webui.models / "u2net").mkdir()
     (webui.models / "u2net" / "isnet-general-use.onnx").write_bytes(b"")
-    assert webui.notes.status("auto", webui.workshop) == ("", False)
+    assert webui.notes.status("auto", webui.session) == ("", False)
     assert not rows(webui, "auto")["matting_status"].visible
-    assert "birefnet-portrait" in webui.notes.status("birefnet-portrait", webui.workshop)[0]
+    assert "birefnet-portrait" in webui.notes.status("birefnet-portrait", webui.session)[0]
 
 
 def test_the_conditions_of_a_model_in_use_stay_in_sight(webui: Any) -> None:
     (webui.models / "matting").mkdir()
     (webui.models / "matting" / "bria-rmbg.onnx").write_bytes(b"")
-    assert webui.notes.status("bria-rmbg", webui.workshop) == (MODELS["bria-rmbg"].notice, False)
+    assert webui.notes.status("bria-rmbg", webui.session) == (MODELS["bria-rmbg"].notice, False)
     made = rows(webui, "bria-rmbg")
     assert made["matting_status"].visible
     assert not made["matting_whole"].visible
@@ -63,10 +63,10 @@ def test_the_conditions_of_a_model_in_use_stay_in_sight(webui: Any) -> None:
 
 def test_a_missing_onnxruntime_is_told(webui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    said, stands = webui.notes.status("auto", webui.workshop)
+    said, stands = webui.notes.status("auto", webui.session)
     assert "need onnxruntime" in said
     assert stands
-    assert webui.notes.status("none", webui.workshop) == ("", False)
+    assert webui.notes.status("none", webui.session) == ("", False)
 
 
 def test_choosing_a_model_with_conditions_asks_first(webui: Any) -> None:

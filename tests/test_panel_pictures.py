@@ -20,7 +20,7 @@ from lib_iclight.panel.gradio_host import GRADIO_4, PictureFile, image, uploaded
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.pictures import ForegroundInfo, TabPicture, measure
 from lib_iclight.panel.status import describe
-from lib_iclight.panel.workshop import Workshop
+from lib_iclight.session import Folders, Session
 from lib_iclight.settings import Settings
 from lib_iclight.studio.page import always_open
 
@@ -189,7 +189,7 @@ def test_a_broken_foreground_has_no_preview_and_stops_nothing(tmp_path: Path) ->
     broken = tmp_path / "a.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with gr.Blocks() as page:
-        Panel("txt2img", Workshop(tmp_path), always_open).connect({})
+        Panel("txt2img", Session(folders=Folders.under(tmp_path)), always_open).connect({})
     cut_out = dependency(page, "cut_out")
     defaults = [getattr(Settings(), name) for name in wiring.CUT_FIELDS]
     shown, info = cut_out(*defaults, broken)

@@ -263,7 +263,7 @@ def test_a_changed_latent_size_is_noticed(script: Any) -> None:
 
 
 def test_an_error_of_our_own_in_a_hook_is_not_swallowed(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script.workshop, "offsets", None)
+    monkeypatch.setattr(script.session, "map_offsets", None)
     with pytest.raises(AttributeError):
         fake.process_images(job(script))
 
@@ -281,7 +281,7 @@ def test_extra_outputs_only_when_asked(script: Any) -> None:
 def test_keep_background_puts_the_subject_back(script: Any) -> None:
     half = np.zeros((64, 64), np.float32)
     half[:, :32] = 1
-    script.workshop.cutter = SimpleNamespace(cut=lambda rgb, *args, **options: (half, rgb, "half"))
+    script.session.cutter = SimpleNamespace(cut=lambda rgb, *args, **options: (half, rgb, "half"))
     processed = fake.process_images(job(script, matting="auto", keep_background=True))
     result = np.asarray(processed.images[0])
     assert result[32, 8].tolist() == [90, 90, 90]  # the relit subject

@@ -10,7 +10,7 @@ import gradio as gr
 from ..matting import DEFAULT, MODELS
 from . import markup
 from .gradio_host import on_server
-from .workshop import Workshop
+from ..session import Session
 
 NO_MODEL_NEEDED = "Transparent pictures and masks need no model."
 USE_WHOLE = "Use the picture as it is"
@@ -23,9 +23,9 @@ class MattingNotes:
     matting: the widget of the choice. elem_id: names an element. `shown` are the widgets that `show` updates.
     """
 
-    def __init__(self, workshop: Workshop, matting: Any, elem_id: Callable[[str], str]) -> None:
-        self._workshop = workshop
-        text, stands = status(matting.value, workshop)
+    def __init__(self, session: Session, matting: Any, elem_id: Callable[[str], str]) -> None:
+        self._session = session
+        text, stands = status(matting.value, session)
         note = gr.HTML(markup.note(text), visible=bool(text), elem_id=elem_id("matting_status"))
         whole = gr.Button(USE_WHOLE, size="sm", visible=stands, elem_id=elem_id("matting_whole"))
         question = gr.HTML(visible=False, elem_id=elem_id("matting_question"))
@@ -37,13 +37,13 @@ class MattingNotes:
 
     def show(self, choice: str) -> tuple[Any, Any]:
         """Updates of `shown` for what is chosen."""
-        text, stands = status(choice, self._workshop)
+        text, stands = status(choice, self._session)
         return gr.update(value=markup.note(text), visible=bool(text)), gr.update(visible=stands)
 
 
-def status(choice: str, workshop: Workshop) -> tuple[str, bool]:
+def status(choice: str, session: Session) -> tuple[str, bool]:
     """What to know about the chosen cut-out, on one line or empty, and whether it stands in the way of one."""
-    problem = "" if choice == "none" else workshop.matting_obstacle(DEFAULT if choice == "auto" else choice)
+    problem = "" if choice == "none" else session.matting_obstacle(DEFAULT if choice == "auto" else choice)
     if problem:
         return f"{problem} {NO_MODEL_NEEDED}", True
     return MODELS[choice].notice if choice in MODELS else "", False

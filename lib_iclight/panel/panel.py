@@ -16,13 +16,12 @@ from typing import Any
 import gradio as gr
 
 from ..lights import PRESETS
-from ..matting import model_names
 from ..settings import FIELD, FIELDS, PICTURES, Field, from_infotext
 from . import helpers, texts, wiring
 from .gradio_host import on_server
 from .matting_notes import MattingNotes, status
 from .widgets import widget_of
-from .workshop import Workshop
+from ..session import Session
 
 REFERENCE_BLUR = 0.15
 """Light map blur that leaves of a photo only where its light is."""
@@ -40,9 +39,9 @@ class Panel:
     `fields` are the widgets of the settings by name; the other attributes are for `wiring`.
     """
 
-    def __init__(self, tab: str, workshop: Workshop, accordion: Accordion, *, compares: bool = True) -> None:
+    def __init__(self, tab: str, session: Session, accordion: Accordion, *, compares: bool = True) -> None:
         self.tab = tab
-        self.workshop = workshop
+        self.session = session
         self._compares = compares
         self.fields: dict[str, Any] = {}
         self.foreground_info = gr.State(None)
@@ -132,10 +131,10 @@ class Panel:
             self._add("light_map_blur", info=FIELD["light_map_blur"].help)
 
     def _matting(self) -> None:
-        _, stands = status(FIELD["matting"].default, self.workshop)
+        _, stands = status(FIELD["matting"].default, self.session)
         with gr.Accordion(FIELD["matting"].label, open=stands, elem_id=self._id("cutout")):  # to be seen
-            self._add("matting", choices=["auto", "none", *model_names(self.workshop.matting_folders)])
-            self.matting_notes = MattingNotes(self.workshop, self.fields["matting"], self._id)
+            self._add("matting", choices=["auto", "none", *self.session.matting_models()])
+            self.matting_notes = MattingNotes(self.session, self.fields["matting"], self._id)
             for field in FIELDS:
                 if field.group == "matting":
                     self._add(field.name)
@@ -153,12 +152,12 @@ class Panel:
             self._add("start_amount")
             self._add("fit")
             self._add("outputs")
-            weights = self._add("weights", choices=["auto", *self.workshop.weights_names()])
+            weights = self._add("weights", choices=["auto", *self.session.weights_names()])
             refresh = gr.Button(texts.REFRESH_WEIGHTS, size="sm", elem_id=self._id("weights_refresh"))
             on_server(refresh.click, self._find_weights, [], [weights])
 
     def _find_weights(self) -> Any:
-        return gr.update(choices=["auto", *(file.name for file in self.workshop.find_weights())])
+        return gr.update(choices=["auto", *(file.name for file in self.session.find_weights())])
 
 
 def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:

@@ -12,7 +12,7 @@ from ..matting import DEFAULT
 from ..settings import Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
-from .workshop import Workshop
+from ..session import Session
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
@@ -54,14 +54,14 @@ class Status(NamedTuple):
         return f'<div class="iclight-status" role="status"><p>{parts}</p>{warnings}</div>'
 
 
-def status_of(state: PanelState, tab: str, workshop: Workshop) -> Status:
+def status_of(state: PanelState, tab: str, session: Session) -> Status:
     """The status of a panel in a tab. Settings that cannot be meant are all that it tells then."""
     values = state.values
     try:
         settings = Settings(**{name: values[name] for name in STATUS_FIELDS})
     except ICLightError as error:
         return Status((), (str(error),))
-    ready, faults = workshop.outlook(settings)
+    ready, faults = session.outlook(settings)
     scale = values.get("hires_scale", 1.0) if values.get("hires", True) else 1.0
     hires = values.get("denoise") if tab != "img2img" and (scale > 1 or values.get("hires")) else None
     head = None

@@ -112,7 +112,6 @@ LOW_HIRES_DENOISE = "Hires denoising under 0.2 hardly changes anything: 0.5 is u
 SMALL_FACE = (
     "If this is a standing person, the face has under 64 pixels, and so small a face melts: turn on Hires. fix "
     "or raise the size, and set preserve detail to 0.5.")
-CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
 
 # The studio's own page.
 STUDIO = "IC-Light studio"

@@ -64,7 +64,7 @@ def join(panel: Panel) -> None:
 
 def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Callable[..., Any]]) -> None:
     """Join the panel to the tab's other widgets; see `Panel.connect`."""
-    fields, workshop = panel.fields, panel.workshop
+    fields, session = panel.fields, panel.session
     host = {name: tab_widgets[elem_id.format(tab=panel.tab)] for name, elem_id in HOST_WIDGETS.items()
             if elem_id.format(tab=panel.tab) in tab_widgets}
     names = (*STATUS_FIELDS, *host)
@@ -76,14 +76,14 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
                           dict(zip(names, values, strict=True)))
 
     def status(state: PanelState) -> str:
-        return status_of(state, panel.tab, workshop).html()
+        return status_of(state, panel.tab, session).html()
 
     # What changes the page says in the same answer what the status then is.
     settable = [name for name in SETTABLE if name in host]
 
     def recommend(*values: Any) -> list[Any]:
         state = state_of(*values)
-        after = helpers.recommended(state.values["mode"], panel.tab, state.size, settable, workshop.native)
+        after = helpers.recommended(state.values["mode"], panel.tab, state.size, settable, session.native)
         note = helpers.changes(state.values, after) or texts.NOTHING_TO_CHANGE
         return [markup.note(note), status(state.changed(after)), *(after[name] for name in settable)]
 
@@ -94,7 +94,7 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
         state = state_of(*values)
         if state.size is None:
             return [markup.note(texts.NO_FOREGROUND_TO_MEASURE), *[gr.update()] * 3]
-        width, height = comfortable_size(*state.size, workshop.native)
+        width, height = comfortable_size(*state.size, session.native)
         return [markup.note(f"{width} × {height}"), status(state.changed({"width": width, "height": height})),
                 width, height]
 
@@ -123,7 +123,7 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
 
     measured: of what is known of it and the values of `widgets`, values for `foreground_info` and the status line.
     """
-    fields, workshop = panel.fields, panel.workshop
+    fields, session = panel.fields, panel.session
     matting = [fields[name] for name in CUT_FIELDS]
     pictures = [fields["foreground"], *([panel.tab_picture] if panel.tab == "img2img" else [])]
 
@@ -135,7 +135,7 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
             return "", info
         try:
             settings = Settings(foreground=of_tab[0].picture if info.of_tab else foreground, **chosen)
-            subject = workshop.cut_out(settings)
+            subject = session.subject(settings, whole=False)
             standing = hints.standing_height(subject.alpha)
         except ICLightError as error:
             return markup.fault(str(error)), info

@@ -6,7 +6,6 @@ A normal map is float32 [H, W, 3]: unit vectors, x right, y up, z to the camera;
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..color import LUMINANCE, linear_to_srgb
 from ..errors import StageError
-from .store import BAND, CLIPPED, Stage
 from .files import LINEAR_OF_CODE
+from .store import CLIPPED, Stage
 
 Method = Literal["pairs", "reference", "lambert"]
 Normals = NDArray[np.float32]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..color import srgb_to_linear
-from ..errors import LightError, StageError
+from ..errors import StageError
 from ..lights import PRESETS, LightSpec, Point, linear_color, parse_light
 from .rig import Direction, Lamp, directions, lamp_direction, side_direction
 

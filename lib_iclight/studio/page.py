@@ -31,8 +31,8 @@ FONTS = ["system-ui", "sans-serif"]
 def build(studio: Studio) -> gr.Blocks:
     """The page."""
     default = Generation()
-    width, height = reference_size("fc", studio.workshop.native)
-    note = studio.checkpoint.note
+    width, height = reference_size("fc", studio.session.native)
+    note = studio.session.note
     intro = f"\n{note[0].upper()}{note[1:]}. {texts.FOR_PHOTOGRAPHS}" if note else ""
     with gr.Blocks(title=texts.STUDIO, css=(ROOT / "style.css").read_text(encoding="utf-8"),
                    analytics_enabled=False, theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
@@ -43,7 +43,7 @@ def build(studio: Studio) -> gr.Blocks:
                 widgets["prompt"] = gr.Textbox(default.prompt, label=texts.PROMPT, lines=2, elem_id=f"{TAB}_prompt")
                 widgets["negative_prompt"] = gr.Textbox(default.negative_prompt, label=texts.NEGATIVE_PROMPT, lines=1,
                                                         elem_id=f"{TAB}_neg_prompt")
-                panel = Panel(TAB, studio.workshop, always_open, compares=False)
+                panel = Panel(TAB, studio.session, always_open, compares=False)
                 with gr.Row():
                     widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 8, width)
                     widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 8, height)

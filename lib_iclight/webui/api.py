@@ -9,11 +9,11 @@ from fastapi import FastAPI
 from .. import __version__
 from ..lights import PRESETS
 from ..matting import MODELS
-from ..panel.workshop import Workshop
+from ..session import Session
 from ..settings import schema
 
 
-def add_routes(app: FastAPI, workshop: Workshop) -> None:
+def add_routes(app: FastAPI, session: Session) -> None:
     """Register the route on the host's application."""
 
     def info() -> dict[str, Any]:
@@ -24,7 +24,7 @@ def add_routes(app: FastAPI, workshop: Workshop) -> None:
             "matting": ["auto", "none", *MODELS],
             "weights": [
                 {"name": file.name, "kind": file.kind, "layout": file.layout, "dtype": file.dtype, "size": file.size,
-                 "sha256": file.sha256} for file in workshop.find_weights()],
+                 "sha256": file.sha256} for file in session.find_weights()],
         }
 
     app.add_api_route("/iclight/v1/info", info, methods=["GET"], tags=["IC-Light"])

@@ -17,26 +17,26 @@ from PIL import Image
 from ..errors import ICLightError
 from ..hosts.base import Host
 from ..hosts.webui.replacing import original, replace, restore
-from ..panel.workshop import Workshop
+from ..session import Session
 from ..settings import Settings
 from .request import read_settings
 from .run import Run, for_the_person, let_go_of_sampler
 
 
-def begin(p: Any, arguments: Iterable[Any], workshop: Workshop, host: Host) -> None:
+def begin(p: Any, arguments: Iterable[Any], session: Session, host: Host) -> None:
     """`process`: read the settings, and take `p` on if it is to be relit."""
     _release(p)
     try:
         settings = read_settings(p, arguments)
     except Exception as error:  # hosts swallow it; it is raised from p.sample
-        failed = Run(p, Settings(), workshop, host)
+        failed = Run(p, Settings(), session, host)
         _take_on(p, failed)
         failed.fail(p, error)
         return
     if not settings.enabled:
         host.release()
         return
-    run = Run(p, settings, workshop, host)
+    run = Run(p, settings, session, host)
     _take_on(p, run)
     with run.keeping_errors(p):
         run.check(p)

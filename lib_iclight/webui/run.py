@@ -23,7 +23,7 @@ from ..frame import Frame, fit
 from ..hosts.base import Applied, Host
 from ..hosts.webui.replacing import replace, restore
 from ..job import Relight
-from ..panel.workshop import Workshop
+from ..session import Session
 from ..settings import Settings
 from . import frames, starts
 from .state import show_progress
@@ -38,9 +38,9 @@ WARNINGS = "IC-Light warnings"
 class Run:
     """What the hooks of one relit `p` share. Lives on `p.iclight_run` from `hooks.begin` to the end."""
 
-    def __init__(self, p: Any, settings: Settings, workshop: Workshop, host: Host) -> None:
+    def __init__(self, p: Any, settings: Settings, session: Session, host: Host) -> None:
         self.settings = settings
-        self._workshop = workshop
+        self._session = session
         self._host = host
         self._failure: Exception | None = None
         self._applied: dict[bool, Applied] = {}
@@ -59,14 +59,14 @@ class Run:
         if refiner is not None and refiner != p.sd_model.sd_checkpoint_info:
             raise CheckpointError("the refiner would swap the relit checkpoint for another one in mid-picture. "
                                   "Switch the refiner off for IC-Light.")
-        self._weights = self._workshop.resolve_weights(self.settings.mode, self.settings.weights)
+        self._weights = self._session.resolve_weights(self.settings)
 
     def prepare(self, p: Any, crop: frames.Crop | None = None) -> Relight:
         """Make the job: load the pictures and cut the foreground out."""
         self.raise_failure()
         is_img2img = isinstance(p, StableDiffusionProcessingImg2Img)
         self._job = Relight(
-            self.settings, cutter=self._workshop.cutter, latents=self._workshop.latents,
+            self.settings, cutter=self._session.cutter, latents=self._session.latents,
             tab="img2img" if is_img2img else "txt2img", pictures=p.init_images if is_img2img else (),
             place=frames.TabPlacement(p.resize_mode, crop) if is_img2img else fit, progress=show_progress)
         p.extra_generation_params.update(self._job.infotext())
@@ -88,7 +88,7 @@ class Run:
         encoder = self._host.encoder(sd_model)
         concat = job.concat(encoder, self._frame, batch)
         self._tell(p, job)
-        offsets = self._workshop.offsets.get(self._weights, self._host.layout)
+        offsets = self._session.map_offsets(self._weights, self._host.layout)
         is_hires = bool(getattr(p, "is_hr_pass", False))
         self._applied[is_hires] = self._host.apply(p, offsets, concat)
         # Matching the result's colours to the original picture would undo the new light.

@@ -1,10 +1,12 @@
-"""What the shared workshop hears from the WebUI, and tells it: the checkpoint in use, and progress on the page."""
+"""What the shared session hears from the WebUI, and tells it: the checkpoint in use, and progress on the page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from modules import sd_models, shared
+
+from ..hosts.standalone.checkpoint import Checkpoint, open_checkpoint
 
 
 def show_progress(what: str, done: int, total: int) -> None:
@@ -13,7 +15,11 @@ def show_progress(what: str, done: int, total: int) -> None:
     shared.state.textinfo = f"IC-Light: {what}{share}"
 
 
-def selected_checkpoint() -> Path | None:
-    """The file of the checkpoint that the host will use, loaded or not."""
+def checkpoint() -> Checkpoint | None:
+    """The checkpoint that the host will use, loaded or not, judged by its header; None where that cannot be told.
+
+    Raises CheckpointError for one that cannot be relit with.
+    """
     found = sd_models.get_closet_checkpoint_match(shared.opts.sd_model_checkpoint or "")
-    return Path(found.filename) if found is not None else None
+    path = Path(found.filename) if found is not None else None
+    return open_checkpoint(path) if path is not None and path.suffix.casefold() == ".safetensors" else None

@@ -66,10 +66,10 @@ def studio(browser: Any, models: Path) -> Iterator[str]:
     """The address of a running studio over the pocket model."""
     need("gradio")
     from lib_iclight.hosts.standalone.pocket import Pocket
-    from lib_iclight.studio.jobs import PocketWorkshop, Studio
+    from lib_iclight.studio.jobs import Studio
     from lib_iclight.studio.page import build
 
-    yield from served(build(Studio(Pocket(), PocketWorkshop(models), pick_device("cpu"))))
+    yield from served(build(Studio(Session.open(models=models, device="cpu"))))
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
     gr = need("gradio")
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
     from lib_iclight.panel.panel import Panel
-    from lib_iclight.panel.workshop import Workshop
+    from lib_iclight.session import Folders, Session
     from lib_iclight.studio.page import FONTS, ROOT, always_open
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
@@ -90,7 +90,7 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
                     widgets[name] = image(title, name, 240)
         for name in ("width", "height"):
             widgets[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
-        Panel("img2img", Workshop(models), always_open).connect(widgets)
+        Panel("img2img", Session(folders=Folders.under(models)), always_open).connect(widgets)
         in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
     yield from served(page)
 

@@ -14,7 +14,18 @@ import pytest
 from PIL import Image
 
 from lib_iclight.errors import StageError
-from lib_iclight.stage import EIGHT, FOUR, SKIES, Direction, Environment, Lamp, from_panorama, load_environment, rig, sky
+from lib_iclight.stage import (
+    EIGHT,
+    FOUR,
+    SKIES,
+    Direction,
+    Environment,
+    Lamp,
+    from_panorama,
+    load_environment,
+    rig,
+    sky,
+)
 from lib_iclight.stage.hdr import read_hdr, write_hdr
 
 RING = tuple(Lamp(name, Direction(*place)) for name, place in (

@@ -13,7 +13,20 @@ from PIL import Image, ImageCms
 
 from lib_iclight.errors import ICLightError, StageError
 from lib_iclight.lights import Directional, LightSpec
-from lib_iclight.stage import EIGHT, FOUR, Direction, Lamp, StageWriter, files, from_pictures, load, mix, rig, save, store
+from lib_iclight.stage import (
+    EIGHT,
+    FOUR,
+    Direction,
+    Lamp,
+    StageWriter,
+    files,
+    from_pictures,
+    load,
+    mix,
+    rig,
+    save,
+    store,
+)
 
 from .stages import HEIGHT, WIDTH, decode, encode, random_codes, random_stage, read_png16, round_alpha, save_photos
 

@@ -15,9 +15,8 @@ from lib_iclight.errors import ImageError
 from lib_iclight.panel import texts
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.wiring import HOST_WIDGETS
-from lib_iclight.panel.workshop import Workshop
+from lib_iclight.session import CANNOT_DOWNLOAD, Folders, Session
 from lib_iclight.settings import Settings
-from lib_iclight.studio.jobs import PocketWorkshop
 from lib_iclight.studio.page import always_open
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
@@ -26,13 +25,13 @@ HALF[:, 16:, 3] = 0
 
 def test_missing_weights_will_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    assert Workshop(tmp_path).outlook(Settings()) == (False, [])
+    assert under(tmp_path).outlook(Settings()) == (False, [])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert Workshop(tmp_path).outlook(Settings()) == (False, [texts.CANNOT_DOWNLOAD])
+    assert under(tmp_path).outlook(Settings()) == (False, [CANNOT_DOWNLOAD])
 
 
 def test_wrong_weights_are_told_at_once(tmp_path: Path) -> None:
-    ready, [fault] = Workshop(tmp_path).outlook(Settings(weights="no such.safetensors"))
+    ready, [fault] = under(tmp_path).outlook(Settings(weights="no such.safetensors"))
     assert not ready and "there are no weights 'no such.safetensors'" in fault
 
 
@@ -41,25 +40,25 @@ def test_a_checkpoint_that_is_none_is_told_at_once(tmp_path: Path, monkeypatch: 
     file = tmp_path / "other.safetensors"
     header = b'{"x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
     file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0\0\0")
-    _, [fault] = Workshop(tmp_path, checkpoint=lambda: file).outlook(Settings())
+    _, [fault] = under(tmp_path, lambda: open_checkpoint(file)).outlook(Settings())
     assert fault.startswith("other.safetensors") and "SD 1.5 only" in fault
-    # Of what is not told by a header, nothing is said.
-    assert Workshop(tmp_path, checkpoint=lambda: tmp_path / "old.ckpt").outlook(Settings())[1] == []
+    with pytest.raises(CheckpointError, match="no checkpoint to relight with"):
+        under(tmp_path).relight(Settings(foreground=HALF, light="left", weights="fc.safetensors"), Generation())
 
 
 def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
     foreground = Image.fromarray(HALF, "RGBA")
     # A job with these settings would ask for a background; the cut-out needs none.
-    subject = Workshop(tmp_path).cut_out(Settings(mode="fbc", foreground=foreground, keep_background=True))
+    subject = under(tmp_path).subject(Settings(mode="fbc", foreground=foreground, keep_background=True))
     assert subject.alpha[0].tolist() == [1] * 16 + [0] * 16
     with pytest.raises(ImageError, match="no foreground"):
-        Workshop(tmp_path).cut_out(Settings())
+        under(tmp_path).subject(Settings())
 
 
 def panel_with(tmp_path: Path, host: dict[str, Any], tab: str = "txt2img") -> tuple[Panel, gr.Blocks]:
     with gr.Blocks() as page:
         widgets = {HOST_WIDGETS[name].format(tab=tab): widget() for name, widget in host.items()}
-        panel = Panel(tab, Workshop(tmp_path), always_open)
+        panel = Panel(tab, under(tmp_path), always_open)
         panel.connect(widgets)
     return panel, page
 
@@ -82,10 +81,10 @@ def test_ids_of_the_panel_are_unique(tmp_path: Path, tab: str) -> None:
 
 
 def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
-    workshop = PocketWorkshop(tmp_path)
-    assert workshop.outlook(Settings(mode="fbc")) == (True, [])
-    assert workshop.offsets_for(Settings(), "diffusers") is workshop.offsets_for(Settings(light="left"), "diffusers")
+    session = Session.open(models=tmp_path)
+    assert session.outlook(Settings(mode="fbc")) == (True, [])
+    assert session.offsets(Settings()).name == session.offsets(Settings(light="left")).name
     for settings, sentence in ((Settings(mode="fcon"), "no offsets for mode fcon"),
                                (Settings(weights="a.safetensors"), "do not fit the pocket model")):
-        _, [fault] = workshop.outlook(settings)
+        _, [fault] = session.outlook(settings)
         assert sentence in fault
