@@ -21,7 +21,7 @@ def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDA
 
     rgb: uint8 [H,W,3], sRGB. alpha: float32 [H,W], 0..1. Fractions are cut off, not rounded, as in the reference.
     """
-    result = np.empty_like(rgb)
+    result = np.empty(rgb.shape, np.uint8)
     for rows in bands(rgb.shape[1], rgb.shape[0]):  # whole, a photograph's floats would take a gigabyte
         mixed = 127.0 + (rgb[rows].astype(np.float32) - 127.0) * alpha[rows, :, None]
         result[rows] = mixed.clip(0, 255)
