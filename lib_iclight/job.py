@@ -28,6 +28,7 @@ from .subject import ENOUGH, CutsOut, Subject
 
 TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
                        "subject.")
+NO_LIGHT_MAP = "The light map is not returned: there is no light."
 CUT_OFF = ("Most of the subject lies outside the frame. Set fit to contain to have all of it, or use the foreground's "
            "own aspect.")
 MOSTLY_IN_FRAME, LEAST_IN_FRAME = 0.5, 0.02
@@ -95,6 +96,8 @@ class Relight:
         self._idle = idle(settings, tab)
         self.warnings = [found.sentence for found in self._idle]
         """what was given and changes nothing, and what else a person should know of the result, in sentences"""
+        if "lightmap" in settings.outputs and not is_lit(settings):
+            self._warn(NO_LIGHT_MAP)
         self._latents = latents
         self._tab = tab
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
@@ -250,7 +253,8 @@ class Relight:
 
     def _check_crop(self, laid: _Laid, frame: Frame) -> None:
         """Warn where most of the subject lies outside a frame it covers; raise ImageError where nearly all does."""
-        if laid.place is not fit:  # contained, or laid by the tab as the person sees it there
+        # Contained, laid by the tab as the person sees it there, or cut by the host's hires fix after a first pass.
+        if laid.place is not fit or frame.full is not None:
             return
         alpha = laid.subject.alpha
         height, width = alpha.shape

@@ -292,6 +292,7 @@ class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
 class Processed:
     def __init__(self, images: list[Image.Image]) -> None:
         self.images = images
+        self.extra_generation_params: dict[str, Any] = {}
         self.infotexts = ["text"] * len(images)
 
     def infotext(self, p: Any, index: int) -> str:

@@ -22,7 +22,8 @@ def webui(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any
     from lib_iclight.session import Folders, Session
     from lib_iclight.webui import options
 
-    return SimpleNamespace(notes=matting_notes, options=options, session=Session(folders=Folders.under(tmp_path)), models=tmp_path)
+    session = Session(folders=Folders.under(tmp_path))
+    return SimpleNamespace(notes=matting_notes, options=options, session=session, models=tmp_path)
 
 
 def rows(webui: Any, choice: str) -> dict[str, Any]:

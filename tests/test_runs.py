@@ -14,6 +14,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from lib_iclight.errors import HostError
+from lib_iclight.matting import Cutout
 
 
 def stop_at(p: fake.Processing, number: int, step: int, how: str) -> None:
@@ -137,7 +138,8 @@ def test_each_picture_of_each_batch_gets_its_own_background(script: Any, monkeyp
     """Its place in the batch counts, whichever batch it is."""
     half = np.zeros((64, 64), np.float32)
     half[:, :32] = 1
-    monkeypatch.setattr(script.session.cutter, "cut", lambda rgb, *args, **options: (half, rgb, f"half-{rgb.mean()}"))
+    monkeypatch.setattr(script.session.cutter, "cut",
+                        lambda rgb, *args, **options: Cutout(half, rgb, f"half-{rgb.mean()}"))
     p = img2img(script, [picture(210), picture(30)], batch_size=2, n_iter=2, matting="auto", keep_background=True,
                 outputs=["raw"])
     processed = fake.process_images(p)
@@ -150,7 +152,7 @@ def test_preservation_fits_what_came(script: Any, size: tuple[int, int], monkeyp
     """Another extension scaled the picture before us."""
     half = np.zeros((64, 64), np.float32)
     half[:, :32] = 1
-    monkeypatch.setattr(script.session.cutter, "cut", lambda rgb, *args, **options: (half, rgb, "half"))
+    monkeypatch.setattr(script.session.cutter, "cut", lambda rgb, *args, **options: Cutout(half, rgb, "half"))
     p = job(script, matting="auto", keep_background=True, preserve_color=0.5)
     p.upscale = lambda image: image.resize(size)
     [result] = fake.process_images(p).images
@@ -167,7 +169,7 @@ def test_preservation_fits_a_scaled_hires_picture(script: Any, truncate: tuple[i
     """Hires fix to another aspect cuts (or stretches) the picture: the background must still lie where it did."""
     corner = np.zeros((64, 64), np.float32)
     corner[0, 0] = 1
-    monkeypatch.setattr(script.session.cutter, "cut", lambda rgb, *args, **options: (corner, rgb, "corner"))
+    monkeypatch.setattr(script.session.cutter, "cut", lambda rgb, *args, **options: Cutout(corner, rgb, "corner"))
     p = job(script, foreground=halves(20, 220), hires=(8, 16), truncate=truncate, keep_background=True, matting="auto")
     p.upscale = lambda image: image.resize((image.width * factor, image.height * factor))
     [result] = fake.process_images(p).images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_iclight.errors import ImageError
-from lib_iclight.panel import texts
+from lib_iclight.errors import CheckpointError, ICLightError
+from lib_iclight.generation import Generation
+from lib_iclight.hosts.standalone.checkpoint import Checkpoint, open_checkpoint
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.wiring import HOST_WIDGETS
 from lib_iclight.session import CANNOT_DOWNLOAD, Folders, Session
@@ -21,6 +23,11 @@ from lib_iclight.studio.page import always_open
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
 HALF[:, 16:, 3] = 0
+
+
+def under(models: Path, checkpoint: Callable[[], Checkpoint | None] = lambda: None) -> Session:
+    """A session with its folders in `models`, as a WebUI has it: without a checkpoint to load."""
+    return Session(checkpoint, folders=Folders.under(models))
 
 
 def test_missing_weights_will_be_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,8 +49,9 @@ def test_a_checkpoint_that_is_none_is_told_at_once(tmp_path: Path, monkeypatch: 
     file.write_bytes(struct.pack("<Q", len(header)) + header + b"\0\0\0\0")
     _, [fault] = under(tmp_path, lambda: open_checkpoint(file)).outlook(Settings())
     assert fault.startswith("other.safetensors") and "SD 1.5 only" in fault
+    monkeypatch.setattr(Session, "offsets", lambda *args, **options: None)
     with pytest.raises(CheckpointError, match="no checkpoint to relight with"):
-        under(tmp_path).relight(Settings(foreground=HALF, light="left", weights="fc.safetensors"), Generation())
+        under(tmp_path).relight(Settings(foreground=HALF, light="left"), Generation())
 
 
 def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
@@ -51,7 +59,7 @@ def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
     # A job with these settings would ask for a background; the cut-out needs none.
     subject = under(tmp_path).subject(Settings(mode="fbc", foreground=foreground, keep_background=True))
     assert subject.alpha[0].tolist() == [1] * 16 + [0] * 16
-    with pytest.raises(ImageError, match="no foreground"):
+    with pytest.raises(ICLightError, match="no foreground"):
         under(tmp_path).subject(Settings())
 
 

@@ -16,6 +16,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from lib_iclight.errors import HostError, ImageError, SettingsError
+from lib_iclight.matting import Cutout
 from lib_iclight.settings import FIELDS, Settings
 
 
@@ -264,7 +265,7 @@ def test_a_changed_latent_size_is_noticed(script: Any) -> None:
 
 def test_an_error_of_our_own_in_a_hook_is_not_swallowed(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script.session, "map_offsets", None)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         fake.process_images(job(script))
 
 
@@ -281,7 +282,7 @@ def test_extra_outputs_only_when_asked(script: Any) -> None:
 def test_keep_background_puts_the_subject_back(script: Any) -> None:
     half = np.zeros((64, 64), np.float32)
     half[:, :32] = 1
-    script.session.cutter = SimpleNamespace(cut=lambda rgb, *args, **options: (half, rgb, "half"))
+    script.session.cutter = SimpleNamespace(cut=lambda rgb, *args, **options: Cutout(half, rgb, "half"))
     processed = fake.process_images(job(script, matting="auto", keep_background=True))
     result = np.asarray(processed.images[0])
     assert result[32, 8].tolist() == [90, 90, 90]  # the relit subject
@@ -332,7 +333,7 @@ def test_the_panel_is_the_settings_table(script: Any, is_img2img: bool) -> None:
 def test_infotext_is_read_back_into_the_widgets(script: Any) -> None:
     spec = {"ambient": "#000000",
             "lights": [{"kind": "directional", "angle": 30.0, "color": "#ff8800", "intensity": 1.5}]}
-    p = job(script, light=json.dumps(spec), light_denoise=0.7, keep_background=True, outputs=["raw", "mask"])
+    p = job(script, light=json.dumps(spec), light_denoise=0.7, mask_invert=True, mask=base64_of(picture(200, alpha=99)), outputs=["raw", "mask"])
     fake.process_images(p)
     params = {key: str(value) for key, value in p.extra_generation_params.items()}
     with gr.Blocks():
@@ -341,7 +342,7 @@ def test_infotext_is_read_back_into_the_widgets(script: Any) -> None:
             for widget, reader in script.infotext_fields}
     assert read["enabled"] is True
     assert Settings(light=read["light"]).light.to_dict() == Settings(light=spec).light.to_dict()
-    assert (read["light_denoise"], read["keep_background"], read["start"]) == (0.7, True, "auto")
+    assert (read["light_denoise"], read["mask_invert"], read["start"]) == (0.7, True, "auto")
     assert read["outputs"] == ["mask", "raw"]  # no update: Forge's API would take its keys for the value
     unrelated = {widget.elem_id: reader({"Steps": "20"}) for widget, reader in script.infotext_fields}
     assert unrelated.pop("iclight_txt2img_enabled") is False

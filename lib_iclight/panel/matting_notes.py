@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from ..matting import DEFAULT, MODELS
+from ..session import Session
 from . import markup
 from .gradio_host import on_server
-from ..session import Session
 
 NO_MODEL_NEEDED = "Transparent pictures and masks need no model."
 USE_WHOLE = "Use the picture as it is"

@@ -16,12 +16,12 @@ from typing import Any
 import gradio as gr
 
 from ..lights import PRESETS
+from ..session import Session
 from ..settings import FIELD, FIELDS, PICTURES, Field, from_infotext
 from . import helpers, texts, wiring
 from .gradio_host import on_server
 from .matting_notes import MattingNotes, status
 from .widgets import widget_of
-from ..session import Session
 
 REFERENCE_BLUR = 0.15
 """Light map blur that leaves of a photo only where its light is."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from ..errors import ICLightError
 from ..lights import LightSpec
 from ..matting import DEFAULT
+from ..session import Session
 from ..settings import Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
-from ..session import Session
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0

@@ -18,8 +18,8 @@ PORT = 7861
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve the page until it is stopped."""
     parser = argparse.ArgumentParser(prog="python run.py studio", description="The light studio in the browser.")
-    parser.add_argument("--checkpoint", default=POCKET, metavar="PATH", help="an SD 1.5 .safetensors file or a diffusers folder "
-                        "(default: the pocket model, which needs no download)")
+    parser.add_argument("--checkpoint", default=POCKET, metavar="PATH", help="an SD 1.5 .safetensors file or a "
+                        "diffusers folder (default: the pocket model, which needs no download)")
     parser.add_argument("--models", type=Path, default=ROOT / "models", metavar="FOLDER",
                         help="holds ic-light/ and matting/; what is missing is downloaded there (default: models)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")

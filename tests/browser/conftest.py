@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_iclight.hosts.standalone.host import pick_device
-
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
 HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
@@ -65,7 +63,7 @@ def served(page: Any) -> Iterator[str]:
 def studio(browser: Any, models: Path) -> Iterator[str]:
     """The address of a running studio over the pocket model."""
     need("gradio")
-    from lib_iclight.hosts.standalone.pocket import Pocket
+    from lib_iclight.session import Session
     from lib_iclight.studio.jobs import Studio
     from lib_iclight.studio.page import build
 
