@@ -2,8 +2,8 @@
 
 Directions are unit vectors from the subject towards the light: x right, y up, z to the camera. A light that IC-Light
 drew has no exact direction; it is given a nominal one. "left" is (-1, 0, 0), for a light map knows the picture's plane
-only, and ambient light is (0, 0, 1): light from the camera's side has no place in a light map and ambient stands for it.
-A photographed lamp has a true direction, and only such lights serve to measure normals by.
+only, and ambient light is (0, 0, 1): light from the camera's side has no place in a light map and ambient stands for
+it. A photographed lamp has a true direction, and only such lights serve to measure normals by.
 """
 
 from __future__ import annotations

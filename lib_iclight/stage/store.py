@@ -2,7 +2,8 @@
 
 On disk it is a folder with `stage.json`:
 
-    {"version": 1, "alpha": "alpha.png" or null, "pictures": [{"name": "left", "file": "left.png", "light": LIGHT}, ...]}
+    {"version": 1, "alpha": "alpha.png" or null,
+     "pictures": [{"name": "left", "file": "left.png", "light": LIGHT}, ...]}
 
 LIGHT is a preset's name, a light spec, or {"direction": [x, y, z]}, a vector towards the lamp. The pictures are sRGB of
 8 or 16 bits, of one size. Ours also hold "settings" and "seed" of the relights and "clipped", the share of clipped

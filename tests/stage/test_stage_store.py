@@ -13,7 +13,20 @@ from PIL import Image, ImageCms
 
 from lib_iclight.errors import ICLightError, StageError
 from lib_iclight.lights import Directional, LightSpec
-from lib_iclight.stage import EIGHT, FOUR, Direction, Lamp, StageWriter, files, from_pictures, load, mix, rig, save, store
+from lib_iclight.stage import (
+    EIGHT,
+    FOUR,
+    Direction,
+    Lamp,
+    StageWriter,
+    files,
+    from_pictures,
+    load,
+    mix,
+    rig,
+    save,
+    store,
+)
 
 from .stages import HEIGHT, WIDTH, decode, encode, random_codes, random_stage, read_png16, round_alpha, save_photos
 
@@ -61,8 +74,8 @@ def test_sixteen_bit_colour_is_written_and_read_exactly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_sixteen_bit_tiffs_of_either_byte_order(tmp_path: Path, order: str) -> None:
     codes = random_codes(2, np.uint16)
-    tags = [(256, 4, WIDTH), (257, 4, HEIGHT), (258, 3, (16, 16, 16)), (259, 3, 1), (262, 3, 2), (273, 4, 200), (277, 3, 3),
-            (278, 4, HEIGHT), (279, 4, codes.nbytes)]
+    tags = [(256, 4, WIDTH), (257, 4, HEIGHT), (258, 3, (16, 16, 16)), (259, 3, 1), (262, 3, 2), (273, 4, 200),
+            (277, 3, 3), (278, 4, HEIGHT), (279, 4, codes.nbytes)]
     blob = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8) + struct.pack(order + "H", len(tags))
     for tag, kind, value in tags:
         if isinstance(value, tuple):
@@ -273,7 +286,8 @@ def test_faults_of_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "deep.png").write_bytes(deep[:len(deep) // 2])
     (tmp_path / "folder.png").mkdir()
     for pictures, words in ((("a", "gone"), r"gone\.png is missing"), (("a", "folder"), r"folder\.png is missing"),
-                            (("a", "wide"), r"wide\.png is 25 x 18 pixels, .* 24 x 18"), (("short", ), r"short\.png is damaged"),
+                            (("a", "wide"), r"wide\.png is 25 x 18 pixels, .* 24 x 18"),
+                            (("short", ), r"short\.png is damaged"),
                             (("text", ), r"text\.png is in no picture format"), (("tiny", ), r"tiny\.png is 4 x 4"),
                             (("deep", ), r"deep\.png is damaged"), (("a", "b", "a"), "two pictures .* 'a'")):
         with pytest.raises(StageError, match=words) as caught:
