@@ -151,8 +151,9 @@ def to_colors(normal: Normals, bits: int = 8) -> NDArray[np.uint8] | NDArray[np.
     """A normal map as a picture: red = right, green = up, blue = to the camera, n * half + half, rounded."""
     half = 127.5 if bits == 8 else 32767.5
     colors: NDArray[np.float32] = np.rint(normal.clip(-1.0, 1.0) * half + half)
-    codes: NDArray[np.uint8] | NDArray[np.uint16] = colors.astype(np.uint8 if bits == 8 else np.uint16)
-    return codes
+    codes: NDArray[np.uint8] = colors.astype(np.uint8)
+    deep: NDArray[np.uint16] = colors.astype(np.uint16)
+    return codes if bits == 8 else deep
 
 
 def side_numbers(stage: Stage) -> list[int]:

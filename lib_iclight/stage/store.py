@@ -35,7 +35,7 @@ LIST = "stage.json"
 VERSION = 1
 IN_MEMORY = 2**30
 """bytes of linear float32 pictures up to which a set is kept in memory; larger ones are read in bands"""
-CHUNK = 2**29
+CHUNK = 2**30
 """bytes of pixel values that are read from disk at a time"""
 BAND = 64
 """rows that are worked on at once"""
@@ -106,7 +106,8 @@ class Stage:
                 rows = slice(top, min(top + BAND, self.height))
                 yield rows, self.pictures[:, rows] if every else self.pictures[numbers, rows]
             return
-        deepest = 2  # bytes a value, at most
+        shallow = all(path.suffix.lower() in (".jpg", ".jpeg", ".webp") for path in self.paths)
+        deepest = 1 if shallow else 2  # bytes a value, at most
         tall = max(BAND, CHUNK // (len(numbers) * self.width * 3 * deepest))
         for top in range(0, self.height, tall):
             held = [self.codes(number)[top:top + tall].copy() for number in numbers]
