@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +35,8 @@ Movement = NDArray[np.float32]
 def frame_count(seconds: float, fps: float) -> int:
     """How many frames an animation has, at least 2. Raises StageError for no time, and for more than MAX_FRAMES."""
     for name, value in (("seconds", seconds), ("fps", fps)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise StageError(f"{name} of an animation must be a number above 0, not {value!r:.20}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+            raise StageError(f"{name} of an animation must be a number above 0 and not endless, not {value!r:.20}.")
     if not MIN_FPS <= fps <= MAX_FPS:
         raise StageError(f"an animation has {MIN_FPS:g} to {MAX_FPS:g} frames a second, not {fps:g}.")
     if seconds * fps > MAX_FRAMES:
@@ -99,7 +98,7 @@ def path_from_json(text: str) -> list[tuple[float, float]]:
     try:
         values = json.loads(text)
         points = [(float(x), float(y)) for x, y in values]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StageError("a path is a JSON list of points, like [[0, 0.5], [1, 0.5]].") from error
     if len(points) > MAX_FRAMES:
         raise StageError(f"a path has at most {MAX_FRAMES} points.")

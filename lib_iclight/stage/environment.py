@@ -34,7 +34,7 @@ MIDDLE_GREY = 0.18
 """mean (geometric) luminance of a background at automatic exposure"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Environment:
     """Light from all around. Made by `load_environment`, `from_panorama` or `skies.sky`; it does not change."""
 

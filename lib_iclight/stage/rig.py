@@ -37,7 +37,7 @@ class Direction:
 
     def __post_init__(self) -> None:
         values = (self.x, self.y, self.z)
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e100 for v in values):
             raise StageError("a light's direction must be three finite numbers: x right, y up, z to the camera.")
         length = math.hypot(*values)
         if length < 1e-9:

@@ -46,7 +46,7 @@ CLIPPED = 254.5 / 255.0
 MAX_PICTURES = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """A set of pictures. Made by `load` or `from_pictures`; it does not change.
 

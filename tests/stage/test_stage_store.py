@@ -266,6 +266,7 @@ def test_a_list_that_is_none(tmp_path: Path, text: str | None, words: str) -> No
 @pytest.mark.parametrize(("light", "words"), [
     ("lefft", "left"), ("none", "none"), ({"direction": [0, 0, 0]}, "0, 0, 0"), ({"direction": [1, 2]}, "three"),
     ({"direction": "up"}, "three"), ({"direction": [1, None, 2]}, "finite"), ({"direction": [1e999, 0, 0]}, "finite"),
+    ({"direction": [10**400, 0, 0]}, "finite"),
     ({"lights": [{"kind": "laser"}]}, "kind"), (7, "preset")])
 def test_a_light_that_is_none(tmp_path: Path, light: object, words: str) -> None:
     save_photos(tmp_path, ("a.png",))
