@@ -7,13 +7,13 @@ Prints Markdown tables. The bodies are the training renderer's, none of which tr
 depth are known.
 
 - rendered: one lamp at a time from four sides, true light transport, rounded to 8 bits as a file would be;
-- relit: sets made by the pocket model (128 x 128, FBC, one seed a batch) over drawn lights, as the stage makes them, and
-  over walls under two lamps for the mixtures;
+- relit: sets made by the pocket model (128 x 128, FBC, one seed a batch) over drawn lights, as the stage makes them,
+  and over walls under two lamps for the mixtures;
 - dome: 24 lamps with true directions, for `lambert`;
 - speed: mixing nine pictures of 1024 x 1024.
 
-Errors of normals are mean angles over what is wholly subject; those of mixtures are |mixture - joint| / |joint| over the
-subject in linear light, plain and with the one factor that makes them least.
+Errors of normals are mean angles over what is wholly subject; those of mixtures are |mixture - joint| / |joint| over
+the subject in linear light, plain and with the one factor that makes them least.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ ELEVATION, DISTANCE, EXPOSURE = 0.2, 1.5, 0.17
 """of the rendered lamps: radians to the camera, half widths of the picture, mean luminance of the wall"""
 DOME = ((25.0, 12), (50.0, 8), (75.0, 4))
 """elevation in degrees and number of lamps of each ring"""
-JOINT = LightSpec(lights=(Directional(180), Directional(90)))
-CORNER = LightSpec(lights=(Directional(135),))
-LAMP = LightSpec(lights=(Point(0.0, 0.4, 1.2),))
+DRAWN = {"drawn, left + top": LightSpec(lights=(Directional(180), Directional(90))),
+         "drawn, the corner top-left": LightSpec(lights=(Directional(135),)),
+         "drawn, a lamp": LightSpec(lights=(Point(0.0, 0.4, 1.2),))}
+"""lights that a mixture of the sides has to stand for, beside a relight under them"""
+GAINS = np.geomspace(0.25, 4.0, 200)
 
 Scores = dict[str, list[float]]
 
@@ -151,7 +153,7 @@ def rendered(batch: int) -> Scores:
         alpha = subjects.alpha[number]
         stage = from_pictures(FOUR[:4], rounded(pictures), alpha)
         score_shape(scores, stage, subjects.normal[number], paint[number], high[number])
-        # The joint rendering of all four, exposed so that nothing clips, from pictures of 16 bits that do not clip either.
+        # The joint rendering of all four and pictures of 16 bits, both exposed so that nothing clips.
         weights = random.uniform(0, 1, (4, 3)).astype(np.float32)
         joint = np.einsum("lc,lhwc->hwc", weights, pictures)
         scale = np.float32(0.98 / max(joint.max(), pictures.max()))
@@ -178,7 +180,7 @@ def relit(batch: int, keep: Path | None) -> Scores:
         both = mix(walls, np.ones((2, 3)), 0.0)
         score_mix(scores, "walls, a + b", both, one["wall both"], alpha)
         score_mix(scores, "walls, a alone", walls.picture(0), one["wall both"], alpha)
-        for name, spec in (("drawn, left + top", JOINT), ("drawn, the corner top-left", CORNER), ("drawn, a lamp", LAMP)):
+        for name, spec in DRAWN.items():
             mixed = mix(stage, weights_of(spec, FOUR), 0.0)
             score_mix(scores, name, mixed, one[name], alpha)
     return scores
@@ -202,8 +204,7 @@ def relights(batch: int, subjects: Subjects, keep: Path | None) -> dict[str, np.
     foreground = relighter.encode(on_grey(codes(lit.picture(subjects.own)), mask))
     prompts = [f"{name}, best quality" for name in subjects.scenes.captions]
     fbc = relighter.pocket.offsets("fbc")
-    drawn = {name: name for name in (*SIDES, "ambient")} | {
-        "drawn, left + top": JOINT, "drawn, the corner top-left": CORNER, "drawn, a lamp": LAMP}
+    drawn = {name: name for name in (*SIDES, "ambient")} | DRAWN
     behind = {}
     for name, light in drawn.items():
         picture = light_map(light, SIZE, SIZE, "fbc")
@@ -312,9 +313,9 @@ def depth_error(found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> floa
 
 def score_mix(scores: Scores, name: str, mixture: np.ndarray, joint: np.ndarray, alpha: np.ndarray) -> None:
     """Error of a mixture, plain and with the best factor."""
-    plain, best = relative(mixture.clip(0, 1), joint, alpha)
-    add(scores, f"{name}, relative error", plain)
-    add(scores, f"{name}, with the best factor", best)
+    errors = {gain: relative((gain * mixture).clip(0, 1), joint, alpha)[0] for gain in (1.0, *GAINS)}
+    add(scores, f"{name}, relative error", errors[1.0])
+    add(scores, f"{name}, with the best factor", min(errors.values()))
 
 
 def relative(found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> tuple[float, float]:

@@ -1,9 +1,9 @@
 """The light stage: one picture for each single light, made once; then light is mixed, turned and measured with.
 
-A `Stage` is such a set. `load` reads one from a folder, `StageWriter` writes one picture by picture as it is being made.
-`weights_of` says how its lights make another light, `Environment.weights` how they make the light of a place; `mix` adds
-the pictures up. `normals`, `albedo` and `depth` are what the set says of the subject; `animation` moves the light.
-Numpy and Pillow only.
+A `Stage` is such a set. `load` reads one from a folder, `StageWriter` writes one picture by picture as it is being
+made. `weights_of` says how its lights make another light, `Environment.weights` how they make the light of a place;
+`mix` adds the pictures up. `normals`, `albedo` and `depth` are what the set says of the subject; `animation` moves the
+light. Numpy and Pillow only.
 """
 
 from .environment import Environment, from_panorama, load_environment

@@ -1,14 +1,13 @@
 """Moving light: weights for each frame, the frames, and files of them.
 
-A movement is the weights of all its frames, [F, L, 3]; one exposure serves them all, so that nothing flickers. Movements
-that go around end one step before where they began, so that they repeat without a halt.
+A movement is the weights of all its frames, [F, L, 3]; one exposure serves them all, so that nothing flickers.
+Movements that go around end one step before where they began, so that they repeat without a halt.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +33,10 @@ Movement = NDArray[np.float32]
 
 
 def frame_count(seconds: float, fps: float) -> int:
-    """How many frames an animation has, at least 2. Raises StageError for no time, too fast, or more than MAX_FRAMES."""
+    """How many frames an animation has, at least 2. Raises StageError for no time, and for more than MAX_FRAMES."""
     for name, value in (("seconds", seconds), ("fps", fps)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-            raise StageError(f"{name} of an animation must be a number above 0, not {value!r:.20}.")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+            raise StageError(f"{name} of an animation must be a number above 0 and not endless, not {value!r:.20}.")
     if not MIN_FPS <= fps <= MAX_FPS:
         raise StageError(f"an animation has {MIN_FPS:g} to {MAX_FPS:g} frames a second, not {fps:g}.")
     if seconds * fps > MAX_FRAMES:
@@ -71,7 +70,8 @@ def along_path(stage: Stage, count: int, points: Sequence[tuple[float, float]], 
                                                     intensity),)) for frame in _frames(count)))
 
 
-def turning(stage: Stage, count: int, environment: Environment, turns: float = 1.0, saturation: float = 1.0) -> Movement:
+def turning(stage: Stage, count: int, environment: Environment, turns: float = 1.0,
+            saturation: float = 1.0) -> Movement:
     """An environment that turns about the vertical, by 360 degrees times `turns`."""
     return np.stack([environment.turned(360.0 * turns * frame / count).weights(stage.lamps, True, saturation)
                      for frame in _frames(count)])
@@ -88,8 +88,9 @@ def cross_fade(stage: Stage, count: int, lights: Sequence[Any]) -> Movement:
     at = np.arange(count) / len(_frames(count)) * len(lights)
     first = at.astype(int) % len(lights)
     share = (at % 1.0) ** 2 * (3.0 - 2.0 * (at % 1.0))
-    mixed = ends[first] * (1.0 - share)[:, None, None] + ends[(first + 1) % len(lights)] * share[:, None, None]
-    return mixed.astype(np.float32)
+    share = share[:, None, None]
+    mixed: Movement = ends[first] * (1.0 - share) + ends[(first + 1) % len(lights)] * share
+    return mixed.astype(np.float32, copy=False)
 
 
 def path_from_json(text: str) -> list[tuple[float, float]]:
@@ -97,7 +98,7 @@ def path_from_json(text: str) -> list[tuple[float, float]]:
     try:
         values = json.loads(text)
         points = [(float(x), float(y)) for x, y in values]
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StageError("a path is a JSON list of points, like [[0, 0.5], [1, 0.5]].") from error
     if len(points) > MAX_FRAMES:
         raise StageError(f"a path has at most {MAX_FRAMES} points.")
@@ -108,16 +109,17 @@ def frames(stage: Stage, movement: Movement, exposure: float | str = "auto",
            background: NDArray[np.uint8] | None = None) -> Iterator[NDArray[np.uint8]]:
     """The frames, uint8 sRGB [H, W, 3], as they are asked for.
 
-    exposure: stops, or "auto", found once for the mean of the movement. background: uint8 [H, W, 3] to set the subject before.
+    exposure: stops, or "auto", found once for the mean of the movement. background: uint8 [H, W, 3] to set the subject
+    before.
     """
     gain = np.float32(exposure_of(stage, movement.mean(axis=0), exposure))
     for weights in movement:
-        codes = mix_codes(stage, weights * gain, 0.0)
-        yield over(codes, stage.subject, background) if background is not None else codes  # type: ignore[arg-type]
+        codes = mix_codes(stage, weights * gain, 0.0).astype(np.uint8, copy=False)
+        yield over(codes, stage.subject, background) if background is not None else codes
 
 
 def write_animation(path: Path, pictures: Iterable[NDArray[np.uint8]], count: int, fps: float) -> None:
-    """Write `count` frames as animated WebP or MP4 (H.264), by the file's ending; the file is there whole or not at all.
+    """Write `count` frames as animated WebP or MP4 (H.264), by the file's ending. It is there whole or not at all.
 
     MP4 needs one of the optional packages `av` and `imageio-ffmpeg`. Raises StageError without, for another ending, and
     for frames that are too many for their size.
@@ -158,7 +160,7 @@ def _write_mp4(path: Path, first: NDArray[np.uint8], pictures: Iterator[NDArray[
         raise StageError("an MP4 is at least 2 x 2 pixels.")
     even = (np.ascontiguousarray(picture[:height, :width]) for picture in pictures)
     try:
-        import av
+        import av  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         _write_by_ffmpeg(path, even, (width, height), fps)
         return
@@ -175,7 +177,7 @@ def _write_mp4(path: Path, first: NDArray[np.uint8], pictures: Iterator[NDArray[
 
 def _write_by_ffmpeg(path: Path, pictures: Iterator[NDArray[np.uint8]], size: tuple[int, int], fps: float) -> None:
     try:
-        import imageio_ffmpeg
+        import imageio_ffmpeg  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise StageError("MP4 needs one of the optional packages av and imageio-ffmpeg: pip install av. "
                          "Or write a .webp.") from error

@@ -34,7 +34,7 @@ MIDDLE_GREY = 0.18
 """mean (geometric) luminance of a background at automatic exposure"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Environment:
     """Light from all around. Made by `load_environment`, `from_panorama` or `skies.sky`; it does not change."""
 
@@ -52,17 +52,19 @@ class Environment:
         """
         stops = self.exposure + exposure
         if not math.isfinite(rotation) or not MIN_EV <= stops <= MAX_EV:
-            raise StageError(f"an environment is turned by a finite angle and exposed by {MIN_EV:g} to {MAX_EV:g} stops.")
+            raise StageError("an environment is turned by a finite angle and exposed by "
+                             f"{MIN_EV:g} to {MAX_EV:g} stops.")
         return replace(self, rotation=(self.rotation + rotation) % 360.0, exposure=stops)
 
     def weights(self, lamps: Sequence[Lamp], smooth: bool = False, saturation: float = 1.0) -> Weights:
-        """The weights [L, 3] that light the subject as the environment does: linear RGB, 1 where radiance 1 is all around.
+        """The weights [L, 3] that light the subject as the environment does; all 1 where radiance is 1 all around.
 
-        Weight k = L / (4 pi) * sum over the light's cell of radiance * cos(latitude) dlat dlon, L being the number of lights
-        that take part. A cell is what is nearest to the light. Among drawn lights ambient stands for the front: its cell is
-        the cap about +z that has 1 / L of the sphere, and each side has what is nearest in azimuth of the rest, so that
-        light from everywhere weighs all alike. Where all of three or more real lamps stand before the subject, only
-        the half of the sphere before it counts: nothing that the camera sees is lit from behind.
+        Weight k = L / (4 pi) * sum over the light's cell of radiance * cos(latitude) dlat dlon, L being the number of
+        lights that take part. A cell is what is nearest to the light. Among drawn lights ambient stands for the front:
+        its cell is the cap about +z that has 1 / L of the sphere, and each side has what is nearest in azimuth of the
+        rest, so that light from everywhere weighs all alike. Where all of three or more real lamps stand before the
+        subject, only the half of the sphere before it counts: nothing that the camera sees is lit from behind.
+
         smooth: `weights.shares` in place of cells, so that weights of a turning environment do not jump.
         saturation: 0 makes the weights grey, which keeps skin colours; 1 leaves their colour. Raises StageError.
         """
@@ -82,13 +84,14 @@ class Environment:
         return checked((grey + saturation * (weights - grey)) * 2.0 ** self.exposure, len(lamps))
 
     def horizon(self, width: int, height: int, fov: float = 50.0, exposure: float | str = "auto") -> NDArray[np.uint8]:
-        """What lies behind the subject, as a camera with `fov` degrees across the longer side sees it: uint8 sRGB [H, W, 3].
+        """What a camera with `fov` degrees across the longer side sees behind the subject: uint8 sRGB [H, W, 3].
 
         exposure: stops, or "auto": the geometric mean of luminance becomes MIDDLE_GREY. Light is clipped at white.
         Raises StageError for a size under 1, a fov outside 1..170 and an exposure that is none.
         """
         if width < 1 or height < 1 or not 1.0 <= fov <= 170.0:
-            raise StageError("a background needs a width and a height in pixels, and a field of view of 1 to 170 degrees.")
+            raise StageError("a background needs a width and a height in pixels, "
+                             "and a field of view of 1 to 170 degrees.")
         half = math.tan(math.radians(fov / 2)) / max(width, height)
         across = (2 * np.arange(width) + 1 - width)[None, :] * half
         up = (height - 1 - 2 * np.arange(height))[:, None] * half
@@ -137,8 +140,8 @@ def from_panorama(radiance: NDArray[np.float32], what: str = "the environment") 
     """
     if radiance.ndim != 3 or radiance.shape[2] != 3 or abs(radiance.shape[1] - 2 * radiance.shape[0]) \
             > max(1, 0.02 * radiance.shape[0]):
-        raise StageError(f"{what} is {radiance.shape[1]} x {radiance.shape[0]} pixels. A panorama of all around is twice as "
-                         "wide as high (latitude-longitude); convert it to that.")
+        raise StageError(f"{what} is {radiance.shape[1]} x {radiance.shape[0]} pixels. A panorama of all around is "
+                         "twice as wide as high (latitude-longitude); convert it to that.")
     if not np.isfinite(radiance).all():
         raise StageError(f"{what} holds values that are no numbers. Save it anew.")
     radiance = np.maximum(radiance, 0.0).astype(np.float32)
@@ -161,8 +164,8 @@ def _sphere(rotation: float, finer: int) -> tuple[NDArray[np.float64], NDArray[n
 
 def _gathered(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of [N, L] of the finer grid over the points of the grid, [GRID_HEIGHT * GRID_WIDTH, L]."""
-    cells = values.reshape(GRID_HEIGHT, FINER, GRID_WIDTH, FINER, -1)
-    return cells.sum(axis=(1, 3)).reshape(GRID_HEIGHT * GRID_WIDTH, -1)
+    cells: NDArray[np.float64] = values.reshape(GRID_HEIGHT, FINER, GRID_WIDTH, FINER, -1).sum(axis=(1, 3))
+    return cells.reshape(GRID_HEIGHT * GRID_WIDTH, -1)
 
 
 def _assigned(toward: NDArray[np.float64], lamps: Sequence[Lamp], smooth: bool) -> tuple[NDArray[np.float64], int]:
@@ -170,7 +173,8 @@ def _assigned(toward: NDArray[np.float64], lamps: Sequence[Lamp], smooth: bool) 
     sides = [number for number, lamp in enumerate(lamps) if lamp.direction is not None and not lamp.ambient]
     fill = [number for number, lamp in enumerate(lamps) if lamp.ambient]
     if not sides and not fill:
-        raise StageError("no light of this stage has a direction, so an environment cannot be mixed. Give weights by name.")
+        raise StageError("no light of this stage has a direction, so an environment cannot be mixed. "
+                         "Give weights by name.")
     real = [number for number in sides if lamps[number].true]
     ahead = np.ones(len(toward), bool)
     if len(real) >= 3:
@@ -184,18 +188,19 @@ def _assigned(toward: NDArray[np.float64], lamps: Sequence[Lamp], smooth: bool) 
     share = np.zeros((len(toward), len(lamps)))
     if sides:
         flat = directions([lamps[number] for number in sides])[:, :2]
-        share = _nearest(toward[:, :2] @ (flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)).T, sides,
-                         len(lamps))
+        flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+        share = _nearest(toward[:, :2] @ flat.T, sides, len(lamps))
     if fill:
         count = len(sides) + len(fill)
         front = toward[:, 2] > 1.0 - 2.0 * len(fill) / count
         share[front] = 0.0
-        share[np.ix_(front, fill)] = 1.0 / len(fill)
+        for number in fill:
+            share[front, number] = 1.0 / len(fill)
     return share, len(sides) + len(fill)
 
 
 def _nearest(closeness: NDArray[np.float64], numbers: Sequence[int], count: int) -> NDArray[np.float64]:
-    """Shares [N, count]: each point belongs to the light of largest closeness [N, len(numbers)], or evenly to several."""
+    """Shares [N, count]: a point belongs to the light of largest closeness [N, len(numbers)], or evenly to several."""
     best = closeness >= closeness.max(axis=1, keepdims=True) - 1e-9
     share = np.zeros((len(closeness), count))
     share[:, list(numbers)] = best / best.sum(axis=1, keepdims=True)
@@ -217,7 +222,9 @@ def _looked_up(radiance: NDArray[np.float32], longitude: NDArray[np.float64],
     left, above = np.floor(column).astype(int), np.minimum(row.astype(int), max(height - 2, 0))
     right, below = (left + 1) % width, np.minimum(above + 1, height - 1)
     left %= width
-    across, down = ((column - np.floor(column))[..., None].astype(np.float32), (row - above)[..., None].astype(np.float32))
+    across = (column - np.floor(column))[..., None].astype(np.float32)
+    down = (row - above)[..., None].astype(np.float32)
     upper = radiance[above, left] * (1 - across) + radiance[above, right] * across
     lower = radiance[below, left] * (1 - across) + radiance[below, right] * across
-    return upper * (1 - down) + lower * down
+    blended: NDArray[np.float32] = upper * (1 - down) + lower * down
+    return blended

@@ -44,18 +44,21 @@ def bits_of(codes: Codes) -> int:
 
 def to_linear(codes: Codes) -> NDArray[np.float32]:
     """sRGB codes, uint8 or uint16 of any shape, as linear light 0..1, float32 of the same shape."""
-    return LINEAR_OF_CODE[bits_of(codes)].take(codes)
+    linear: NDArray[np.float32] = LINEAR_OF_CODE[bits_of(codes)].take(codes)
+    return linear
 
 
 def to_codes(linear: NDArray[np.float32], bits: int = 8) -> Codes:
     """Linear light of any shape, clipped to 0..1, as sRGB codes: uint8 (bits 8) or uint16 (bits 16), rounded."""
     if bits == 16:
-        return np.rint(65535.0 * linear_to_srgb(linear.clip(0.0, 1.0))).astype(np.uint16)
+        deep: NDArray[np.uint16] = np.rint(65535.0 * linear_to_srgb(linear.clip(0.0, 1.0))).astype(np.uint16)
+        return deep
     index = linear * np.float32(65535.0)
     index += np.float32(0.5)
     np.minimum(index, np.float32(65535.0), out=index)
     np.maximum(index, np.float32(0.0), out=index)
-    return CODE8_OF_LINEAR.take(index.astype(np.int32))
+    codes: NDArray[np.uint8] = CODE8_OF_LINEAR.take(index.astype(np.int32))
+    return codes
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -118,8 +121,8 @@ def _png16(codes: Codes) -> bytes:
     np.subtract(values[1:], values[:-1], out=rows[1:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 16, 2 if codes.ndim == 3 else 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"sRGB", b"\0"), (b"IDAT", zlib.compress(rows.data, 4)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(data)) + kind + data
+                                           + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -129,7 +132,8 @@ def _opened(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow's complaints about large pictures; the limit is ours
             return Image.open(path)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise StageError(f"the stage's picture {path.name} is missing. Put it back, or take it out of the list.") from error
+        raise StageError(f"the stage's picture {path.name} is missing. "
+                         "Put it back, or take it out of the list.") from error
     except UnidentifiedImageError as error:
         raise StageError(f"the stage's picture {path.name} is in no picture format that can be read. "
                          "Save it as PNG, JPEG, WebP or TIFF.") from error

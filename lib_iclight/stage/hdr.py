@@ -1,7 +1,8 @@
 """Pictures with the full range of light: Radiance `.hdr` files, and EXR where the optional package `OpenEXR` is there.
 
 The format: Ward, "Real Pixels", Graphics Gems II (1991), and the Radiance manual, "Radiance File Formats". A pixel is
-red, green, blue and an exponent (RGBE), one byte each: (mantissa + 0.5) * 2^(exponent - 136), 0 where the exponent is 0.
+red, green, blue and an exponent (RGBE), one byte each, and is (mantissa + 0.5) * 2^(exponent - 136), or 0 where the
+exponent is 0.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def write_hdr(linear: NDArray[np.float32]) -> bytes:
 
 
 def read_exr(path: Path) -> NDArray[np.float32]:
-    """Linear light, float32 [H, W, 3], of an EXR picture. Raises StageError without the package `OpenEXR` (3.3 or newer)."""
+    """Linear light, float32 [H, W, 3], of an EXR picture. Raises StageError without the package `OpenEXR` (3.3 on)."""
     try:
-        import OpenEXR
+        import OpenEXR  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise StageError("EXR pictures need the optional package OpenEXR: pip install OpenEXR. "
                          "Or convert the picture to Radiance .hdr.") from error

@@ -6,7 +6,6 @@ The first line is the number of pictures; each further line is a picture's file 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,7 +18,7 @@ from .store import MAX_PICTURES, Stage, from_files, inside, write_text
 def read_lp(path: Path) -> Stage:
     """The stage that an `.lp` file lists; its pictures lie beside it or where it says, below its folder.
 
-    A file's name without its ending is its light's name. Raises StageError as `store.load`, and for a list that is not one.
+    A file's name without its ending is its light's name. Raises StageError as `store.load` and `parse_lp`.
     """
     lamps, paths = [], []
     for name, direction in parse_lp(_text(path), path.name):
@@ -34,7 +33,8 @@ def read_lp(path: Path) -> Stage:
 
 def parse_lp(text: str, what: str = "the .lp file") -> list[tuple[str, Direction]]:
     """The files and directions of an `.lp` file's text. Raises StageError naming the line at fault."""
-    lines = [(number, line.strip()) for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1) if line.strip()]
+    numbered = enumerate(text.lstrip("\ufeff").splitlines(), 1)
+    lines = [(number, line.strip()) for number, line in numbered if line.strip()]
     if not lines or not re.fullmatch(r"\d{1,9}", lines[0][1]):
         raise StageError(f"{what} does not begin with the number of its pictures, so it is no list of light positions.")
     count = int(lines[0][1])
@@ -63,12 +63,6 @@ def write_lp(path: Path, entries: Sequence[tuple[str, Lamp]]) -> None:
             x, y, z = (value if abs(value) > 1e-9 else 0.0 for value in lamp.direction)
             lines.append(f"{name} {x:.7f} {y:.7f} {z:.7f}")
     write_text(path, "\n".join([str(len(lines)), *lines]) + "\n")
-
-
-def angle_between(one: Sequence[float], other: Sequence[float]) -> float:
-    """Degrees between two unit vectors."""
-    dot = sum(a * b for a, b in zip(one, other, strict=True))
-    return math.degrees(math.acos(max(-1.0, min(1.0, dot))))
 
 
 def _place(folder: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Mixing: the weighted sum of a set's pictures in linear light, as light itself adds up.
 
-Every pixel of the mixture is 2^EV * sum over k of weight_k * picture_k, for each of red, green and blue. It leaves linear
-light once, when it is written with 8 or 16 bits.
+Every pixel of the mixture is 2^EV * sum over k of weight_k * picture_k, for each of red, green and blue. It leaves
+linear light once, when it is written with 8 or 16 bits.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ def mix(stage: Stage, weights: NDArray[Any], exposure: float | str = "auto") -> 
 
 def mix_codes(stage: Stage, weights: NDArray[Any], exposure: float | str = "auto", bits: int = 8) -> files.Codes:
     """The mixture as sRGB codes, uint8 (bits 8) or uint16 (bits 16) [H, W, 3], clipped and rounded; see `mix`."""
-    result = np.empty((stage.height, stage.width, 3), np.uint16 if bits == 16 else np.uint8)
+    result: Any = np.empty((stage.height, stage.width, 3), np.uint16 if bits == 16 else np.uint8)
     for rows, codes in _mixed(stage, weights, exposure, bits):
         result[rows] = codes
-    return result
+    made: files.Codes = result
+    return made
 
 
 def over(codes: NDArray[np.uint8], alpha: NDArray[np.float32], background: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ SIGMA = 10.0
 SHADOW = 0.12
 """A real lamp's pixel counts as shadowed where it is darker than this share of its brightest picture."""
 OUTLIER = 0.12
-"""Relative error of the model from which on a pixel of one lamp is left out of the next fit: a shadow or a highlight."""
+"""Relative error of the model from which on a lamp's pixel, a shadow or a highlight, is left out of the next fit."""
 PASSES = 4
 """fits of the least squares"""
 SIDES = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "bottom": (0.0, -1.0), "top": (0.0, 1.0)}
@@ -37,9 +37,9 @@ NEAR = math.cos(math.radians(15.0))
 def normals(stage: Stage, method: Method | None = None, relief: float = RELIEF) -> Normals:
     """The subject's normals.
 
-    method: "pairs", "reference" or "lambert", see the functions of those names; None takes "lambert" for a set with three or
-    more lights that have true directions, else "pairs". relief: 0 (flat) to 1, of "pairs".
-    Raises StageError for another method, a relief out of range and a set that lacks the lights which a method needs.
+    method: "pairs", "reference" or "lambert", see the functions of those names; None takes "lambert" for a set with
+    three or more lights that have true directions, else "pairs". relief: 0 (flat) to 1, of "pairs". Raises StageError
+    for another method, a relief out of range and a set that lacks the lights which a method needs.
     """
     if method is None:
         method = "lambert" if sum(lamp.true for lamp in stage.lamps) >= 3 else "pairs"
@@ -55,9 +55,9 @@ def normals(stage: Stage, method: Method | None = None, relief: float = RELIEF) 
 def pairs(stage: Stage, relief: float = RELIEF) -> Normals:
     """Normals from the lights of four sides: what is brighter under the one of a pair than under the other faces it.
 
-    On sRGB-encoded luminance: u = (R - L) / (R + L), v = (T - B) / (T + B); the subject's mean of both is taken off, for it
-    is the lights' difference and not the subject's; then they are scaled so that the root mean square of their length is
-    `relief`; z = sqrt(1 - u^2 - v^2). Measured on known shapes, this beats the reference's formula by far.
+    On sRGB-encoded luminance: u = (R - L) / (R + L), v = (T - B) / (T + B); the subject's mean of both is taken off,
+    for it is the lights' difference and not the subject's; then they are scaled so that the root mean square of their
+    length is `relief`; z = sqrt(1 - u^2 - v^2). Measured on known shapes, this beats the reference's formula by far.
     """
     if isinstance(relief, bool) or not isinstance(relief, int | float) or not 0.0 <= relief <= 1.0:
         raise StageError(f"relief must be a number from 0 (flat) to 1, not {relief!r:.20}.")
@@ -76,9 +76,9 @@ def pairs(stage: Stage, relief: float = RELIEF) -> Normals:
 def reference(stage: Stage, sigma: float = SIGMA) -> Normals:
     """Normals as IC-Light's demo makes them from four relights, for comparison; its formula, and not more accurate.
 
-    On sRGB-encoded values x, A the mean of the four: d(x) = (x + 1e-5) / (A + 1e-5) - 1; u = mean over red, green and blue of
-    (d(R) - d(L)) / 2, v of (d(T) - d(B)) / 2; h = max(1 - u^2 - v^2, 0)^(sigma / 2); (u, v, h) normalised, blended to
-    (0, 0, 1) by alpha. It is not normalised after blending, as in the demo.
+    On sRGB-encoded values x, A the mean of the four: d(x) = (x + 1e-5) / (A + 1e-5) - 1; u = mean over red, green and
+    blue of (d(R) - d(L)) / 2, v of (d(T) - d(B)) / 2; h = max(1 - u^2 - v^2, 0)^(sigma / 2); (u, v, h) normalised,
+    blended to (0, 0, 1) by alpha. It is not normalised after blending, as in the demo.
     """
     numbers = side_numbers(stage)
     result = np.empty((stage.height, stage.width, 3), np.float32)
@@ -102,16 +102,16 @@ def lambert(stage: Stage) -> tuple[Normals, NDArray[np.float32]]:
     """Normals and albedo from three or more lamps with true directions, by least squares; returns both.
 
     A matte point under lamp k has the luminance albedo * (normal . direction_k) (Woodham, "Photometric Method for
-    Determining Surface Orientation from Multiple Images", 1980). Left out, pixel by pixel: lamps whose picture is clipped
-    there, those under which it is darker than SHADOW of its brightest, and after each of PASSES fits those further than OUTLIER
-    from the model: cast shadows and highlights. Where fewer than three are left, the last good fit stays, or (0, 0, 1).
-    Albedo, float32 [H, W], is in units of a picture's luminance. Raises StageError for fewer than three directions, and
-    for lamps that stand in one plane with the subject, which leaves the normal open.
+    Determining Surface Orientation from Multiple Images", 1980). Left out, pixel by pixel: lamps whose picture is
+    clipped there, those under which it is darker than SHADOW of its brightest, and after each of PASSES fits those
+    further than OUTLIER from the model: cast shadows and highlights. Where fewer than three are left, the last good fit
+    stays, or (0, 0, 1). Albedo, float32 [H, W], is in units of a picture's luminance. Raises StageError for fewer than
+    three directions, and for lamps that stand in one plane with the subject, which leaves the normal open.
     """
     numbers = [number for number, lamp in enumerate(stage.lamps) if lamp.true]
     toward = stage.directions[numbers]
     if len(numbers) < 3 or np.linalg.svd(toward, compute_uv=False)[2] < 0.05:
-        raise StageError("normals by \"lambert\" need three or more lights with true directions that are not all in one plane. "
+        raise StageError("normals by \"lambert\" need three or more lights with true directions, not all in one plane. "
                          "Use \"pairs\", or give the lamps' directions in stage.json.")
     normal = np.empty((stage.height, stage.width, 3), np.float32)
     albedo = np.empty((stage.height, stage.width), np.float32)
@@ -144,13 +144,16 @@ def blended(normal: Normals, alpha: NDArray[np.float32]) -> Normals:
     mixed = normal * alpha[..., None]
     mixed[..., 2] += 1.0 - alpha
     length = np.linalg.norm(mixed, axis=2, keepdims=True)
-    return np.where(length > 1e-6, mixed / np.maximum(length, 1e-6), np.float32([0, 0, 1])).astype(np.float32)
+    return np.where(length > 1e-6, mixed / np.maximum(length, 1e-6), (0.0, 0.0, 1.0)).astype(np.float32)
 
 
 def to_colors(normal: Normals, bits: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """A normal map as a picture: red = right, green = up, blue = to the camera, n * half + half, rounded."""
-    half, kind = (127.5, np.uint8) if bits == 8 else (32767.5, np.uint16)
-    return np.rint(normal.clip(-1.0, 1.0) * half + half).astype(kind)
+    half = 127.5 if bits == 8 else 32767.5
+    colors: NDArray[np.float32] = np.rint(normal.clip(-1.0, 1.0) * half + half)
+    codes: NDArray[np.uint8] = colors.astype(np.uint8)
+    deep: NDArray[np.uint16] = colors.astype(np.uint16)
+    return codes if bits == 8 else deep
 
 
 def side_numbers(stage: Stage) -> list[int]:

@@ -2,8 +2,8 @@
 
 Directions are unit vectors from the subject towards the light: x right, y up, z to the camera. A light that IC-Light
 drew has no exact direction; it is given a nominal one. "left" is (-1, 0, 0), for a light map knows the picture's plane
-only, and ambient light is (0, 0, 1): light from the camera's side has no place in a light map and ambient stands for it.
-A photographed lamp has a true direction, and only such lights serve to measure normals by.
+only, and ambient light is (0, 0, 1): light from the camera's side has no place in a light map and ambient stands for
+it. A photographed lamp has a true direction, and only such lights serve to measure normals by.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Direction:
 
     def __post_init__(self) -> None:
         values = (self.x, self.y, self.z)
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values):
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e100 for v in values):
             raise StageError("a light's direction must be three finite numbers: x right, y up, z to the camera.")
         length = math.hypot(*values)
         if length < 1e-9:

@@ -1,8 +1,8 @@
 """Three skies made by formula, to light a set by without any file.
 
-The skies' luminance is the CIE's standard general sky (CIE S 011 / ISO 15469:2004):
-L ~ (1 + a exp(b / cos Z)) * (1 + c (exp(d X) - exp(d pi / 2)) + e cos^2 X), Z being the angle from the zenith and X that
-from the sun; its five constants are the standard's. Their colours, and those of sun and ground, are ours.
+The skies' luminance is the CIE's standard general sky (CIE S 011 / ISO 15469:2004): L ~ (1 + a exp(b / cos Z)) * (1 + c
+(exp(d X) - exp(d pi / 2)) + e cos^2 X), Z being the angle from the zenith and X that from the sun; its five constants
+are the standard's. Their colours, and those of sun and ground, are ours.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ SKIES = tuple(_SKIES)
 
 
 def sky(name: str, azimuth: float = 60.0) -> Environment:
-    """One of SKIES, its mean radiance over the upper half 1. The sun stands `azimuth` degrees to the right of what is behind.
+    """One of SKIES; the mean radiance of its upper half without the sun is 1.
+
+    azimuth: how many degrees to the right of what is behind the subject the sun stands.
 
     Raises StageError for an unknown name.
     """
@@ -69,7 +71,8 @@ def sky(name: str, azimuth: float = 60.0) -> Environment:
     away = np.arccos((toward @ sun).clip(-1.0, 1.0))
     a, b, c, d, e = made.constants
     high = np.maximum(toward[..., 1], 0.01)
-    light = (1 + a * np.exp(b / high)) * (1 + c * (np.exp(d * away) - math.exp(d * math.pi / 2)) + e * np.cos(away) ** 2)
+    glow = 1 + c * (np.exp(d * away) - math.exp(d * math.pi / 2)) + e * np.cos(away) ** 2
+    light = (1 + a * np.exp(b / high)) * glow
     blend = (np.maximum(toward[..., 1], 0.0) ** 0.4)[..., None]
     color = blend * kelvin_to_linear(made.zenith) + (1 - blend) * kelvin_to_linear(made.low)
     picture: NDArray[np.float64] = np.maximum(light, 0.0)[..., None] * color

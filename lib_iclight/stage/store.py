@@ -2,7 +2,8 @@
 
 On disk it is a folder with `stage.json`:
 
-    {"version": 1, "alpha": "alpha.png" or null, "pictures": [{"name": "left", "file": "left.png", "light": LIGHT}, ...]}
+    {"version": 1, "alpha": "alpha.png" or null,
+     "pictures": [{"name": "left", "file": "left.png", "light": LIGHT}, ...]}
 
 LIGHT is a preset's name, a light spec, or {"direction": [x, y, z]}, a vector towards the lamp. The pictures are sRGB of
 8 or 16 bits, of one size. Ours also hold "settings" and "seed" of the relights and "clipped", the share of clipped
@@ -34,7 +35,7 @@ LIST = "stage.json"
 VERSION = 1
 IN_MEMORY = 2**30
 """bytes of linear float32 pictures up to which a set is kept in memory; larger ones are read in bands"""
-CHUNK = 2**29
+CHUNK = 2**30
 """bytes of pixel values that are read from disk at a time"""
 BAND = 64
 """rows that are worked on at once"""
@@ -45,7 +46,7 @@ CLIPPED = 254.5 / 255.0
 MAX_PICTURES = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """A set of pictures. Made by `load` or `from_pictures`; it does not change.
 
@@ -105,7 +106,8 @@ class Stage:
                 rows = slice(top, min(top + BAND, self.height))
                 yield rows, self.pictures[:, rows] if every else self.pictures[numbers, rows]
             return
-        deepest = 2  # bytes a value, at most
+        shallow = all(path.suffix.lower() in (".jpg", ".jpeg", ".webp") for path in self.paths)
+        deepest = 1 if shallow else 2  # bytes a value, at most
         tall = max(BAND, CHUNK // (len(numbers) * self.width * 3 * deepest))
         for top in range(0, self.height, tall):
             held = [self.codes(number)[top:top + tall].copy() for number in numbers]

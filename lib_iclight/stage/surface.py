@@ -28,10 +28,10 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
     """The subject's own colour, linear, float32 [H, W, 3], 0..1, up to one factor for the whole picture.
 
     The mean of the set's pictures, divided by the shading that the normals explain; the division is of luminance, so
-    chroma stays. What the normals explain is the part of the logarithm of the mean's luminance that is a quadratic function
-    of the normal: light from afar that a matte surface shows is nearly that, whatever the lights are (Basri and
-    Jacobs, "Lambertian Reflectance and Linear Subspaces", 2003). Scaled so that of the subject's
-    brightest hundredth the largest channel is BRIGHTEST. Outside the subject it is the mean as it is.
+    chroma stays. What the normals explain is the part of the logarithm of the mean's luminance that is a quadratic
+    function of the normal: light from afar that a matte surface shows is nearly that, whatever the lights are (Basri
+    and Jacobs, "Lambertian Reflectance and Linear Subspaces", 2003). Scaled so that of the subject's brightest
+    hundredth the largest channel is BRIGHTEST. Outside the subject it is the mean as it is.
     """
     mean = np.empty((stage.height, stage.width, 3), np.float32)
 
@@ -60,13 +60,13 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
 
 
 def depth(stage: Stage, normals: Normals) -> NDArray[np.float32]:
-    """How far each point of the subject stands out to the camera, float32 [H, W], in units of the picture's shorter side.
+    """How far each point stands out to the camera, float32 [H, W], in units of the picture's shorter side.
 
-    The surface whose slopes are nearest to the normals' in the least squares sense, solved within the subject only (alpha
-    above 0.5) with free edges: a masked Poisson equation. Solved by conjugate gradients from coarse to fine (Bornemann
-    and Deuflhard, "The cascadic multigrid method", 1996). The subject's farthest point is 0, and so is what is outside;
-    parts that do not touch each other are told nothing of each other. A normal map knows no absolute depth, and steps at
-    edges inside the subject are not seen.
+    The surface whose slopes are nearest to the normals' in the least squares sense, solved within the subject only
+    (alpha above 0.5) with free edges: a masked Poisson equation. Solved by conjugate gradients from coarse to fine
+    (Bornemann and Deuflhard, "The cascadic multigrid method", 1996). The subject's farthest point is 0, and so is what
+    is outside; parts that do not touch each other are told nothing of each other. A normal map knows no absolute depth,
+    and steps at edges inside the subject are not seen.
     """
     _check_size(stage, normals)
     inside = stage.subject > 0.5
@@ -117,7 +117,8 @@ def _solve(right: NDArray[np.float32], down: NDArray[np.float32], mask: NDArray[
 def _conjugate_gradients(start: NDArray[np.float32], right: NDArray[np.float32], down: NDArray[np.float32],
                          mask: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
     """`start` made to fit the slopes better by so many steps; edges between pixels weigh as both of them do."""
-    across, along = np.minimum(mask[:, 1:], mask[:, :-1]), np.minimum(mask[1:], mask[:-1])
+    across: NDArray[np.float32] = np.minimum(mask[:, 1:], mask[:, :-1])
+    along: NDArray[np.float32] = np.minimum(mask[1:], mask[:-1])
 
     def spread(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
         """What differences across edges, right and down, mean for the pixels at their ends."""

@@ -5,8 +5,8 @@ intensity 1, its ambient picture to be of the colour #7f7f7f, as the presets of 
 spec's light of linear colour c and intensity i:
 
 - directional, angle a: weight i * c, shared among the lights by `shares` of the direction (cos a, sin a, 0);
-- point at (x, y) with radius r: weight g * i * c, shared by `shares` of the direction (X, Y, LAMP_HEIGHT), where X and Y
-  are measured from the picture's middle in units of its shorter side. g = (mean of the lamp's light map over the
+- point at (x, y) with radius r: weight g * i * c, shared by `shares` of the direction (X, Y, LAMP_HEIGHT), where X and
+  Y are measured from the picture's middle in units of its shorter side. g = (mean of the lamp's light map over the
   picture, at GRID x GRID points) / RAMP: as much light as the map of a directional light of the same intensity has;
 - ambient colour c: weight c / linear(#7f7f7f) on the ambient picture; of a set without one, c / (RAMP * N) on each of
   its N lights that have a direction.
@@ -63,7 +63,8 @@ def weights_of(light: Any, lamps: Sequence[Lamp], aspect: float = 1.0) -> Weight
     spec = _spec(light)
     placed = [number for number, lamp in enumerate(lamps) if lamp.direction is not None and not lamp.ambient]
     if not placed and (spec.lights or not any(lamp.ambient for lamp in lamps)):
-        raise StageError("no light of this stage has a direction, so it cannot be mixed from a light. Give weights by name.")
+        raise StageError("no light of this stage has a direction, so this light cannot be mixed. "
+                         "Give weights by name.")
     ambient = linear_color(spec.ambient)
     fill = [number for number, lamp in enumerate(lamps) if lamp.ambient]
     if fill:
@@ -90,9 +91,10 @@ def shares(toward: NDArray[np.float64], lamps: Sequence[Lamp]) -> NDArray[np.flo
 
     Of drawn lights, N sides in the picture's plane and perhaps ambient: ambient, which stands for the front, gets
     max(z, 0)^((N - 1) / 2), so that light from everywhere makes all weights equal, and the two sides next to the
-    azimuth share the rest by sin(t2) : sin(t1), t1 and t2 being the angles to them (vector base amplitude panning, Pulkki
-    1997), which keeps the direction; by t2 : t1 where they are half a turn or more apart. Of light from behind, the
-    share max(-z, 0)^BEHIND goes to all sides alike, as a rim, so that what passes behind does not jump from side to side.
+    azimuth share the rest by sin(t2) : sin(t1), t1 and t2 being the angles to them (vector base amplitude panning,
+    Pulkki 1997), which keeps the direction; by t2 : t1 where they are half a turn or more apart. Of light from behind,
+    the share max(-z, 0)^BEHIND goes to all sides alike, as a rim, so that what passes behind does not jump from side to
+    side.
     """
     sides = [number for number, lamp in enumerate(lamps) if lamp.direction is not None and not lamp.ambient]
     fill = [number for number, lamp in enumerate(lamps) if lamp.ambient]
@@ -135,7 +137,8 @@ def from_names(values: Mapping[str, Any], lamps: Sequence[Lamp]) -> Weights:
             raise StageError(f"weights: the stage has no light called {str(name)!r:.60}. {hint}")
         parts = list(value) if isinstance(value, list | tuple) else [value]
         if len(parts) not in (1, 3) or not all(_is_weight(part) for part in parts):
-            raise StageError(f"weights: {name} must be one number or three (red, green, blue), from 0 to {MAX_WEIGHT:g}.")
+            raise StageError(f"weights: {name} must be one number or three (red, green, blue), "
+                             f"from 0 to {MAX_WEIGHT:g}.")
         weights[names.index(name)] = parts
     return checked(weights, len(lamps))
 

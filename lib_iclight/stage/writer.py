@@ -21,8 +21,9 @@ from .store import CLIPPED, LIST, VERSION, Stage, clipped_share, load, write_tex
 class StageWriter:
     """Writes a stage's folder picture by picture; `stage.json` lists those that are there, and no more.
 
-    Opened on a folder that holds a part of the same stage (the same settings, seed, alpha and lights), it goes on there:
-    `missing` says which pictures are to be made yet. The order in the list is the rig's, whatever order they come in.
+    Opened on a folder that holds a part of the same stage (the same settings, seed, alpha and lights), it goes on
+    there: `missing` says which pictures are to be made yet. The order in the list is the rig's, whatever order they
+    come in.
     """
 
     def __init__(self, folder: Path, lamps: Sequence[Lamp], alpha: NDArray[np.float32] | None = None,
@@ -107,8 +108,8 @@ class StageWriter:
 
     def _go_on(self) -> None:
         """Take over what an interrupted run left. Raises StageError where it was another stage."""
-        other = StageError(f"the folder {self.folder.name} holds another stage: other settings, seed, lights or subject. "
-                           "Choose another folder, or delete that one.")
+        other = StageError(f"the folder {self.folder.name} holds another stage, of other settings, seed, lights or "
+                           "subject. Choose another folder, or delete that one.")
         try:
             values = json.loads((self.folder / LIST).read_text(encoding="utf-8"))
             listed = {entry["name"]: entry for entry in values["pictures"]}
@@ -123,10 +124,10 @@ class StageWriter:
                for name, entry in listed.items()):
             raise other
         if self._alpha is not None:
-            mask = self.folder / "alpha.png"
-            if mask.exists() and not np.array_equal(np.rint(files.read_mask(mask) * 255.0).astype(np.uint8), self._alpha):
+            path = self.folder / "alpha.png"
+            if path.exists() and not np.array_equal(np.rint(files.read_mask(path) * 255.0), self._alpha):
                 raise other
-            files.write_png(mask, self._alpha)
+            files.write_png(path, self._alpha)
         for name in lights:  # a listed picture that is gone or damaged since is made again
             if name not in listed:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import itertools
 import math
 import sys
 import types
@@ -213,7 +214,7 @@ def old_form(row: np.ndarray) -> bytes:
         run = 0
         while at + 1 + run < len(row) and (row[at + 1 + run] == row[at]).all():
             run += 1
-        left, shift = run, 0
+        left = run
         while left:  # several marks after each other count in powers of 256
             if left & 255:
                 coded += bytes([1, 1, 1, left & 255])
@@ -241,8 +242,8 @@ def test_flat_and_both_run_length_forms_read_alike() -> None:
         expected = by_hand(pixels)
         for code in (lambda row: row.tobytes(), old_form, *([new_form] if width >= 8 else [])):
             np.testing.assert_allclose(read_hdr(file(pixels, code)), expected, rtol=1e-6)
-        mixed = file(pixels, lambda row, turn=iter(range(height)): (old_form, new_form, bytes)[
-            next(turn) % 3 if width >= 8 else 0](row))
+        forms = itertools.cycle((old_form, new_form, bytes) if width >= 8 else (old_form, bytes))
+        mixed = file(pixels, lambda row, forms=forms: next(forms)(row))
         np.testing.assert_allclose(read_hdr(mixed), expected, rtol=1e-6)
 
 
@@ -251,7 +252,8 @@ def test_a_zero_exponent_is_black_and_the_headers_exposure_counts() -> None:
     pixels[0, :, 3] = 0
     plain = read_hdr(file(pixels, bytes))
     assert not plain[0].any()
-    np.testing.assert_allclose(read_hdr(file(pixels, bytes, header="EXPOSURE=2\nEXPOSURE= 4.0\n")), plain / 8, rtol=1e-6)
+    exposed = read_hdr(file(pixels, bytes, header="EXPOSURE=2\nEXPOSURE= 4.0\n"))
+    np.testing.assert_allclose(exposed, plain / 8, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("axes", "turn"), [
@@ -283,7 +285,8 @@ def test_a_picture_cut_short_or_damaged_is_named() -> None:
     for data, words in ((b"", "no Radiance"), (b"P6 3 3", "no Radiance"), (b"#?RADIANCE\n\nno size\n", "header"),
                         (b"#?RADIANCE\nFORMAT=32-bit_rle_xyze\n\n-Y 4 +X 8\n", "another kind"),
                         (b"#?RADIANCE\nEXPOSURE=x\n\n-Y 4 +X 8\n", "header"), (b"#?RADIANCE\n\n-Y 4 +Y 8\n", "header"),
-                        (b"#?RADIANCE\n\n-Y 999999 +X 999999\n", "cannot be used"), (b"#?RADIANCE\n\n-Y 0 +X 8\n", "cannot"),
+                        (b"#?RADIANCE\n\n-Y 999999 +X 999999\n", "cannot be used"),
+                        (b"#?RADIANCE\n\n-Y 0 +X 8\n", "cannot be used"),
                         (b"#?RADIANCE\n\n-Y 1 +X 8\n\x02\x02\x00\x08\xff\x01", "longer than its row"),
                         (b"#?RADIANCE\n\n-Y 1 +X 8\n\x02\x02\x00\x08\x00\x01", "longer than its row"),
                         (b"#?RADIANCE\n\n-Y 1 +X 8\n\x02\x02\x00\x09\x00\x01", "another length"),
@@ -301,8 +304,8 @@ def test_environments_come_from_files(tmp_path: Path) -> None:
     codes = np.random.default_rng(5).integers(0, 256, (16, 32, 3), dtype=np.uint8)
     Image.fromarray(codes).save(tmp_path / "a.png")
     expected = ((codes / 255 + 0.055) / 1.055) ** 2.4
-    np.testing.assert_allclose(load_environment(tmp_path / "a.png").radiance, np.where(codes > 10, expected, codes / 255 / 12.92),
-                               atol=1e-6)
+    expected = np.where(codes > 10, expected, codes / 255 / 12.92)
+    np.testing.assert_allclose(load_environment(tmp_path / "a.png").radiance, expected, atol=1e-6)
 
 
 def test_environments_that_are_none_are_named(tmp_path: Path) -> None:

@@ -258,8 +258,9 @@ def test_an_lp_file_is_a_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("", "begin with the number"), ("a.jpg 0 0 1", "begin with the number"), ("2\na.jpg 0 0 1", "promises 2 .* lists 1"),
-    ("0\n", "no pictures"), ("1\na.jpg 0 0", "line 2"), ("1\na.jpg 0 0 x", "line 2"), ("1\na.jpg 0 0 0", "line 2.*0, 0, 0"),
+    ("", "begin with the number"), ("a.jpg 0 0 1", "begin with the number"),
+    ("2\na.jpg 0 0 1", "promises 2 .* lists 1"), ("0\n", "no pictures"), ("1\na.jpg 0 0", "line 2"),
+    ("1\na.jpg 0 0 x", "line 2"), ("1\na.jpg 0 0 0", "line 2.*0, 0, 0"),
     ("1\na.jpg nan 0 1", "line 2.*finite"), ("1\nb.jpg 0 0 1", r"b\.jpg is missing"),
     ("99999\n" + "a.jpg 0 0 1\n" * 99999, "at most")])
 def test_faults_of_lp_files_are_named(tmp_path: Path, text: str, words: str) -> None:

@@ -32,7 +32,7 @@ from lib_iclight.stage import (
 from lib_iclight.stage.normals import to_colors
 from lib_iclight.stage.store import load
 
-from .stages import HEIGHT, WIDTH, encode, random_codes, random_stage, round_alpha
+from .stages import HEIGHT, WIDTH, decode, encode, random_codes, random_stage, round_alpha
 
 SIDES = ("left", "right", "bottom", "top")
 
@@ -44,6 +44,11 @@ def dome(count: int = 24) -> list[tuple[float, float, float]]:
         high, turn = math.radians((30, 60)[number % 2]), 2 * math.pi * number / count
         found.append((math.cos(turn) * math.cos(high), math.sin(turn) * math.cos(high), math.sin(high)))
     return found
+
+
+def lamps(places: list[tuple[float, float, float]]) -> list[Lamp]:
+    """Real lamps there."""
+    return [Lamp(str(number), Direction(*place)) for number, place in enumerate(places)]
 
 
 def ball(size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,10 +68,10 @@ def photographed(paint: float | np.ndarray = 0.6, size: int = 64, gain: float = 
     normal, alpha, _ = ball(size)
     shade = np.einsum("hwc,lc->lhw", normal, np.array(dome())).clip(0)
     pictures = (np.asarray(paint) * gain * shade[..., None] * np.ones(3)).clip(0, 1)
-    return from_pictures([Lamp(str(k), Direction(*one)) for k, one in enumerate(dome())], pictures.astype(np.float32), alpha)
+    return from_pictures(lamps(dome()), pictures.astype(np.float32), alpha)
 
 
-def drawn(size: int = 64, lamps=FOUR) -> Stage:
+def drawn(size: int = 64, lamps: tuple[Lamp, ...] = FOUR) -> Stage:
     """A matte ball under broad lights from the sides."""
     normal, alpha, _ = ball(size)
     pictures = [0.5 * (0.55 + 0.45 * (normal @ np.array(lamp.direction))) for lamp in lamps]
@@ -126,7 +131,8 @@ def test_pairs_face_the_light(lamps: tuple[Lamp, ...]) -> None:
     assert degrees(pairs(brighter, 0.64), truth, alpha > 0.9).mean() < 9, "an uneven pair is no tilt"
 
 
-def test_pairs_work_with_real_lamps_of_the_four_sides_and_in_bands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_work_with_real_lamps_of_the_four_sides_and_in_bands(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = photographed(size=130)
     truth, alpha, _ = ball(130)
     assert degrees(normals(stage, "pairs", 0.64), truth, alpha > 0.9).mean() < 20
@@ -176,7 +182,7 @@ def test_lambert_leaves_out_what_is_clipped_shadowed_or_shines() -> None:
     for number in range(24):
         top, left = random.integers(0, 40, 2)
         shadowed[number, top:top + 20, left:left + 20] = 0.01
-        half = np.array(dome()[number]) + [0, 0, 1]
+        half = np.array(dome()[number]) + np.array([0, 0, 1])
         shining[number] += 0.3 * ((truth @ half / np.linalg.norm(half)).clip(0) ** 60)[..., None]
     for pictures, limit in ((shadowed, 0.5), (shining, 1.0)):
         found = lambert(from_pictures(stage.lamps, pictures, alpha))[0]
@@ -206,8 +212,7 @@ def test_a_rendered_dome_to_two_degrees() -> None:
     for number in range(4):
         linear = np.moveaxis(pictures[:, number], 1, 3)
         codes = np.rint(encode(linear.astype(float)) * 65535) / 65535
-        stage = from_pictures([Lamp(str(k), Direction(*one)) for k, one in enumerate(dome())],
-                              np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4), alpha[number])
+        stage = from_pictures(lamps(dome()), decode(codes), alpha[number])
         errors.append(degrees(normals(stage), np.moveaxis(truth[number], 0, 2), alpha[number] > 0.95).mean())
     assert np.mean(errors) <= 2, errors
 
@@ -220,8 +225,7 @@ def test_albedo_loses_the_shading_and_keeps_the_paint_and_its_colour() -> None:
     y, x = np.mgrid[:64, :64]
     paint = np.where(((x // 8 + y // 8) % 2)[..., None] == 1, (0.5, 0.2, 0.1), (0.3, 0.5, 0.7)).astype(np.float32)
     shade = np.einsum("hwc,lc->lhw", truth, np.array(dome())[:12]).clip(0) + 0.1
-    stage = from_pictures([Lamp(str(k), Direction(*one)) for k, one in enumerate(dome()[:12])], 0.6 * paint * shade[..., None],
-                          alpha)
+    stage = from_pictures(lamps(dome()[:12]), 0.6 * paint * shade[..., None], alpha)
     found, mean = albedo(stage, truth), stage.pictures.mean(axis=0)
     solid = alpha == 1
     ratios = {name: (one[solid] / paint[solid])[:, 1] for name, one in (("found", found), ("mean", mean))}
@@ -267,18 +271,20 @@ def test_depth_of_slopes_that_no_edge_bends() -> None:
 
 
 def test_depth_of_nothing_is_nothing() -> None:
-    empty = from_pictures(rig(["left"]), np.zeros((1, HEIGHT, WIDTH, 3), np.float32), np.zeros((HEIGHT, WIDTH), np.float32))
+    dark = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
+    empty = from_pictures(rig(["left"]), dark, dark[0, ..., 0])
     flat = np.broadcast_to(np.float32([0, 0, 1]), (HEIGHT, WIDTH, 3))
     assert not depth(empty, flat).any()
     assert not depth_codes(depth(empty, flat), empty.alpha).any()
-    whole = from_pictures(rig(["left"]), np.zeros((1, HEIGHT, WIDTH, 3), np.float32))
+    whole = from_pictures(rig(["left"]), dark)
     assert not depth(whole, flat).any()
     assert (depth_codes(depth(whole, flat), whole.subject) == 1).all()
 
 
 def test_a_normal_map_as_a_picture(tmp_path: Path) -> None:
     normal = np.float32([[[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0]]])
-    np.testing.assert_array_equal(to_colors(normal), [[[255, 128, 128], [128, 255, 128], [128, 128, 255], [0, 128, 128]]])
+    expected = [[[255, 128, 128], [128, 255, 128], [128, 128, 255], [0, 128, 128]]]
+    np.testing.assert_array_equal(to_colors(normal), expected)
     assert to_colors(normal, 16).max() == 65535
     Image.fromarray(to_colors(np.repeat(normal, 4, 0))).save(tmp_path / "n.png")
 
