@@ -137,7 +137,8 @@ def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: 
 def test_specs_equal_the_documented_formula(width, height, form):
     spec = {"ambient": "#101820", "lights": [
         LAMP, {**LAMP, "x": 1.4, "y": -0.5, "radius": 2.5, "color": "#3060ff"},
-        {**LAMP, "hole": 0.4, "color": "#204020"}, {**SUN, "angle": 200, "color": "#804020"}, {**SUN, "angle": 33.3, "intensity": 0.2}]}
+        {**LAMP, "hole": 0.4, "color": "#204020"},
+        {**SUN, "angle": 200, "color": "#804020"}, {**SUN, "angle": 33.3, "intensity": 0.2}]}
     result = light_map(LightSpec.from_dict(spec), width, height, form)
     assert result.shape == (height, width, 3) and result.dtype == np.uint8
     expected = [[one_pixel(spec, x, y, width, height, form) for x in range(width)] for y in range(height)]

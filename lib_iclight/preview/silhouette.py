@@ -50,7 +50,8 @@ def _closed(alpha: Field) -> Field:
         whole = np.pad(np.asarray(matte), size, "edge")
         matte = Image.fromarray(whole).filter(ImageFilter.MaxFilter(size)).filter(ImageFilter.MinFilter(size))
         matte = matte.crop((size, size, size + alpha.shape[1], size + alpha.shape[0]))
-    return ((np.asarray(matte, np.float32) / 255.0 - 0.1) / 0.7).clip(0.0, 1.0)
+    closed: Field = ((np.asarray(matte, np.float32) / 255.0 - 0.1) / 0.7).clip(0.0, 1.0)
+    return closed
 
 
 def facing(shape: tuple[int, ...]) -> Field:
