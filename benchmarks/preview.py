@@ -5,8 +5,8 @@
 
 Prints Markdown tables. Bodies of the light stage that no training saw, photographed under one lamp and looked at under
 another, from another side and half of the time of another colour. The spec that the sketch is given has a directional
-light from the lamp's side in the lamp's colour, and a dim ambient. Pictures are compared over the subject after one gain
-each that gives them the truth's mean luminance, for a spec does not say how far a lamp is.
+light from the lamp's side in the lamp's colour, and a dim ambient. Pictures are compared over the subject after one
+gain each that gives them the truth's mean luminance, for a spec does not say how far a lamp is.
 
 - true normals: `shape_from_normals` of the stage's own; nothing: `shape_of` the photo and its alpha; unlit: the photo.
 - direction right: what the picture's luminance, divided by the body's paint, gains across the subject points to within
@@ -165,9 +165,10 @@ def walls_table(count: int) -> str:
             off.append(abs((found.angle - math.degrees(angle) + 180) % 360 - 180))
             clear.append(found.clarity)
             seen = linear_color(found.spec.lights[0].color)
-            colors.append(math.degrees(math.acos(min(1.0, seen @ color / np.linalg.norm(seen) / np.linalg.norm(color)))))
+            cosine = seen @ color / np.linalg.norm(seen) / np.linalg.norm(color)
+            colors.append(math.degrees(math.acos(min(1.0, cosine))))
     return "\n".join([
-        "| walls | no clear direction | azimuth error, median (95 %, worst) | R², median (least) | colour error, median |",
+        "| walls | no clear direction | azimuth error, median (95 %, worst) | R², median (least) | colour error |",
         "| --- | --- | --- | --- | --- |",
         f"| {count} | {unclear} | {np.median(off):.1f}° ({np.percentile(off, 95):.1f}°, {max(off):.1f}°) | "
         f"{np.median(clear):.2f} ({min(clear):.2f}) | {np.median(colors):.1f}° |"])

@@ -39,7 +39,8 @@ def inflated(alpha: Field) -> Field:
     down = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2.0
     normals = np.stack([-right, down, 2.0 * np.sqrt(np.maximum(thickness, 1e-6))], axis=-1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    return normals.astype(np.float32)
+    made: Field = normals.astype(np.float32)
+    return made
 
 
 def _closed(alpha: Field) -> Field:
