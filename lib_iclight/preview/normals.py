@@ -24,8 +24,9 @@ def shape_from_normals(picture: NDArray[np.uint8], convention: Convention = "aut
 
     picture: uint8 [H, W, 3], n * 127.5 + 127.5 with red to the right and blue to the camera.
     convention: "opengl" (green up), "directx" (green down), or "auto": told apart by `green_up`; where that cannot be
-    told, "opengl" is taken and the shape's `sure` is False. rgb, alpha: the photo, uint8 [h, w, 3] and float32 [h, w], of whatever size; given, its
-    own light is known as well. Black or transparent surroundings of a map face the camera.
+    told, "opengl" is taken and the shape's `sure` is False. rgb, alpha: the photo, uint8 [h, w, 3] and float32
+    [h, w], of the map's proportions and whatever size; given, its own light is known as well.
+    Black surroundings of a map face the camera.
     Raises ImageError for a picture that is not a normal map, and where its proportions are not the photo's.
     """
     if convention not in ("auto", "opengl", "directx"):
