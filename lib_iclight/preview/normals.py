@@ -22,10 +22,11 @@ def shape_from_normals(picture: NDArray[np.uint8], convention: Convention = "aut
                        rgb: NDArray[np.uint8] | None = None, alpha: NDArray[np.float32] | None = None) -> Shape:
     """The shape that a normal map gives.
 
-    picture: uint8 [H, W, 3], n * 127.5 + 127.5 with red to the right and blue to the camera. convention: "opengl" (green
-    up), "directx" (green down), or "auto": told apart by `green_up`; where that cannot be told, "opengl" is taken and
-    the shape's `sure` is False. rgb, alpha: the photo, uint8 [h, w, 3] and float32 [h, w], of whatever size; given, its
-    own light is known as well. Black or transparent surroundings of a map face the camera.
+    picture: uint8 [H, W, 3], n * 127.5 + 127.5 with red to the right and blue to the camera.
+    convention: "opengl" (green up), "directx" (green down), or "auto": told apart by `green_up`; where that cannot be
+    told, "opengl" is taken and the shape's `sure` is False. rgb, alpha: the photo, uint8 [h, w, 3] and float32
+    [h, w], of the map's proportions and whatever size; given, its own light is known as well.
+    Black surroundings of a map face the camera.
     Raises ImageError for a picture that is not a normal map, and where its proportions are not the photo's.
     """
     if convention not in ("auto", "opengl", "directx"):
@@ -37,7 +38,7 @@ def shape_from_normals(picture: NDArray[np.uint8], convention: Convention = "aut
     length = np.linalg.norm(codes, axis=-1, keepdims=True)
     there = (picture.max(axis=-1) > 8) & (length[..., 0] > 0.3)
     _check_is_map(codes, length[..., 0], there)
-    normals = np.where(there[..., None], codes / np.maximum(length, 1e-6), np.float32([0.0, 0.0, 1.0]))
+    normals = np.where(there[..., None], codes / np.maximum(length, 1e-6), np.array([0.0, 0.0, 1.0], np.float32))
     normals = normals.astype(np.float32)
     normals[..., 2] = np.maximum(normals[..., 2], 0.0)
     evidence = green_up(normals, there)

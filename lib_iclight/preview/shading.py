@@ -135,8 +135,9 @@ def rays(light: Light, across: NDArray[np.float32], down: NDArray[np.float32], a
         return (np.float32(flat * x) * one, np.float32(flat * y) * one, np.float32(math.sin(ELEVATION)) * one), (
             1.0 + 2.0 * SLOPE * ramp).astype(np.float32)
     wide, high = (aspect, 1.0) if aspect >= 1.0 else (1.0, 1.0 / aspect)
-    x, y = np.float32(light.x * wide) - u * np.float32(wide), v * np.float32(high) - np.float32(light.y * high)
-    flat_distance = x * x + y * y
+    right = np.float32(light.x * wide) - u * np.float32(wide)
+    above = v * np.float32(high) - np.float32(light.y * high)
+    flat_distance = right * right + above * above
     q = np.minimum(flat_distance / np.float32(light.radius**2), 1.0)
     strength = (1.0 - q * q) ** 2 / (1.0 + LAMP_FALLOFF**2 * q)
     if light.hole:  # a ring lamp is about the camera
@@ -144,7 +145,7 @@ def rays(light: Light, across: NDArray[np.float32], down: NDArray[np.float32], a
         return (zero, zero, one), one
     before = np.float32(LAMP_NEAR + LAMP_FAR * light.radius**2)
     length = 1.0 / np.sqrt(flat_distance + before * before)
-    return (x * length, y * length, before * length), strength.astype(np.float32)
+    return (right * length, above * length, before * length), strength.astype(np.float32)
 
 
 def _curve() -> NDArray[np.float32]:
@@ -194,6 +195,6 @@ def _checked(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape,
                              f"{width} x {height}. Give both the same size.")
     own_height, own_width = shape.normals.shape[:2]
     if abs(own_width * height - own_height * width) > max(width, height) + 0.01 * own_width * height:
-        raise ImageError(f"the shape was made for a picture of other proportions ({own_width} x {own_height}) than this "
-                         f"one ({width} x {height}). Use the normal map or shape of this very picture.")
+        raise ImageError(f"the shape was made for a picture of other proportions ({own_width} x {own_height}) than "
+                         f"this one ({width} x {height}). Use the normal map or shape of this very picture.")
     return height, width

@@ -101,8 +101,8 @@ def blurred(plane: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
     """float32 [h, w] under a Gaussian of standard deviation `radius` in pixels, which goes on beyond the borders."""
     size = 2 * round(radius) + 1  # three boxes of this width have the variance radius²
     for _ in range(3):
-        padded = np.pad(plane, size // 2, "edge")
-        plane = box_sum(padded, size)[size // 2:size // 2 + plane.shape[0], size // 2:size // 2 + plane.shape[1]] / size**2
+        inner = np.s_[size // 2:size // 2 + plane.shape[0], size // 2:size // 2 + plane.shape[1]]
+        plane = box_sum(np.pad(plane, size // 2, "edge"), size)[inner] / np.float32(size**2)
     return plane
 
 

@@ -39,7 +39,8 @@ def inflated(alpha: Field) -> Field:
     down = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2.0
     normals = np.stack([-right, down, 2.0 * np.sqrt(np.maximum(thickness, 1e-6))], axis=-1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    return normals.astype(np.float32)
+    made: Field = normals.astype(np.float32)
+    return made
 
 
 def _closed(alpha: Field) -> Field:
@@ -50,7 +51,8 @@ def _closed(alpha: Field) -> Field:
         whole = np.pad(np.asarray(matte), size, "edge")
         matte = Image.fromarray(whole).filter(ImageFilter.MaxFilter(size)).filter(ImageFilter.MinFilter(size))
         matte = matte.crop((size, size, size + alpha.shape[1], size + alpha.shape[0]))
-    return ((np.asarray(matte, np.float32) / 255.0 - 0.1) / 0.7).clip(0.0, 1.0)
+    closed: Field = ((np.asarray(matte, np.float32) / 255.0 - 0.1) / 0.7).clip(0.0, 1.0)
+    return closed
 
 
 def facing(shape: tuple[int, ...]) -> Field:

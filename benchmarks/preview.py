@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+"""The sketch of a light against the truth, the light of backgrounds, and what both cost.
+
+    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start [--model DIR]] [--speed] [--pictures DIR]
+
+Prints Markdown tables. Bodies of the light stage that no training saw, photographed under one lamp and looked at under
+another, from another side and half of the time of another colour. The spec that the sketch is given has a directional
+light from the lamp's side in the lamp's colour, and a dim ambient. Pictures are compared over the subject after one
+gain each that gives them the truth's mean luminance, for a spec does not say how far a lamp is.
+
+- true normals: `shape_from_normals` of the stage's own; nothing: `shape_of` the photo and its alpha; unlit: the photo.
+- direction right: what the picture's luminance, divided by the body's paint, gains across the subject points to within
+  90 degrees (and 45) of the lamp's side.
+
+`--start` compares ways to begin a relight by the pocket model (fc): from the light map, from the light map with the
+foreground over it, and from the sketch over the light map. `--speed` times it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lib_iclight.color import srgb_to_linear
+from lib_iclight.lights import Directional, LightSpec, Point, light_map, linear_color
+from lib_iclight.preview import Shape, light_of, shape_from_normals, shape_of, sketch
+from training import light_stage as stage
+from training.evaluate import chroma_error, gradients, psnr
+
+SEED = 51_000_000
+BATCH = 16
+SIZE = 256
+LUMINANCE = torch.tensor(stage.LUMINANCE)
+AMBIENT = "#202020"
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=64, help="a multiple of 16")
+    parser.add_argument("--walls", type=int, default=200)
+    parser.add_argument("--start", action="store_true", help="compare starts of the pocket model instead")
+    parser.add_argument("--model", type=Path, help="of --start; the pocket model that comes with the extension")
+    parser.add_argument("--speed", action="store_true", help="measure the time instead")
+    parser.add_argument("--pictures", type=Path, help="where pictures of the bodies go, side by side")
+    arguments = parser.parse_args()
+    if arguments.speed:
+        print(speed_table())
+    elif arguments.start:
+        print(start_table(arguments.subjects, arguments.model))
+    else:
+        print(sketch_table(arguments.subjects, arguments.pictures))
+        print()
+        print(walls_table(arguments.walls))
+    return 0
+
+
+class Case:
+    """A batch of bodies: photographed under one lamp, wanted under another."""
+
+    def __init__(self, batch: int, size: int = SIZE) -> None:
+        generator = torch.Generator().manual_seed(SEED + batch)
+        self.scenes = stage.random_scenes(BATCH, size, generator)
+        own, self.new = (stage.random_lighting(self.scenes, generator) for _ in range(2))
+        self.photos = codes(own.picture(self.scenes))
+        self.truth = self.new.picture(self.scenes).clamp(0, 1)
+        self.azimuth = torch.atan2(self.new.lamp.position[:, 1], self.new.lamp.position[:, 0])
+        self.alpha = self.scenes.alpha
+        self.specs = [LightSpec(AMBIENT, (Directional(math.degrees(angle), hexadecimal(color)),))
+                      for angle, color in zip(self.azimuth.tolist(), self.new.lamp.color.numpy(), strict=True)]
+
+    def shapes(self, kind: str) -> list[Shape]:
+        """The bodies' shapes: "true normals" or "nothing"."""
+        made = []
+        for photo, alpha, normal in zip(self.photos, self.alpha[:, 0].numpy(), self.scenes.normal, strict=True):
+            if kind == "nothing":
+                made.append(shape_of(photo, alpha))
+            else:
+                there = np.where(alpha[..., None] > 0.01, normal.permute(1, 2, 0).numpy(), [0, 0, 1])
+                made.append(shape_from_normals(np.rint(there * 127.5 + 127.5).astype(np.uint8), "opengl", rgb=photo,
+                                               alpha=alpha))
+        return made
+
+    def sketches(self, kind: str) -> torch.Tensor:
+        """Linear [N, 3, H, W]."""
+        return linear(np.stack([sketch(photo, alpha, shape, spec) for photo, alpha, shape, spec in zip(
+            self.photos, self.alpha[:, 0].numpy(), self.shapes(kind), self.specs, strict=True)]))
+
+    def exposed(self, pictures: torch.Tensor) -> torch.Tensor:
+        """With the truth's mean luminance over the subject."""
+        gain = (((self.truth * self.alpha).sum((2, 3)) @ LUMINANCE)
+                / ((pictures * self.alpha).sum((2, 3)) @ LUMINANCE))
+        return (pictures * gain[:, None, None, None]).clamp(0, 1)
+
+    def off_by(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Degrees between where the light seems to come from and where it does, [N]."""
+        slope = gradients(pictures, self.scenes)
+        angle = torch.atan2(slope[:, 1], slope[:, 0]) - self.azimuth
+        return torch.rad2deg(torch.atan2(angle.sin(), angle.cos()).abs())
+
+
+def figures(case: Case, pictures: torch.Tensor) -> np.ndarray:
+    """PSNR, direction within 90 and 45 degrees, chroma error: [4, N]."""
+    off, seen = case.off_by(pictures), case.exposed(pictures)
+    return np.stack([psnr(seen, case.truth, case.alpha).numpy(), (off < 90).numpy(), (off < 45).numpy(),
+                     chroma_error(seen, case.truth, case.alpha).numpy()])
+
+
+def rows(measured: dict[str, list[np.ndarray]], against: str) -> list[str]:
+    """One line of a table for each way; how many are closer to the truth than `against`."""
+    base = np.concatenate(measured[against], axis=1)[0]
+    lines = []
+    for name, parts in measured.items():
+        ratio, half, quarter, chroma = np.concatenate(parts, axis=1)
+        won = f"{(ratio > base).sum()} of {len(base)}" if name != against else ""
+        lines.append(f"| {name} | {ratio.mean():.1f} dB | {100 * half.mean():.0f} % | {100 * quarter.mean():.0f} % | "
+                     f"{chroma.mean():.1f} | {won} |")
+    return lines
+
+
+def sketch_table(subjects: int, folder: Path | None) -> str:
+    """The sketch against the truth."""
+    measured: dict[str, list[np.ndarray]] = {}
+    for batch in range(subjects // BATCH):
+        case = Case(batch)
+        ways = {"unlit photo": linear(np.stack(case.photos))}
+        ways |= {f"sketch, {kind}": case.sketches(kind) for kind in ("true normals", "nothing")}
+        ways["photo times light map"] = torch.stack([
+            photo * linear(light_map(spec, SIZE, SIZE)[None])[0]
+            for photo, spec in zip(ways["unlit photo"], case.specs, strict=True)])
+        for name, pictures in ways.items():
+            measured.setdefault(name, []).append(figures(case, pictures))
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            shown = [ways["unlit photo"], case.truth, *(case.exposed(one) for one in list(ways.values())[1:])]
+            for start in range(0, BATCH, 8):
+                grid = torch.cat([torch.cat(list(one[start:start + 8]), 1) for one in shown], 2)
+                Image.fromarray(codes(grid[None])[0]).save(folder / f"bodies-{batch}-{start}.png")
+    return "\n".join(["| | PSNR | direction within 90° | within 45° | chroma error | closer than the unlit photo |",
+                      "| --- | --- | --- | --- | --- | --- |", *rows(measured, "unlit photo")])
+
+
+def walls_table(count: int) -> str:
+    """The light of rendered walls."""
+    off, colors, clear, unclear = [], [], [], 0
+    for batch in range(math.ceil(count / BATCH)):
+        case = Case(batch)
+        walls = codes(case.new.backdrop(case.scenes))
+        for wall, angle, color in list(zip(walls, case.azimuth.tolist(), case.new.lamp.color.numpy(),
+                                           strict=True))[:count - batch * BATCH]:
+            found = light_of(wall)
+            if found.angle is None:
+                unclear += 1
+                continue
+            off.append(abs((found.angle - math.degrees(angle) + 180) % 360 - 180))
+            clear.append(found.clarity)
+            seen = linear_color(found.spec.lights[0].color)
+            cosine = seen @ color / np.linalg.norm(seen) / np.linalg.norm(color)
+            colors.append(math.degrees(math.acos(min(1.0, cosine))))
+    return "\n".join([
+        "| walls | no clear direction | azimuth error, median (95 %, worst) | R², median (least) | colour error |",
+        "| --- | --- | --- | --- | --- |",
+        f"| {count} | {unclear} | {np.median(off):.1f}° ({np.percentile(off, 95):.1f}°, {max(off):.1f}°) | "
+        f"{np.median(clear):.2f} ({min(clear):.2f}) | {np.median(colors):.1f}° |"])
+
+
+def start_table(subjects: int, model: Path | None) -> str:
+    """Starts of the pocket model, each with the same seed and the same words."""
+    from lib_iclight.hosts.standalone.pocket import FOLDER
+    from training.data import on_grey
+    from training.evaluate import Relighter, config
+
+    relighter, size = Relighter(model or FOLDER), config.SIZE
+    offsets = relighter.pocket.offsets("fc")
+    measured: dict[str, list[np.ndarray]] = {}
+    for batch in range(subjects // BATCH):
+        case = Case(batch, size)
+        alphas = case.alpha[:, 0].numpy()
+        planes = np.stack(case.photos).transpose(0, 3, 1, 2)
+        foreground = relighter.encode(on_grey(planes, np.rint(255 * case.alpha.numpy()).astype(np.uint8)))
+        maps = [light_map(spec, size, size) for spec in case.specs]
+        starts: dict[str, list[np.ndarray]] = {"light": maps, "light+foreground": [], "sketch": []}
+        for photo, alpha, shape, spec, drawn in zip(case.photos, alphas, case.shapes("nothing"), case.specs, maps,
+                                                    strict=True):
+            there = alpha[..., None]
+            starts["light+foreground"].append(np.rint(photo * there + drawn * (1 - there)).astype(np.uint8))
+            starts["sketch"].append(sketch(photo, alpha, shape, spec, drawn))
+        prompts = [f"{caption}, best quality" for caption in case.scenes.captions]
+        for name, pictures in starts.items():
+            start = relighter.encode(np.stack(pictures).transpose(0, 3, 1, 2))
+            made = relighter.relight(offsets, foreground, prompts, seed=batch, start=start)
+            measured.setdefault(name, []).append(figures(case, made))
+        measured.setdefault("(the sketch itself)", []).append(figures(case, case.sketches("nothing")))
+    return "\n".join(["| start | PSNR | direction within 90° | within 45° | chroma error | closer than light |",
+                      "| --- | --- | --- | --- | --- | --- |", *rows(measured, "light")])
+
+
+def speed_table(rounds: int = 5) -> str:
+    """The best of some rounds at 1024 pixels, on the cut-out of the examples."""
+    cutout = Image.open(Path(__file__).resolve().parent.parent / "examples" / "astronaut-cutout.webp").convert("RGBA")
+    pixels = np.asarray(cutout.resize((1024, 1024)))
+    rgb, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].astype(np.float32) / 255
+    shape = shape_of(rgb, alpha)
+    lights = tuple(Directional(40 * i, "#ff8040") for i in range(5))
+    lamps = tuple(Point(0.1 * i, 0.3, 1.0, "#ff8040") for i in range(5))
+    normals = np.rint(shape_of(rgb, alpha).normals * 127.5 + 127.5).astype(np.uint8)
+    normals = np.asarray(Image.fromarray(normals).resize((1024, 1024)))
+    works: dict[str, Callable[[], object]] = {
+        "shape of colours and outline": lambda: shape_of(rgb, alpha),
+        "shape of a normal map": lambda: shape_from_normals(normals, rgb=rgb, alpha=alpha),
+        "sketch, one directional light": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lights[:1])),
+        "sketch, five": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lights)),
+        "sketch, one lamp": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lamps[:1])),
+        "sketch, five lamps": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lamps)),
+        "light of a background": lambda: light_of(rgb, alpha),
+    }
+    lines = ["| what, 1024 x 1024 | time | processor time |", "| --- | --- | --- |"]
+    for name, work in works.items():
+        spent = []
+        for _ in range(rounds):
+            clocks = time.perf_counter(), time.process_time()
+            work()
+            spent.append((time.perf_counter() - clocks[0], time.process_time() - clocks[1]))
+        wall, own = (1000 * min(column) for column in zip(*spent, strict=True))
+        lines.append(f"| {name} | {wall:.0f} ms | {own:.0f} ms |")
+    return "\n".join(lines)
+
+
+def codes(pictures: torch.Tensor) -> list[np.ndarray]:
+    """Linear [N, 3, H, W] as uint8 sRGB [H, W, 3] each."""
+    made = (stage.to_srgb(pictures) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return [np.ascontiguousarray(one) for one in made.numpy()]
+
+
+def linear(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 sRGB [N, H, W, 3] as linear [N, 3, H, W]."""
+    return torch.from_numpy(srgb_to_linear(pictures / 255)).permute(0, 3, 1, 2)
+
+
+def hexadecimal(color: np.ndarray) -> str:
+    """A linear colour, its largest component made 1, as "#rrggbb"."""
+    encoded = stage.to_srgb(torch.from_numpy(color / color.max())) * 255
+    return "#" + "".join(f"{int(code):02x}" for code in encoded.round())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
