@@ -33,7 +33,7 @@ def main() -> int:
         parser.error(f"unknown: {' '.join(rest)}")
     python = set_up({"demo": "base.txt", "studio": "studio.txt"}.get(arguments.command, "dev.txt"))
     if arguments.command == "studio":
-        return _run(python, "-m", "lib_iclight.studio.page", *rest)
+        return _run(python, "-m", "lib_iclight.studio", *rest)
     if arguments.command == "demo":
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
     if arguments.command == "fuzz":

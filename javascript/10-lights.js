@@ -68,7 +68,7 @@
         const directional = light.kind === "directional";
         const angle = (light.angle || 0) * Math.PI / 180;
         const dx = Math.cos(angle), dy = -Math.sin(angle), norm = Math.abs(dx) + Math.abs(dy);
-        const reach = (light.radius ?? 0.5) * Math.min(width, height);
+        const reach = (light.radius ?? 0.5) * Math.min(width, height), hole = light.hole || 0;
         // What a pixel's column and its row add to the ramp's table index, or to the squared distance in radii.
         const share = directional
             ? [us.map((u) => STEPS * (0.5 + dx * (u - 0.5) / norm)), vs.map((v) => STEPS * dy * (v - 0.5) / norm)]
@@ -84,8 +84,10 @@
                     spread = slope[sum >= STEPS ? STEPS : sum > 0 ? (sum + 0.5) | 0 : 0];
                 } else {
                     if (sum >= 1) continue;
-                    const edge = 1 - sum * sum;
-                    spread = edge * edge / (1 + 16 * sum);
+                    const square = hole ? ((Math.sqrt(sum) - hole) / (1 - hole)) ** 2 : sum; // of a ring lamp
+                    if (square >= 1) continue;
+                    const edge = 1 - square * square;
+                    spread = edge * edge / (1 + 16 * square);
                 }
                 total[at] += red * spread;
                 total[at + 1] += green * spread;

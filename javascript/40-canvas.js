@@ -12,6 +12,7 @@
     const DRAG_SIDE = 128; // the light map's longer side while something is dragged
     const REST_SIDE = 512; // and at rest
     const BLUR_SIDE = 96; // of a reference picture of which only the light is shown
+    const HANDLE = {chosen: 11, other: 8, size: 5}; // radii in pixels of the screen; of the square half its side
     const PICTURE_SHARE = 0.35; // of the picture that lies over its light
 
     const toImageData = ({data, width, height}) => new ImageData(data, width, height);
@@ -103,12 +104,14 @@
         paintHandles(context, light, chosen) {
             const {width: w, height: h} = this.element;
             const {move: [x, y], size} = handles(light, this.frame);
+            const pixel = w / (this.element.clientWidth || w); // of the screen, in ours
+            const radius = (chosen ? HANDLE.chosen : HANDLE.other) * pixel, half = HANDLE.size * pixel;
             const line = (path, dark = "rgba(0,0,0,.75)", bright = "#fff") => {
-                for (const [style, thickness] of [[dark, 4], [bright, 1.5]]) {
+                for (const [style, thickness] of [[dark, 2.8], [bright, 1.1]]) {
                     context.beginPath();
                     path();
                     context.strokeStyle = style;
-                    context.lineWidth = thickness;
+                    context.lineWidth = thickness * pixel;
                     context.stroke();
                 }
             };
@@ -123,17 +126,17 @@
                     "rgba(255,255,255,.7)");
                 context.fillStyle = "#fff";
                 context.strokeStyle = "#000";
-                context.lineWidth = 2;
+                context.lineWidth = 1.4 * pixel;
                 context.beginPath();
-                context.rect(size[0] * w - 7, size[1] * h - 7, 14, 14);
+                context.rect(size[0] * w - half, size[1] * h - half, 2 * half, 2 * half);
                 context.fill();
                 context.stroke();
             }
             context.beginPath();
-            context.arc(x * w, y * h, chosen ? 15 : 11, 0, 7);
+            context.arc(x * w, y * h, radius, 0, 7);
             context.fillStyle = cssColor(light.color || "#ffffff");
             context.fill();
-            line(() => context.arc(x * w, y * h, chosen ? 15 : 11, 0, 7), "#000", chosen ? "#ffb74d" : "#fff");
+            line(() => context.arc(x * w, y * h, radius, 0, 7), "#000", chosen ? "#ffb74d" : "#fff");
         }
     }
 

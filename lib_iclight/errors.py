@@ -49,6 +49,10 @@ class LightError(ICLightError):
     """A light specification cannot be read."""
 
 
+class StageError(ICLightError):
+    """A light stage (a set of pictures, one for each light), or what is to be made of it, cannot be used as given."""
+
+
 class WeightsError(ICLightError):
     """An IC-Light weights file is missing, not what it should be, or not usable with the chosen mode."""
 

@@ -6,9 +6,9 @@ and linear colour c adds `i * c * spread(u, v)`, where
 
 - directional: spread = srgb_to_linear(0.5 + (dx * (u - 0.5) + dy * (v - 0.5)) / (|dx| + |dy|)),
   dx = cos(angle), dy = -sin(angle): an even ramp to the eye, 1 at the nearest corner or edge, 0 at the farthest;
-- point: spread = (1 - q^4)^2 / (1 + (4 q)^2) with q = min(d / radius, 1) and d the distance from (x, y) in units
-  of the picture's shorter side: the windowed inverse square of Karis, "Real Shading in Unreal Engine 4"
-  (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
+- point: spread = (1 - q^4)^2 / (1 + (4 q)^2) with q = min(|d / radius - hole| / (1 - hole), 1) and d the distance
+  from (x, y) in units of the picture's shorter side. Without a hole this is the windowed inverse square of Karis,
+  "Real Shading in Unreal Engine 4" (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
 
 The sum is clipped to 0..1, sRGB-encoded to e, and written as round(255 e), or for a background (FBC) round(32 + 192 e).
 The panel's JavaScript (javascript/10-lights.js) computes the same.
@@ -78,6 +78,7 @@ class Point:
     x, y: the place, 0..1 from left to right and from top to bottom, -1..2 allowed.
     radius: where the light ends, in units of the picture's shorter side; above 0, up to 4.
     color: "#rgb", "#rrggbb" (sRGB) or a temperature, "1667K".."25000K". intensity: 0..10.
+    hole: 0..0.9; above 0 a ring lamp, brightest at this share of the radius. Its light comes from about the camera.
     """
 
     kind: ClassVar[str] = "point"
@@ -86,6 +87,7 @@ class Point:
     radius: float = 0.5
     color: str = "#ffffff"
     intensity: float = 1.0
+    hole: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", _number("x", self.x, -1.0, 2.0))
@@ -94,6 +96,7 @@ class Point:
         if radius == 0.0:
             raise LightError("radius must be above 0.")
         object.__setattr__(self, "radius", radius)
+        object.__setattr__(self, "hole", _number("hole", self.hole, 0.0, 0.9))
         _check_emission(self)
 
     def spread(self, width: int, height: int, rows: slice = _ALL) -> NDArray[np.float32]:
@@ -105,6 +108,9 @@ class Point:
 
         across, down = squares(_positions(width), self.x, width), squares(_positions(height)[rows], self.y, height)
         q2 = np.minimum(down[:, None] + across[None, :], np.float32(1.0))
+        if self.hole:
+            q2 = ((np.sqrt(q2) - np.float32(self.hole)) / np.float32(1.0 - self.hole)) ** 2
+            q2 = np.minimum(q2, np.float32(1.0))
         rest = 1.0 - q2 * q2
         q2 *= 16.0
         q2 += 1.0
@@ -149,7 +155,7 @@ class LightSpec:
     def to_dict(self) -> dict[str, Any]:
         """The spec as its JSON object; `from_dict` gives an equal spec back."""
         return {"ambient": self.ambient,
-                "lights": [{"kind": light.kind, **dataclasses.asdict(light)} for light in self.lights]}
+                "lights": [_light_to_dict(light) for light in self.lights]}
 
 
 def parse_light(value: object) -> str | LightSpec:
@@ -276,6 +282,12 @@ def _check_count(lights: Sequence[Any]) -> None:
         raise LightError(f"lights has {len(lights)} entries. Use at most {MAX_LIGHTS}.")
 
 
+def _light_to_dict(light: Light) -> dict[str, Any]:
+    """A light's JSON object; a lamp without a hole is written as before there were any."""
+    values = {"kind": light.kind, **dataclasses.asdict(light)}
+    return values if values.get("hole") else {key: value for key, value in values.items() if key != "hole"}
+
+
 def _check_emission(light: Light) -> None:
     """Colour and intensity, which every kind of light has, checked and made canonical."""
     object.__setattr__(light, "color", _color("color", light.color))
@@ -334,4 +346,6 @@ PRESETS: Mapping[str, LightSpec] = MappingProxyType({
     "window": LightSpec("#12161c", (Directional(170, "6500K", 0.5), Point(0.0, 0.4, 1.2, "7500K", 0.8))),
     "sunset": LightSpec("#2a1c38", (Directional(350, "2400K", 0.8), Point(1.0, 0.7, 0.9, "2000K", 0.9))),
     "neon pair": LightSpec("#0a0814", (Point(0.0, 0.5, 1.1, "#ff2bd6", 1.4), Point(1.0, 0.5, 1.1, "#18e0ff", 1.4))),
+    "front": LightSpec("#202020", (Point(0.5, 0.5, 2.0),)),
+    "ring": LightSpec("#202020", (Point(0.5, 0.5, 0.7, hole=0.55),)),
 })

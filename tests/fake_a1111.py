@@ -28,25 +28,30 @@ class Networks(types.ModuleType):
         self.loaded_networks = [SimpleNamespace(name=name, te_multiplier=strength, unet_multiplier=strength,
                                                 dyn_dim=None) for name, strength in strengths.items()]
 
-    def network_apply_weights(self, layer: Any) -> None:
+    @staticmethod
+    def network_apply_weights(self: Any) -> None:
+        """`self` is the layer, as the host calls it."""
+        layer, loaded = self, sys.modules["networks"].loaded_networks
         current = getattr(layer, "network_current_names", ())
-        wanted = tuple((net.name, net.unet_multiplier) for net in self.loaded_networks)
+        wanted = tuple((net.name, net.unet_multiplier) for net in loaded)
         if getattr(layer, "network_weights_backup", None) is None and wanted != ():
             assert current == (), "no backup weights found and current weights are not unchanged"
             layer.network_weights_backup = layer.weight.detach().clone()
         if current != wanted:
             if getattr(layer, "network_weights_backup", None) is not None:
                 layer.weight.copy_(layer.network_weights_backup)
-            for net in self.loaded_networks:
+            for net in loaded:
                 layer.weight.copy_(layer.weight + net.unet_multiplier)
             layer.network_current_names = wanted
 
-    def network_restore_weights_from_backup(self, layer: Any) -> None:
-        if getattr(layer, "network_weights_backup", None) is not None:
-            layer.weight.copy_(layer.network_weights_backup)
+    @staticmethod
+    def network_restore_weights_from_backup(self: Any) -> None:
+        if getattr(self, "network_weights_backup", None) is not None:
+            self.weight.copy_(self.network_weights_backup)
 
-    def network_reset_cached_weight(self, layer: Any) -> None:
-        layer.network_current_names, layer.network_weights_backup = (), None
+    @staticmethod
+    def network_reset_cached_weight(self: Any) -> None:
+        self.network_current_names, self.network_weights_backup = (), None
 
 
 def with_loras(layer: torch.nn.Module, opts: Any) -> torch.nn.Module:
@@ -81,7 +86,8 @@ class Unet(torch.nn.Module):
             with_loras(layer, opts)
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, x: torch.Tensor, timesteps: Any = None, context: Any = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, timesteps: Any = None, context: Any = None, *args: Any,
+                **kwargs: Any) -> torch.Tensor:
         hidden = self.input_blocks[0](x)
         for layer in self.out:
             hidden = layer(hidden)
@@ -97,7 +103,7 @@ class DiffusionWrapper(torch.nn.Module):
         self.diffusion_model = unet
 
     def forward(self, x: torch.Tensor, t: Any, c_concat: list[torch.Tensor] | None = None,
-                c_crossattn: Any = None) -> torch.Tensor:
+                c_crossattn: Any = None, c_adm: Any = None) -> torch.Tensor:
         return self.diffusion_model(x, t, context=c_crossattn)
 
 
@@ -123,9 +129,9 @@ class SdModel:
     def unet(self) -> Unet:
         return self.model.diffusion_model
 
-    def encode_first_stage(self, image: torch.Tensor) -> Any:
+    def encode_first_stage(self, x: torch.Tensor) -> Any:
         """A posterior whose mode is the 8 x 8 pixel means."""
-        means = torch.nn.functional.avg_pool2d(image, 8)
+        means = torch.nn.functional.avg_pool2d(x, 8)
         return SimpleNamespace(mode=lambda: torch.cat([means, means[:, :1]], dim=1))
 
     def hash(self) -> str:
@@ -185,3 +191,18 @@ def install(monkeypatch: pytest.MonkeyPatch, sd_model: SdModel) -> Networks:
     monkeypatch.setitem(sys.modules, "networks", networks)
     forget_modules(monkeypatch, "lib_iclight.hosts.webui.a1111")
     return networks
+
+
+SAME_AS_A1111: dict[str, Any] = {
+    "networks:network_apply_weights": Networks.network_apply_weights,
+    "networks:network_restore_weights_from_backup": Networks.network_restore_weights_from_backup,
+    "networks:network_reset_cached_weight": Networks.network_reset_cached_weight,
+    "ldm.modules.diffusionmodules.openaimodel:UNetModel.forward": Unet.forward,
+    "ldm.models.diffusion.ddpm:DiffusionWrapper.forward": DiffusionWrapper.forward,
+    "ldm.models.diffusion.ddpm:LatentDiffusion.encode_first_stage": SdModel.encode_first_stage,
+    "modules.sd_samplers_kdiffusion:KDiffusionSampler.sample": Sampler.sample,
+    "modules.sd_samplers_kdiffusion:KDiffusionSampler.sample_img2img": Sampler.sample_img2img,
+    "modules.sd_samplers_timesteps:CompVisSampler.sample": Sampler.sample,
+    "modules.sd_samplers_timesteps:CompVisSampler.sample_img2img": Sampler.sample_img2img,
+}
+"""module:name in A1111 -> the double that has its parameters, by name and order; compared in tests/live"""

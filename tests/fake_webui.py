@@ -43,11 +43,23 @@ class Script:
 
 
 @contextmanager
-def input_accordion(value: bool, **options: Any) -> Iterator[gr.Checkbox]:
+def input_accordion(value: Any = None, **kwargs: Any) -> Iterator[gr.Checkbox]:
     """A checkbox that other widgets can be put into. Not a subclass: gradio would write a .pyi file beside this one."""
-    checkbox = gr.Checkbox(value=value, **options)
-    with gr.Accordion(label=options["label"]):
+    checkbox = gr.Checkbox(value=value, **kwargs)
+    with gr.Accordion(label=kwargs["label"]):
         yield checkbox
+
+
+def get_closet_checkpoint_match(search_string: str) -> Any:
+    """No checkpoint is there."""
+
+
+def on_before_ui(callback: Callable[..., Any], *, name: str | None = None) -> None:
+    """Nothing calls it."""
+
+
+def on_app_started(callback: Callable[..., Any], *, name: str | None = None) -> None:
+    """Nothing calls it."""
 
 
 def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
@@ -57,11 +69,11 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
         "modules": {},
         "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None),
                            "cmd_opts": SimpleNamespace(loglevel=None)},
-        "modules.sd_models": {"get_closet_checkpoint_match": lambda name: None},
+        "modules.sd_models": {"get_closet_checkpoint_match": get_closet_checkpoint_match},
         "modules.paths_internal": {"models_path": str(models)},
         "modules.processing": {"StableDiffusionProcessingImg2Img": StableDiffusionProcessingImg2Img},
         "modules.scripts": {"scripts_data": [], "Script": Script, "AlwaysVisible": object()},
-        "modules.script_callbacks": {"on_before_ui": lambda f: None, "on_app_started": lambda f: None},
+        "modules.script_callbacks": {"on_before_ui": on_before_ui, "on_app_started": on_app_started},
         "modules.ui_components": {"InputAccordion": input_accordion},
         "backend": {},
         "backend.memory_management": {"VAE_ALWAYS_TILED": False},
@@ -99,10 +111,11 @@ class Unet:
         twin.model_options = copy.deepcopy(self.model_options)
         return twin
 
-    def add_patches(self, *, filename: str, patches: dict[str, Any]) -> None:
+    def add_patches(self, *, filename: str, patches: dict[str, Any], strength_patch: float = 1.0,
+                    strength_model: float = 1.0, online_mode: bool = False) -> None:
         self.patches[filename] = patches
 
-    def add_conditioning_modifier(self, modifier: Any) -> None:
+    def add_conditioning_modifier(self, modifier: Any, ensure_uniqueness: bool = False) -> None:
         self.model_options["conditioning_modifiers"].append(modifier)
 
 
@@ -143,9 +156,9 @@ class Vae:
     def clone(self) -> Vae:
         return copy.copy(self)
 
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        self.calls.append(tuple(pixels.shape))
-        return self.first_stage_model.encode(2 * pixels.movedim(-1, 1) - 1)
+    def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
+        self.calls.append(tuple(pixel_samples.shape))
+        return self.first_stage_model.encode(2 * pixel_samples.movedim(-1, 1) - 1)
 
 
 class SdModel:
@@ -231,10 +244,11 @@ class Processing:
     def _hook(self, x: torch.Tensor) -> None:
         swallow(self, self.script.process_before_every_sampling, *self.script_args, x=x, noise=x, c=None, uc=None)
 
-    def init(self) -> None:
+    def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         """txt2img has no pictures to prepare."""
 
-    def sample(self) -> torch.Tensor:
+    def sample(self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any,
+               subseed_strength: Any, prompts: Any) -> torch.Tensor:
         self.sampler = Sampler(self)
         x = torch.randn(self.batch_size, 4, self.height // 8, self.width // 8)
         self.sd_model.reset()
@@ -262,12 +276,13 @@ class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
         self.nmask = None if mask is None else 1 - mask
         self.init_latent: Any = None
 
-    def init(self) -> None:
+    def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         self.sampler = Sampler(self)
         swallow(self, self.script.before_process_init_images, {"crop_region": self.crop}, *self.script_args)
         self.init_latent = torch.full((self.batch_size, 4, self.height // 8, self.width // 8), 7.0)
 
-    def sample(self) -> torch.Tensor:
+    def sample(self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any,
+               subseed_strength: Any, prompts: Any) -> torch.Tensor:
         self.sd_model.reset()
         self._hook(self.init_latent)
         noise = torch.randn_like(self.init_latent)
@@ -295,14 +310,14 @@ def process_images(p: Any) -> Processed:
     """The host's main loop, with its hooks in its order."""
     state = sys.modules["modules.shared"].state
     swallow(p, p.script.process, *p.script_args)
-    p.init()
+    p.init([], [], [])
     images = []
     for iteration in range(p.n_iter):
         p.iteration = iteration
         state.skipped = False
         if state.interrupted:
             break
-        latents = p.sample()
+        latents = p.sample(None, None, [], [], 0, [])
         for index in range(p.batch_size):
             p.batch_index = index
             picture = np.full((latents.shape[2] * 8, latents.shape[3] * 8, 3), 90, np.uint8)
@@ -313,6 +328,36 @@ def process_images(p: Any) -> Processed:
     processed = Processed(images)
     swallow(p, p.script.postprocess, processed, *p.script_args)
     return processed
+
+
+SAME_AS: dict[str, Any] = {
+    "modules.scripts:Script.process_before_every_sampling": Script.process_before_every_sampling,
+    "modules.sd_models:get_closet_checkpoint_match": get_closet_checkpoint_match,
+    "modules.script_callbacks:on_before_ui": on_before_ui,
+    "modules.script_callbacks:on_app_started": on_app_started,
+    "modules.sd_samplers_kdiffusion:KDiffusionSampler.sample": Sampler.sample,
+    "modules.sd_samplers_kdiffusion:KDiffusionSampler.sample_img2img": Sampler.sample_img2img,
+    "modules.sd_samplers_timesteps:CompVisSampler.sample": Sampler.sample,
+    "modules.sd_samplers_timesteps:CompVisSampler.sample_img2img": Sampler.sample_img2img,
+    "modules.processing:StableDiffusionProcessingTxt2Img.init": Processing.init,
+    "modules.processing:StableDiffusionProcessingTxt2Img.sample": Processing.sample,
+    "modules.processing:StableDiffusionProcessingImg2Img.init": ProcessingImg2Img.init,
+    "modules.processing:StableDiffusionProcessingImg2Img.sample": ProcessingImg2Img.sample,
+    "modules.processing:Processed.infotext": Processed.infotext,
+    "modules.processing:process_images": process_images,
+}
+"""module:name in every host -> the double that has its parameters, by name and order; compared in tests/live"""
+SAME_AS_FORGE: dict[str, Any] = {
+    "modules.ui_components:InputAccordion": input_accordion,
+    "backend.sampling.condition:ConditionNoiseShape.__init__": ConditionNoiseShape.__init__,
+    "backend.patcher.unet:UnetPatcher.clone": Unet.clone,
+    "backend.patcher.unet:UnetPatcher.add_patches": Unet.add_patches,
+    "backend.patcher.unet:UnetPatcher.add_conditioning_modifier": Unet.add_conditioning_modifier,
+    "backend.patcher.vae:VAE.clone": Vae.clone,
+    "backend.patcher.vae:VAE.encode": Vae.encode,
+    "backend.nn.vae:IntegratedAutoencoderKL.process_in": FirstStage.process_in,
+}
+"""the same in Forge alone"""
 
 
 def picture(value: int = 200, size: tuple[int, int] = (64, 64), alpha: int | None = None) -> Image.Image:

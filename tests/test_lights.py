@@ -13,7 +13,7 @@ from lib_iclight.errors import LightError
 from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, broad_light, light_map, linear_color, parse_light
 
 NAMES = ["none", "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"]
-SCENES = ["rim", "softbox", "window", "sunset", "neon pair"]
+SCENES = ["rim", "softbox", "window", "sunset", "neon pair", "front", "ring"]
 LAMP = {"kind": "point", "x": 0.2, "y": 0.3, "radius": 0.5, "color": "#ffcc88", "intensity": 1.2}
 SUN = {"kind": "directional", "angle": 180, "color": "#ffffff", "intensity": 1.0}
 
@@ -85,7 +85,7 @@ def test_named_presets_and_their_specs_agree(form):
 def test_scenes_are_drawn_from_their_specs_and_are_all_different(name):
     drawn = light_map(name, 24, 32)
     np.testing.assert_array_equal(drawn, light_map(PRESETS[name], 24, 32))
-    assert drawn.max() > 150 and drawn.min() < 80
+    assert drawn.max() > 150 and drawn.min() < (150 if name == "front" else 80)
     assert all(np.abs(drawn - light_map(other, 24, 32).astype(int)).mean() > 8 for other in PRESETS
                if other not in ("none", name))
 
@@ -125,7 +125,8 @@ def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: 
         else:
             unit = min(width, height)
             d = math.hypot((u - light["x"]) * width / unit, (v - light["y"]) * height / unit)
-            q = min(d / light["radius"], 1)
+            hole = light.get("hole", 0)
+            q = min(abs(d / light["radius"] - hole) / (1 - hole), 1)
             share = (1 - q ** 4) ** 2 / (1 + 16 * q * q)
         total = [t + light["intensity"] * share * c for t, c in zip(total, color(light["color"]), strict=True)]
     return [255 * encode(min(1, t)) if form == "fc" else 32 + 192 * encode(min(1, t)) for t in total]
@@ -136,7 +137,7 @@ def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: 
 def test_specs_equal_the_documented_formula(width, height, form):
     spec = {"ambient": "#101820", "lights": [
         LAMP, {**LAMP, "x": 1.4, "y": -0.5, "radius": 2.5, "color": "#3060ff"},
-        {**SUN, "angle": 200, "color": "#804020"}, {**SUN, "angle": 33.3, "intensity": 0.2}]}
+        {**LAMP, "hole": 0.4, "color": "#204020"}, {**SUN, "angle": 200, "color": "#804020"}, {**SUN, "angle": 33.3, "intensity": 0.2}]}
     result = light_map(LightSpec.from_dict(spec), width, height, form)
     assert result.shape == (height, width, 3) and result.dtype == np.uint8
     expected = [[one_pixel(spec, x, y, width, height, form) for x in range(width)] for y in range(height)]
@@ -151,6 +152,18 @@ def test_point_light_is_round_brightest_at_its_place_and_dark_from_its_radius_on
     np.testing.assert_allclose(result[40, 92], result[52, 80], atol=2)
     assert (result[40, 103:] == 0).all() and (result[62:, 80] == 0).all()
     assert (np.diff(result[40, 80:]) <= 0).all() and (np.diff(result[40, :81]) >= 0).all()
+
+
+def test_a_ring_is_brightest_on_its_circle_and_front_in_the_middle():
+    ring = light_map("ring", 101, 81)[40, :, 0].astype(int)
+    assert ring[50] < 130 and abs(int(ring[50:].argmax()) - 0.385 * 81) < 2 and ring.max() > 240
+    np.testing.assert_allclose(ring, ring[::-1], atol=1)
+    front = light_map("front", 101, 81)[40, :, 0].astype(int)
+    assert front[50] == front.max() and 150 < front[0] < 220
+    assert "hole" not in str(LightSpec(lights=(Point(0, 0),)).to_dict())
+    assert LightSpec.from_dict(PRESETS["ring"].to_dict()) == PRESETS["ring"]
+    with pytest.raises(LightError, match="hole must be a number from 0 to 0.9"):
+        Point(0.5, 0.5, hole=1)
 
 
 def test_lights_add_in_linear_light():

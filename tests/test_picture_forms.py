@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
 import sys
 import types
 import zlib
@@ -188,6 +189,13 @@ def test_float_tiffs_are_0_to_1_or_refused_by_name():
             load_image(tiff(values.astype("<f4")), "light map")
 
 
+def test_tiffs_of_other_kinds_are_refused_by_name():
+    wide = np.dstack([RAMP] * 3)
+    for data in (tiff(wide.astype("<f4"), 2), tiff(RAMP.astype("<f8")), tiff(DEEP[..., :2], more=[(338, 3, [2])])):
+        with pytest.raises(ImageError, match="a TIFF of a kind that cannot be read"):
+            load_image(data)
+
+
 def test_float_and_sixteen_bit_grey_go_through_their_profile():
     dark = RAMP**3  # most of it below what 8 bits of linear light tell apart
     profile = grey_profile(1.0)
@@ -272,10 +280,13 @@ def test_a_profile_cut_short_is_ignored_aloud(caplog):
 
 def test_profiles_of_nonsense_give_a_picture():
     dice = np.random.default_rng(0)
-    for _ in range(60):
-        profile = bytearray(rgb_profile(P3_COLUMNS, parametric(4, *SRGB_PARAMETERS, 0.0, 0.0)))
+    for number in range(200):
+        trc = parametric(number % 5, *[(2.4,), (2.2, 0.9, 0.1), (2.0, 0.9, 0.05, 0.05), SRGB_PARAMETERS,
+                                       (*SRGB_PARAMETERS, 0.0, 0.0)][number % 5])
+        profile = bytearray(rgb_profile(P3_COLUMNS, trc))
+        tags = len(rgb_profile({}, trc)) - 3 * len(trc)
         for _ in range(8):
-            profile[dice.integers(128, len(profile))] = dice.integers(256)
+            profile[dice.integers(tags if number % 2 else 128, len(profile))] = dice.integers(256)
         assert pixels(png(RGB, iccp(bytes(profile)))).shape == RGB.shape
 
 
@@ -367,7 +378,7 @@ def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch, tmp_path):
     monkeypatch.delitem(Image.OPEN, "JXL", raising=False)
     for head, plugin in ((b"\0\0\0\x18ftypheic" + bytes(40), "pillow-heif"),
                          (b"\xff\x0a" + bytes(40), "pillow-jxl-plugin"),
-                         (b"\0\0\0\x18ftypmif1" + bytes(40), "pillow-heif"),
+                         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(40), "pillow-heif"),
                          (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "pillow-jxl-plugin")):
         path = tmp_path / "photo"
         path.write_bytes(head)
@@ -375,6 +386,22 @@ def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch, tmp_path):
             with pytest.raises(ImageError, match=plugin) as caught:
                 load_image(source, "foreground")
             assert str(caught.value).startswith("the foreground")
+
+
+def test_an_avif_may_begin_with_a_general_brand(monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
+    monkeypatch.setitem(sys.modules, "pillow_avif", None)
+    with pytest.raises(ImageError, match="pillow-avif-plugin"):
+        load_image(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(40))
+
+
+def test_a_very_large_picture_of_sixteen_bits(monkeypatch, caplog):
+    monkeypatch.setattr(decode_module, "_DEEP_PIXELS", HEIGHT * WIDTH - 1)
+    result = pixels(png(DEEP[..., :3], iccp(LINEAR_SRGB)))
+    np.testing.assert_allclose(result, srgb((DEEP[..., :3] >> 8) / 255), atol=0.6)
+    assert "read as 8 bits" in caplog.text
+    with pytest.raises(ImageError, match="alpha channel"):
+        load_image(png(DEEP[..., :3], (b"tRNS", bytes(6))))
 
 
 def test_avif_is_read_through_the_plugin_once_needed(monkeypatch):
@@ -432,6 +459,38 @@ def test_read_picture_gives_the_bytes_up_to_a_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(decode_module, "MAX_BYTES", len(data) - 1)
     with pytest.raises(ImageError, match="larger than"):
         read_picture(tmp_path / "a.png", "mask")
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from lib_iclight.imaging import composite_on_grey, fit, load_image, split_alpha
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+data, side = sys.stdin.buffer.read(), int(sys.argv[1])
+load_image(Image.new("RGBA", (64, 64)))
+before = peak()
+image = load_image(data)
+loaded = peak()
+rgb, alpha = split_alpha(image)
+fit(composite_on_grey(rgb, np.linspace(0, 1, side, dtype=np.float32)[None].repeat(side, 0)), 64, 64)
+after = peak()
+print((loaded - before) * 1024 / side**2, (after - before) * 1024 / side**2)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+@pytest.mark.parametrize("values, load, work", [
+    (np.zeros((4000, 4000), np.uint16), 8, 18), (np.zeros((4000, 4000, 3), np.uint8), 10, 18)], ids=["16-bit", "RGB"])
+def test_a_photograph_takes_few_bytes_a_pixel(values, load, work):
+    """Bytes a pixel; whole arrays of floats would make it 38."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, "4000"], input=png(values), capture_output=True, check=True,
+                          cwd=Path(__file__).resolve().parent.parent)
+    loaded, worked = map(float, done.stdout.split())
+    assert loaded < load and worked < work
 
 
 # --- large pictures -----------------------------------------------------------------------------------------------

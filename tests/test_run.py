@@ -34,7 +34,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     ("live --help", "dev -m tests.live --help"),
     ("studio --port 7 --help", "studio -m lib_iclight.studio.page --port 7 --help"),
     ("demo --out DIR", "base -m lib_iclight.demo --out DIR"),
-    ("test tests/test_run.py -q", "dev -m pytest tests/test_run.py -q"),
 ])
 def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, line: str, started: str) -> None:
     monkeypatch.setattr(sys, "argv", ["run.py", *line.split()])
@@ -42,6 +41,25 @@ def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, 
     requirements, *command = started.split()
     assert [(str(python), *rest) for python, *rest in run.started] == [
         (f"python-with-{requirements}.txt", *command)]
+
+
+@pytest.mark.parametrize("arguments", ["", "tests/test_run.py -q"])
+def test_the_tests_come_last_after_the_browser(run: Any, monkeypatch: pytest.MonkeyPatch, arguments: str) -> None:
+    """pytest's closing line is the last there is. Arguments are pytest's, and then it is all that is run."""
+    monkeypatch.setattr(sys, "argv", ["run.py", "test", *arguments.split()])
+    assert run.main() == 0
+    *checks, browser, tests = [[str(part) for part in command] for command in run.started]
+    assert tests == ["python-with-dev.txt", "-m", "pytest", *arguments.split()]
+    assert browser == ["python-with-dev.txt", str(ROOT / "tests" / "browser" / "chromium.py")]
+    assert [Path(check[0]).stem for check in checks] == ([] if arguments else ["ruff", "mypy", "oxlint"])
+
+
+def test_a_failed_check_is_named_and_ends_it(run: Any, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "test"])
+    monkeypatch.setattr(run, "_run", lambda program, *arguments: int("oxlint" in program.name))
+    assert run.main() == 1
+    assert "oxlint failed" in capsys.readouterr().err
 
 
 def test_the_live_cases_know_every_host_they_have_flags_for() -> None:

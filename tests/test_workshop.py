@@ -17,7 +17,8 @@ from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.wiring import HOST_WIDGETS
 from lib_iclight.panel.workshop import Workshop
 from lib_iclight.settings import Settings
-from lib_iclight.studio.page import PocketWorkshop, _always_open
+from lib_iclight.studio.jobs import PocketWorkshop
+from lib_iclight.studio.page import always_open
 
 HALF = np.full((16, 32, 4), 255, np.uint8)
 HALF[:, 16:, 3] = 0
@@ -58,7 +59,7 @@ def test_the_cut_out_is_the_jobs(tmp_path: Path) -> None:
 def panel_with(tmp_path: Path, host: dict[str, Any], tab: str = "txt2img") -> tuple[Panel, gr.Blocks]:
     with gr.Blocks() as page:
         widgets = {HOST_WIDGETS[name].format(tab=tab): widget() for name, widget in host.items()}
-        panel = Panel(tab, Workshop(tmp_path), _always_open)
+        panel = Panel(tab, Workshop(tmp_path), always_open)
         panel.connect(widgets)
     return panel, page
 

@@ -20,8 +20,8 @@ from ..errors import ImageError
 from . import profiles
 from .profiles import EIGHT_BIT, Encoding
 
-_BAND = 1_000_000
-"""pixels that are worked on at once"""
+_BAND = 100_000
+"""pixels that are worked on at once: so many floats still fit a processor's cache"""
 
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG, _BITS_TAG = 0x0112, 262, 258
 _EXIF_IFD, _INTEROP_IFD, _COLOR_SPACE_TAG, _INTEROP_INDEX_TAG = 0x8769, 0xA005, 0xA001, 1
@@ -86,12 +86,17 @@ def to_srgb(image: Image.Image, meant: Meaning, what: str, low: Image.Image | No
         color, alpha = _reduced(*_deep_grey(image, meant, what), enough)
     elif low is not None:
         color, alpha = _reduced(*_deep_color(image, low, meant), enough)
+    elif image.mode == "RGBA" and meant.encoding is None and meant.profile is None:
+        color, alpha = reduced(image, enough), None
     else:
         color, alpha = _reduced(*_channels(image), enough)
         color = _managed(color, meant)
-    result = color.convert("RGB") if color is image or color.mode != "RGB" else color
-    if own:
-        image.close()
+    if own and color is not image:
+        for each in (image, low):
+            if each is not None:
+                each.close()
+    mode = "RGBA" if color.mode == "RGBA" else "RGB"
+    result = color.convert(mode) if color is image or color.mode != mode else color
     if alpha is not None:
         result.putalpha(alpha)
     if orientation in _UPRIGHT:
@@ -126,10 +131,15 @@ def bands(width: int, height: int) -> Iterator[slice]:
 
 def reduced(image: Image.Image, enough: tuple[int, int] | None) -> Image.Image:
     """The picture made smaller by whole factors (means over blocks) as long as it still covers `enough`."""
-    if enough is None:
+    factor = _factor(image, enough)
+    if factor <= 1:
         return image
-    factor = min(image.width // max(enough[0], 1), image.height // max(enough[1], 1))
-    return image.reduce(factor) if factor > 1 else image
+    # Not Image.reduce: where a side is no multiple, that shifts the picture by up to a pixel at its far edge.
+    return image.resize((round(image.width / factor), round(image.height / factor)), Image.Resampling.BOX)
+
+
+def _factor(image: Image.Image, enough: tuple[int, int] | None) -> int:
+    return 1 if enough is None else min(image.width // max(enough[0], 1), image.height // max(enough[1], 1))
 
 
 def _reduced(color: Image.Image, alpha: Image.Image | None,
@@ -137,7 +147,7 @@ def _reduced(color: Image.Image, alpha: Image.Image | None,
     """Colour and alpha, reduced together: what is transparent does not tint its neighbours."""
     if alpha is None:
         return reduced(color, enough), None
-    if enough is None or reduced(alpha, enough) is alpha:
+    if _factor(alpha, enough) <= 1:
         return color, alpha
     both = color.copy()
     both.putalpha(alpha)

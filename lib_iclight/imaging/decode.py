@@ -16,7 +16,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..errors import ImageError
-from .convert import low_bytes, meaning, orientation_of, to_srgb
+from .convert import Meaning, low_bytes, meaning, orientation_of, to_srgb
 
 MIN_SIDE = 16
 MAX_PIXELS = 220_000_000
@@ -82,7 +82,7 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
         # Pillow's own complaints give way to ours; without this they reach the console, or raise.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _open(name, file) as image:
+            with _open(name, file, what) as image:
                 check_size(image.width, image.height, what)
                 _check_kind(image, what)
                 cicp = _cicp(file) if image.format == "PNG" else None
@@ -93,9 +93,8 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
                 image.load()  # a PNG may tell its EXIF after its pixels
                 meant = meaning(image, cicp)
                 low = None
-                if tiles and image.width * image.height <= _DEEP_PIXELS and (
-                        meant.encoding is not None or "transparency" in image.info):
-                    low = _open(name, file)
+                if tiles and _needs_low_bytes(image, meant, what):
+                    low = _open(name, file, what)
                     low.tile = tiles
                     low.load()
                 return converted(lambda: to_srgb(image, meant, what, low, enough, own=True), image.mode, what)
@@ -103,6 +102,21 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
         raise
     except Exception as error:  # decoders raise anything from IndexError to zlib.error on damaged headers
         raise damaged(what) from error
+
+
+def _needs_low_bytes(image: Image.Image, meant: Meaning, what: str) -> bool:
+    """Whether 16-bit colour has to be read twice, for both bytes of its values. Raises ImageError if it is too large.
+
+    8 bits do for colours that are sRGB, to within a level; not for linear light's shadows, nor to find one colour.
+    """
+    keyed = image.mode == "RGB" and "transparency" in image.info
+    small = image.width * image.height <= _DEEP_PIXELS
+    if keyed and not small:
+        raise ImageError(f"the {what} has 16-bit colour, one of them transparent, and more than "
+                         f"{_DEEP_PIXELS // 10**6} million pixels. Save it with an alpha channel, or scale it down.")
+    if meant.encoding is not None and not small:
+        _log.warning("a picture's 16-bit colour is read as 8 bits: it has more than %d pixels", _DEEP_PIXELS)
+    return small and (keyed or meant.encoding is not None)
 
 
 def normalised(image: Image.Image, what: str, enough: tuple[int, int] | None = None) -> Image.Image:
@@ -142,7 +156,9 @@ def open_plain(file: BinaryIO, what: str) -> Image.Image:
     """A picture's file opened and not decoded, for what else it carries. Raises ImageError."""
     name = _kind(file.read(_PREFIX), what)
     try:
-        return _open(name, file)
+        return _open(name, file, what)
+    except ImageError:
+        raise
     except Exception as error:
         raise damaged(what) from error
 
@@ -152,7 +168,7 @@ def _kind(prefix: bytes, what: str, named: str = "") -> str:
     Image.init()  # registers the decoders, so that those a host lacks can be left out
     named = named or f"the {what}"
     brand = prefix[8:12] if prefix[4:8] == b"ftyp" else b""
-    if brand in (b"avif", b"avis"):
+    if brand and (b"avif" in prefix[8:] or b"avis" in prefix[8:]):  # a general brand first, or its own
         if "AVIF" not in Image.OPEN:
             _import_avif()
         if "AVIF" not in Image.OPEN:
@@ -167,7 +183,8 @@ def _kind(prefix: bytes, what: str, named: str = "") -> str:
     for name in _FORMATS:
         if name in Image.OPEN:
             accept = Image.OPEN[name][1]
-            if accept is not None and accept(prefix) is True:
+            accepted = accept is not None and accept(prefix)
+            if accepted and not isinstance(accepted, str):  # a text says why this Pillow cannot
                 return name
     raise ImageError(f"{named} is in no picture format that can be read. "
                      "Give the whole file of a PNG, JPEG, WebP, GIF, BMP or TIFF.")
@@ -189,10 +206,18 @@ def can_write_avif() -> bool:
     return "AVIF" in Image.SAVE
 
 
-def _open(name: str, file: BinaryIO) -> Image.Image:
-    """An opened picture. `Image.open` would apply Pillow's own limit of pixels, which is below ours and global."""
+def _open(name: str, file: BinaryIO, what: str) -> Image.Image:
+    """An opened picture. Raises ImageError for a TIFF of a kind that Pillow does not know, else what Pillow raises.
+
+    `Image.open` would apply Pillow's own limit of pixels, which is below ours and global."""
     file.seek(0)
-    image: Image.Image = Image.OPEN[name][0](file, "")
+    try:
+        image: Image.Image = Image.OPEN[name][0](file, "")
+    except SyntaxError as error:
+        if name == "TIFF" and "unknown pixel mode" in str(error):
+            raise ImageError(f"the {what} is a TIFF of a kind that cannot be read, such as floating-point colour. "
+                             "Save it with 8 or 16 bits a channel.") from error
+        raise
     return image
 
 

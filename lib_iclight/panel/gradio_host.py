@@ -28,7 +28,7 @@ class _WithoutStub(type(gr.Image)):  # type: ignore[misc]
         return ABCMeta.__new__(cls, name, bases, namespace)
 
 
-class PictureFile(gr.Image, metaclass=_WithoutStub):
+class PictureFile(gr.Image, metaclass=_WithoutStub):  # type: ignore[misc, unused-ignore]
     """A picture widget whose value is the file itself, not what Gradio makes of it.
 
     Gradio 3.41 and 4.40 turn every picture to one mode first, with type="filepath" too: 16-bit grey becomes white, CMYK

@@ -82,7 +82,8 @@ EDITOR: Mapping[str, str] = MappingProxyType({
 PRESET_LABELS: Mapping[str, str] = MappingProxyType({
     "none": "None", "left": "Left", "right": "Right", "top": "Top", "bottom": "Bottom", "top-left": "Top left",
     "top-right": "Top right", "bottom-left": "Bottom left", "bottom-right": "Bottom right", "ambient": "Ambient",
-    "rim": "Rim", "softbox": "Softbox", "window": "Window", "sunset": "Sunset", "neon pair": "Neon pair"})
+    "rim": "Rim", "softbox": "Softbox", "window": "Window", "sunset": "Sunset", "neon pair": "Neon pair",
+    "front": "Front", "ring": "Ring"})
 
 # The status line: short parts, each an element of its own.
 FOREGROUND = "Foreground"

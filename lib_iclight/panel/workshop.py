@@ -8,15 +8,16 @@ from pathlib import Path
 
 from ..download import offline
 from ..errors import CheckpointError, WeightsError
+from ..generation import NATIVE
 from ..hosts.standalone.checkpoint import open_checkpoint
-from ..job import LatentCache, Relight, Subject
+from ..job import LatentCache, Relight
 from ..matting import Cutter, obstacle
 from ..progress import Progress, silent
 from ..settings import Settings
+from ..subject import Subject
 from ..weights import Layout, OffsetCache, Offsets, WeightsFile, find, resolve
 from ..weights import find_weights as find_in
 from . import texts
-from .helpers import NATIVE
 
 
 class Workshop:

@@ -1,6 +1,6 @@
 """python -m lib_iclight.studio"""
 
-from .page import main
+from .serve import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -65,7 +65,9 @@ def served(page: Any) -> Iterator[str]:
 def studio(browser: Any, models: Path) -> Iterator[str]:
     """The address of a running studio over the pocket model."""
     need("gradio")
-    from lib_iclight.studio.page import Pocket, PocketWorkshop, Studio, build
+    from lib_iclight.hosts.standalone.pocket import Pocket
+    from lib_iclight.studio.jobs import PocketWorkshop, Studio
+    from lib_iclight.studio.page import build
 
     yield from served(build(Studio(Pocket(), PocketWorkshop(models), pick_device("cpu"))))
 
@@ -77,18 +79,18 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
     from lib_iclight.panel.panel import Panel
     from lib_iclight.panel.workshop import Workshop
-    from lib_iclight.studio.page import FONTS, ROOT, _always_open
+    from lib_iclight.studio.page import FONTS, ROOT, always_open
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
                    theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
-        met = {}
+        widgets = {}
         with gr.Tabs():
             for title, name in (("img2img", "img2img_image"), ("Inpaint", "img2maskimg")):
                 with gr.TabItem(title):
-                    met[name] = image(title, name, 240)
+                    widgets[name] = image(title, name, 240)
         for name in ("width", "height"):
-            met[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
-        Panel("img2img", Workshop(models), _always_open).connect(met)
+            widgets[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
+        Panel("img2img", Workshop(models), always_open).connect(widgets)
         in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
     yield from served(page)
 

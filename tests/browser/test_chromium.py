@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from types import SimpleNamespace
 from typing import Any
@@ -46,7 +47,7 @@ class Machine:
         self.fails = fails
         monkeypatch.delenv("CHROMIUM", raising=False)
         monkeypatch.setattr(chromium, "find", lambda: only(*programs)("chromium"))
-        monkeypatch.setattr(chromium.shutil, "which", only(*programs))
+        monkeypatch.setattr(shutil, "which", only(*programs))
         monkeypatch.setattr(chromium, "_is_root", lambda: root)
         monkeypatch.setattr(subprocess, "run", self.run)
 

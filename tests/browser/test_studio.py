@@ -353,3 +353,17 @@ def test_a_light_that_cannot_be_read_is_named(person: Any) -> None:
     set_light(person, '{"ambient": ')
     person.page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText"
                                   ".includes('not valid JSON')")
+
+
+def test_a_file_that_is_no_picture_is_told_and_the_next_is_taken(person: Any, tmp_path: Path) -> None:
+    broken, deep = tmp_path / "broken.png", tmp_path / "deep.png"
+    broken.write_bytes(b"no picture")
+    Image.fromarray(np.full((48, 96), 20000, np.uint16)).save(deep)
+    person.page.set_input_files(f"{person.field('foreground')} input[type=file]", str(broken))
+    person.wait_for_status("the foreground is in no picture format")
+    person.page.locator(f"{person.field('foreground')} button[aria-label*=Remove], "
+                        f"{person.field('foreground')} button[aria-label=Clear]").first.click()
+    person.wait_for_status("Drop a foreground picture to begin.")
+    person.drop("foreground", deep)
+    person.wait_for_status("Foreground 96×48")
+    person.complaints.clear()  # the browser cannot draw the broken file either

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import playwright
@@ -28,6 +28,7 @@ SCRIPTS = sorted((ROOT / "javascript").glob("*.js"))
 EXE = ".exe" if os.name == "nt" else ""
 NODE = Path(playwright.__file__).parent / "driver" / f"node{EXE}"
 OXLINT = Path(sys.executable).parent / f"oxlint{EXE}"
+FORMS: tuple[Literal["fc"], Literal["fbc"]] = ("fc", "fbc")
 SIZES = [(64, 80), (97, 33), (1, 40), (128, 128)]
 
 
@@ -72,7 +73,7 @@ def test_in_node(file: Path) -> None:
 
 def test_light_maps_are_pythons() -> None:
     lights = [json.dumps(spec) for spec in random_specs(200)] + [name for name in PRESETS if name != "none"]
-    cases = [(light, *SIZES[i % len(SIZES)], form) for i, light in enumerate(lights) for form in ("fc", "fbc")]
+    cases = [(light, *SIZES[i % len(SIZES)], form) for i, light in enumerate(lights) for form in FORMS]
     maps, _ = draw(cases, [])
     assert len(maps) == len(cases) == 428
     for (light, width, height, form), pixels in zip(cases, maps, strict=True):

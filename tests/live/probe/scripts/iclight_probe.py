@@ -1,6 +1,8 @@
 """Watches a host from inside for the live cases, and plays an extension that does harm. Loaded by nothing else."""
 
 import hashlib
+import importlib
+import inspect
 import os
 import tempfile
 import time
@@ -233,7 +235,36 @@ def short_of_memory(on: bool = False):
     return True
 
 
+def signatures(names: list = Body([])):  # noqa: B008  FastAPI's way
+    """module:name -> the names of its parameters in order, with their stars; None for what is not here."""
+    return {name: parameters(name) for name in names}
+
+
+def parameters(name):
+    module, _, path = name.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    kinds = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}",
+             inspect.Parameter.KEYWORD_ONLY: "{}="}
+    return [kinds.get(one.kind, "{}").format(one.name)
+            for one in inspect.signature(behind(found)).parameters.values()]
+
+
+def behind(function):
+    """A1111 puts a lambda in front of some of ldm's functions, which calls a CondFunc, which holds the function."""
+    for cell in getattr(function, "__closure__", None) or ():
+        held = getattr(cell.cell_contents, "_CondFunc__orig_func", None)
+        if held is not None:
+            return behind(held)
+    return function
+
+
 def add_routes(demo, app):
+    app.add_api_route("/probe/signatures", signatures, methods=["POST"])
     app.add_api_route("/probe/arm", arm, methods=["POST"])
     app.add_api_route("/probe/disarm", disarm, methods=["POST"])
     app.add_api_route("/probe/records", records, methods=["GET"])

@@ -1,0 +1,158 @@
+"""A stage as it is being made: its pictures go to disk one by one, and it can be gone on with."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StageError
+from . import files
+from .lp import write_lp
+from .rig import Lamp, check_names
+from .store import CLIPPED, LIST, VERSION, Stage, clipped_share, load, write_text
+
+
+class StageWriter:
+    """Writes a stage's folder picture by picture; `stage.json` lists those that are there, and no more.
+
+    Opened on a folder that holds a part of the same stage (the same settings, seed, alpha and lights), it goes on there:
+    `missing` says which pictures are to be made yet. The order in the list is the rig's, whatever order they come in.
+    """
+
+    def __init__(self, folder: Path, lamps: Sequence[Lamp], alpha: NDArray[np.float32] | None = None,
+                 settings: Mapping[str, Any] | None = None, seed: int | None = None, bits: int = 8) -> None:
+        """Begin or go on with the stage of these lamps in `folder`, which is made where it is not there.
+
+        alpha: float32 [H, W], 0..1. settings: JSON values. bits: 8 or 16, of pictures given as linear light.
+        Raises StageError where the folder holds another stage, or cannot be written to.
+        """
+        check_names([lamp.name for lamp in lamps])
+        if bits not in (8, 16):
+            raise StageError(f"pictures of a stage have 8 or 16 bits, not {bits}.")
+        self.folder, self.lamps, self.seed, self.bits = folder, tuple(lamps), seed, bits
+        try:
+            self.settings: dict[str, Any] = json.loads(json.dumps(dict(settings or {}), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise StageError(f"the stage's settings cannot be written as JSON ({error}).") from error
+        self._files = _file_names(lamps)
+        self._clipped: dict[str, float] = {}
+        self._size: tuple[int, int] | None = None if alpha is None else (alpha.shape[1], alpha.shape[0])
+        self._alpha = None if alpha is None else np.rint(alpha.clip(0.0, 1.0) * 255.0).astype(np.uint8)
+        self._mask: NDArray[np.float32] | None = None if self._alpha is None else self._alpha / np.float32(255.0)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StageError(f"the folder {folder.name} cannot be made ({error.strerror or error}). "
+                             "Choose another one.") from error
+        if (folder / LIST).exists():
+            self._go_on()
+        elif self._alpha is not None:
+            files.write_png(folder / "alpha.png", self._alpha)
+
+    @property
+    def missing(self) -> tuple[Lamp, ...]:
+        """The lamps whose pictures are not there yet, in the rig's order."""
+        return tuple(lamp for lamp in self.lamps if lamp.name not in self._clipped)
+
+    def add(self, name: str, picture: NDArray[Any]) -> Path:
+        """Write the picture of one light; afterwards the list claims it. Returns the file.
+
+        picture: sRGB codes, uint8 or uint16 [H, W, 3], written as they are; or linear light, float [H, W, 3], which is
+        clipped to 0..1. A picture that is there already is replaced. Raises StageError.
+        """
+        if name not in self._files:
+            raise StageError(f"the stage has no light called {name!r:.60}. It has: {', '.join(self._files)}.")
+        if picture.ndim != 3 or picture.shape[2] != 3:
+            raise StageError(f"a picture of a stage is [height, width, 3], not {list(picture.shape)}.")
+        size = (picture.shape[1], picture.shape[0])
+        if self._size is not None and size != self._size:
+            raise StageError(f"the picture {name!r} is {size[0]} x {size[1]} pixels, the stage {self._size[0]} x "
+                             f"{self._size[1]}. All pictures of a stage must have one size.")
+        codes = self._codes(name, picture)
+        mask = np.ones(codes.shape[:2], np.float32) if self._mask is None else self._mask
+        path = self.folder / self._files[name]
+        files.write_png(path, codes)
+        self._size = size
+        self._clipped[name] = clipped_share(codes >= CLIPPED * (2 ** files.bits_of(codes) - 1), mask)
+        self._write_list()
+        return path
+
+    def stage(self) -> Stage:
+        """What is there so far, read back. Raises StageError where there is nothing yet."""
+        return load(self.folder)
+
+    def _codes(self, name: str, picture: NDArray[Any]) -> files.Codes:
+        if picture.dtype in (np.uint8, np.uint16):
+            return picture
+        if picture.dtype.kind != "f":
+            raise StageError(f"the picture {name!r} is an array of {picture.dtype}. Give uint8, uint16 or floats.")
+        if not np.isfinite(picture).all():
+            raise StageError(f"the picture {name!r} holds values that are no numbers. Make it anew.")
+        return files.to_codes(picture.astype(np.float32), self.bits)
+
+    def _write_list(self) -> None:
+        there = [lamp for lamp in self.lamps if lamp.name in self._clipped]
+        values = {"version": VERSION, "alpha": None if self._alpha is None else "alpha.png",
+                  "pictures": [{"name": lamp.name, "file": self._files[lamp.name], "light": lamp.to_json(),
+                                "clipped": round(self._clipped[lamp.name], 6)} for lamp in there],
+                  "rig": [lamp.name for lamp in self.lamps], "seed": self.seed, "settings": self.settings}
+        write_lp(self.folder / "stage.lp", [(self._files[lamp.name], lamp) for lamp in there])
+        write_text(self.folder / LIST, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+    def _go_on(self) -> None:
+        """Take over what an interrupted run left. Raises StageError where it was another stage."""
+        other = StageError(f"the folder {self.folder.name} holds another stage: other settings, seed, lights or subject. "
+                           "Choose another folder, or delete that one.")
+        try:
+            values = json.loads((self.folder / LIST).read_text(encoding="utf-8"))
+            listed = {entry["name"]: entry for entry in values["pictures"]}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise other from error
+        if values.get("version") != VERSION or values.get("settings") != self.settings \
+                or values.get("seed") != self.seed or (values.get("alpha") is None) != (self._alpha is None):
+            raise other
+        lights = {lamp.name: lamp for lamp in self.lamps}
+        if any(name not in lights or entry.get("file") != self._files[name]
+               or entry.get("light") != json.loads(json.dumps(lights[name].to_json()))
+               for name, entry in listed.items()):
+            raise other
+        if self._alpha is not None:
+            mask = self.folder / "alpha.png"
+            if mask.exists() and not np.array_equal(np.rint(files.read_mask(mask) * 255.0).astype(np.uint8), self._alpha):
+                raise other
+            files.write_png(mask, self._alpha)
+        for name in lights:  # a listed picture that is gone or damaged since is made again
+            if name not in listed:
+                continue
+            try:
+                codes, _ = files.read(self.folder / self._files[name])
+            except StageError:
+                continue
+            size = (codes.shape[1], codes.shape[0])
+            if self._size is None or size == self._size:
+                self._size = size
+                mask = np.ones(codes.shape[:2], np.float32) if self._mask is None else self._mask
+                self._clipped[name] = clipped_share(codes >= CLIPPED * (2 ** files.bits_of(codes) - 1), mask)
+
+
+def save(stage: Stage, folder: Path, bits: int = 8) -> None:
+    """Write a whole stage into a folder; see `StageWriter`."""
+    writer = StageWriter(folder, stage.lamps, stage.alpha, stage.settings, stage.seed, bits)
+    for number, lamp in enumerate(stage.lamps):
+        writer.add(lamp.name, stage.picture(number))
+
+
+def _file_names(lamps: Sequence[Lamp]) -> dict[str, str]:
+    """A file's name for each lamp: its own name in plain letters, with a number where two would be alike."""
+    made: dict[str, str] = {}
+    for number, lamp in enumerate(lamps):
+        plain = re.sub(r"[^a-z0-9]+", "-", lamp.name.lower()).strip("-")[:60] or "light"
+        taken = plain in ("alpha",) or f"{plain}.png" in made.values()
+        made[lamp.name] = f"{plain}-{number + 1}.png" if taken else f"{plain}.png"
+    return made

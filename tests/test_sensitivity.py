@@ -1,0 +1,170 @@
+"""Nothing that a person gives is dropped in silence.
+
+For every setting, in every mode, start and tab and beside many other settings: a changed value changes what the job
+gives out (the weights, the conditioning, the start, the finished picture, the extra pictures), or the job refuses it, or
+it warns of it by name. And the infotext claims what had an effect, all of it and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lib_iclight.cache import content_key
+from lib_iclight.effects import idle
+from lib_iclight.errors import ICLightError
+from lib_iclight.frame import Frame
+from lib_iclight.job import Encoder, LatentCache, Relight
+from lib_iclight.matting import Cutter
+from lib_iclight.session import Folders, Session
+from lib_iclight.settings import FIELD, FIELDS, MODES, STARTS, Settings
+from lib_iclight.weights.keys import shapes
+
+FRAME = Frame(48, 32)
+RNG = np.random.default_rng(7)
+PHOTO = RNG.integers(20, 235, (40, 40, 3), np.uint8)
+OTHER_PHOTO = PHOTO[::-1].copy()
+CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (16, 16), np.uint8), 12)])
+DISC = ((np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2) < 150) * 200).astype(np.uint8)
+SPOTS = DISC.copy()
+SPOTS[1:4, 1:4] = 255
+WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
+GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
+RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
+
+CHANGED: dict[str, tuple[Any, ...]] = {
+    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()), "background_flip": (True,),
+    "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
+    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",), "mask": (DISC, SPOTS),
+    "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
+    "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
+    "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
+    "harmonise": (0.6,), "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",)),
+}
+"""setting -> values to change it to"""
+
+
+def test_every_setting_is_changed() -> None:
+    assert set(CHANGED) | {"enabled"} == {field.name for field in FIELDS}
+
+
+def beside() -> Iterator[dict[str, Any]]:
+    """Settings to change one of: every mode, start and tab plainly, and a seeded choice of richer ones."""
+    for mode, start in itertools.product(MODES, STARTS):
+        yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
+    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right"), "mask": (None, SPOTS), "background": (None, WALL),
+              "foreground": (PHOTO, CUT), "light_map": (None, GLOW[::-1].copy()), "keep_background": (False, True),
+              "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
+              "mask_largest": (False, True)}
+    choose = random.Random(11)
+    for _ in range(60):
+        yield {name: choose.choice(values) for name, values in richer.items()}
+
+
+def encode(pixels: np.ndarray) -> torch.Tensor:
+    """Another latent for every other picture, the same for the same."""
+    seed = int(content_key(pixels)[:12], 16)
+    height, width = pixels.shape[:2]
+    return torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """With two files of weights for each kind that take no room on the disk."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, inputs in (("iclight_sd15_fc", 8), ("iclight_sd15_fcon", 8), ("iclight_sd15_fbc", 12), ("other", 8)):
+        entries, end = {}, 0
+        for key, shape in shapes("diffusers", inputs).items():
+            begin, end = end, end + math.prod(shape)
+            entries[key] = {"dtype": "F8_E4M3", "shape": list(shape), "data_offsets": [begin, end]}
+        raw = json.dumps(entries).encode()
+        with (folder / f"{name}.safetensors").open("wb") as file:
+            file.write(len(raw).to_bytes(8, "little") + raw)
+            file.truncate(8 + len(raw) + end)
+    return Session(folders=Folders((folder,), (Path(folder),)))
+
+
+class Given:
+    """What a job gives out, and what it says."""
+
+    def __init__(self, session: Session, values: dict[str, Any], tab: str) -> None:
+        settings = Settings(**{"foreground": PHOTO} | values)
+        pictures = [OTHER_PHOTO] if tab == "img2img" else []
+        job = Relight(settings, cutter=Cutter([]), latents=LatentCache(), tab=tab, pictures=pictures)
+        encoder = Encoder("double", encode)
+        concat, initial = job.concat(encoder, FRAME), job.initial(encoder, FRAME)
+        started = tab != "img2img" and initial is not None
+        extras = [(name, picture.tobytes()) for name, picture in job.extras(FRAME)]
+        self.signature = (
+            session.resolve_weights(settings).name, concat.numpy().tobytes(),
+            None if initial is None else initial.numpy().tobytes(), job.start,
+            settings.light_denoise if started else None, job.finish(RESULT, FRAME).tobytes(), extras,
+            "raw" in settings.outputs)
+        self.idle = {name for found in idle(settings, tab) for name in found.names}
+        self.warnings = job.warnings
+        self.infotext = job.infotext()
+        self.settings = settings
+
+
+def given(session: Session, values: dict[str, Any], tab: str) -> Given | None:
+    """None where the job refuses."""
+    try:
+        return Given(session, values, tab)
+    except ICLightError:
+        return None
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_changed_value_acts_or_is_told(session: Session, name: str, tab: str) -> None:
+    compared = 0
+    for values in beside():
+        if name == "weights" and values["mode"] == "fbc":  # of another kind: refused by name
+            continue
+        before = given(session, values, tab)
+        for value in CHANGED[name]:
+            after = given(session, values | {name: value}, tab)
+            if before is None or after is None or before.settings == after.settings:
+                continue
+            compared += 1
+            if before.signature == after.signature:
+                told = name in after.idle or name in before.idle or before.warnings != after.warnings
+                assert told, f"{name} {before.infotext} -> {after.infotext}: nothing changed, and nothing was said"
+            for found in (before, after):
+                assert all(FIELD[idler].infotext not in found.infotext for idler in found.idle if FIELD[idler].infotext)
+                assert bool(found.warnings) >= bool(found.idle)
+    assert compared >= 10
+
+
+def test_the_known_cases_are_told() -> None:
+    """Those that were once dropped: by the setting's name, and why."""
+    for values, name, why in (
+            ({"mode": "fbc", "background": WALL, "light": "left"}, "light", "background picture tells"),
+            ({"background": WALL}, "background", "fbc places"),
+            ({"background_tint": 0.5}, "background_tint", "keep_background is off"),
+            ({"light": "left", "start_amount": 0.5}, "start_amount", "light+foreground"),
+            ({"light": "left", "light_map": GLOW}, "light", "light map takes"),
+            ({"mask": DISC, "matting": "isnet-general-use"}, "matting", "mask takes")):
+        [found] = [found for found in idle(Settings(foreground=PHOTO, **values)) if name in found.names]
+        assert why in found.sentence
+
+
+def test_a_transparent_picture_that_is_used_whole_is_told_or_refused() -> None:
+    def job(alpha: int) -> Relight:
+        picture = np.dstack([PHOTO, np.full((40, 40), alpha, np.uint8)])
+        return Relight(Settings(foreground=picture, matting="none"), cutter=Cutter([]), latents=LatentCache())
+
+    assert job(255).warnings == []
+    assert "transparency is not used" in job(128).warnings[0]
+    with pytest.raises(ICLightError, match="fully transparent"):
+        job(0)
