@@ -14,6 +14,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def main() -> int:
         return _run(python, "-m", "lib_iclight.studio", *rest)
     if arguments.command == "demo":
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
+    if arguments.command == "fuzz":
+        return _fuzz(python, arguments.minutes)
     if arguments.command == "test":
         return _test(python, rest)
     return _run(python, "-m", "tests.live", *rest)
@@ -49,9 +52,26 @@ def _parser() -> argparse.ArgumentParser:
                         "such as --checkpoint FILE and --port N", add_help=False)
     commands.add_parser("test", help="lint, type check and run all offline tests; "
                         "with further arguments only pytest, which gets them")
+    fuzz = commands.add_parser("fuzz", help="throw cut and bent files, values, answers and command lines at it, "
+                               "new ones in every round")
+    fuzz.add_argument("--minutes", type=float, default=10.0, metavar="N", help="for how long (default: 10)")
     commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); further arguments go to "
                         "them: --host NAME, --dir DIR and those that live --help lists", add_help=False)
     return parser
+
+
+def _fuzz(python: Path, minutes: float) -> int:
+    """Rounds of tests/fuzz, each with many more cases than in the tests and of its own seed, until the time is up."""
+    end = time.monotonic() + 60.0 * minutes
+    environment = {**os.environ, "ICLIGHT_FUZZ_LONG": "1"}
+    seed = time.time_ns() % 10**9
+    while True:
+        print(f"Round with --hypothesis-seed={seed} ...", flush=True)
+        command = [str(python), "-m", "pytest", "-q", "tests/fuzz", f"--hypothesis-seed={seed}"]
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        if code or time.monotonic() >= end:
+            return code
+        seed += 1
 
 
 def set_up(requirements: str) -> Path:

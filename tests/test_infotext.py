@@ -22,14 +22,14 @@ SETTINGS = Settings(enabled=True, mode="fbc", light=LightSpec("#101010", (Point(
 
 
 def test_what_is_written_is_read_back() -> None:
-    params = infotext.read(infotext.write(SETTINGS, GENERATION, 5, "a: model", {"soft, warm": 0.5}))
+    params = infotext.read(infotext.write(SETTINGS.to_infotext(), GENERATION, 5, "a: model", {"soft, warm": 0.5}))
     assert Settings.from_dict(from_infotext(params)) == SETTINGS
     assert Generation(**infotext.generation_values(params)) == GENERATION
     assert (params["Model"], params["LoRAs"]) == ("a: model", "soft, warm 0.5")
 
 
 def test_without_a_hires_pass_none_is_read() -> None:
-    params = infotext.read(infotext.write(SETTINGS, Generation(), 5, "m"))
+    params = infotext.read(infotext.write(SETTINGS.to_infotext(), Generation(), 5, "m"))
     assert Generation(**infotext.generation_values(params)) == Generation(seed=5)
 
 
@@ -62,7 +62,7 @@ CAMPAIGN = settings(max_examples=250, derandomize=True, deadline=None, database=
 @given(prompt=PROMPTS, negative=PROMPTS, name=AWKWARD)
 def test_whatever_is_written_is_read_back(prompt: str, negative: str, name: str) -> None:
     made = Generation(prompt=prompt, negative_prompt=negative, seed=5)
-    text = infotext.write(SETTINGS, made, 5, name, {name or "a": 0.5})
+    text = infotext.write(SETTINGS.to_infotext(), made, 5, name, {name or "a": 0.5})
     text.encode("utf-8")  # as a picture file must hold it
     params = infotext.read(text)
     assert Generation(**infotext.generation_values(params)) == made
@@ -72,7 +72,7 @@ def test_whatever_is_written_is_read_back(prompt: str, negative: str, name: str)
 
 @pytest.mark.parametrize("name", ['"', '""', '"a', 'a"', " a ", "", "\\", '\\"', "a,b", "a: b, Seed: 9", "\u3000a"])
 def test_awkward_names(name: str) -> None:
-    params = infotext.read(infotext.write(SETTINGS, GENERATION, 5, name))
+    params = infotext.read(infotext.write(SETTINGS.to_infotext(), GENERATION, 5, name))
     assert (params["Model"], params["Seed"], params["Steps"]) == (name, "5", "7")
 
 
