@@ -3,7 +3,8 @@
 `python run.py live --host NAME --dir DIR`.
 
 Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
-time that is skipped unless a requirement file changed.
+time that is skipped unless a requirement file changed. The tests need a browser too: tests/browser/chromium.py finds or
+installs it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 STAMP = VENV / "installed.txt"
+BROWSER = ROOT / "tests" / "browser" / "chromium.py"
 
 
 def main() -> int:
@@ -85,16 +87,17 @@ def _digest() -> str:
 
 def _test(python: Path, pytest_arguments: list[str]) -> int:
     if not pytest_arguments:
-        checks = [("ruff", "check", "."), ("mypy",)]
-        failed = [check[0] for check in checks if _run(python, "-m", *check) != 0]
+        checks = [("ruff", "check", "."), ("mypy",), ("oxlint",)]
+        failed = [name for name, *rest in checks if _run(python.with_name(name + python.suffix), *rest) != 0]
         if failed:
             print(f"{' and '.join(failed)} failed", file=sys.stderr)
             return 1
+    _run(python, str(BROWSER))
     return _run(python, "-m", "pytest", *pytest_arguments)
 
 
-def _run(python: Path, *arguments: str) -> int:
-    return subprocess.run([str(python), *arguments], cwd=ROOT, check=False).returncode
+def _run(program: Path, *arguments: str) -> int:
+    return subprocess.run([str(program), *arguments], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

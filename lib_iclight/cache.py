@@ -3,10 +3,57 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Value = TypeVar("Value")
+
+
+class LRU(Generic[Value]):
+    """A bounded cache that several threads may use: the least recently used goes first.
+
+    capacity: how many values are kept or, with `size`, how much they may hold together. The latest is always kept.
+    size: what one value counts, such as its bytes.
+    """
+
+    def __init__(self, capacity: int, size: Callable[[Value], int] | None = None) -> None:
+        self._capacity = capacity
+        self._size = size
+        self._kept: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.RLock()  # one that a value's making may take again, for another value
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of `key`, made by `make` if it is not here. One is made at a time; others wait for it."""
+        with self._lock:
+            if key not in self._kept:
+                if self._size is None:  # room is made before, so that one too many is never held
+                    self._let_go(self._capacity - 1)
+                self._kept[key] = make()
+            self._kept.move_to_end(key)
+            self._let_go(self._capacity)
+            return self._kept[key]
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _let_go(self, capacity: int) -> None:
+        """Drop the least recently used until the rest fits; with `size`, all but the latest."""
+        if self._size is None:
+            while len(self._kept) > capacity:
+                self._kept.popitem(last=False)
+            return
+        while len(self._kept) > 1 and sum(map(self._size, self._kept.values())) > capacity:
+            self._kept.popitem(last=False)
 
 
 def content_key(*parts: NDArray[Any] | bytes | str | int | float | None) -> str:

@@ -11,14 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, ImageDraw
 
 from .generation import Generation
-from .hosts.standalone.host import Standalone, pick_device
-from .hosts.standalone.pocket import NOTE, SIDE, Pocket
-from .job import LatentCache, Relight
-from .matting import Cutter
+from .session import Session
 from .settings import Settings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -46,22 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the pictures (default: demo)")
     out = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
-    print(f"Model: {NOTE}.")
-    torch.set_num_threads(1)  # the model is so small that threads waiting for each other cost more than they bring
-    model = Pocket()
-    host = Standalone(model, device=pick_device("cpu"))
-    cutter, latents = Cutter([]), LatentCache()
-    shown: list[tuple[str, Image.Image]] = [("foreground", Image.open(FOREGROUND).convert("RGB"))]
+    session = Session.open(device="cpu")
+    print(f"Model: {session.note}.")
+    shown: list[tuple[str, Image.Image]] = [
+        ("foreground", Image.open(FOREGROUND).convert("RGB")),
+        ("cut-out", session.subject(Settings(foreground=FOREGROUND)).cutout())]
     for name, (choices, generated) in CASES.items():
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
-        job = Relight(settings, cutter=cutter, latents=latents)
-        if len(shown) == 1:
-            shown.append(("cut-out", job.subjects[0].cutout()))
-        if settings.mode == "fbc":
-            shown.append(("background", Image.open(BACKGROUND).convert("RGB")))
-        common: dict[str, Any] = {"prompt": PROMPT, "width": SIDE, "height": SIDE, "steps": 15, "cfg": 2.0, "seed": 9}
-        generation = Generation(**common | generated)
-        picture = host.relight(job, generation, model.offsets(settings.mode)).pictures[0].picture
+        if settings.background is not None:
+            shown.append(("background", Image.open(settings.background).convert("RGB")))
+        common: dict[str, Any] = {"prompt": PROMPT, "width": session.native, "height": session.native, "steps": 15,
+                                  "cfg": 2.0, "seed": 9}
+        picture = session.relight(settings, Generation(**common | generated)).pictures[0]
         path = out / f"{name.replace(',', '').replace(' ', '-')}.png"
         picture.save(path)
         print(path)

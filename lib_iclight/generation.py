@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +10,9 @@ from typing import Any, NamedTuple
 
 from .errors import SettingsError
 from .settings import RECOMMENDED
+
+NATIVE = 512
+"""Side of the square pictures that SD 1.5 was trained on; up to half as much again it is at its best."""
 
 
 class Sampler(NamedTuple):
@@ -80,7 +84,39 @@ class Generation:
         if self.sampler not in SAMPLERS:
             raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
 
+    def warnings(self) -> list[str]:
+        """What was given and changes nothing, in sentences; only values other than the defaults count as given."""
+        found = []
+        if self.hires_scale == 1 and self.hires_denoise != Generation.hires_denoise:
+            found.append("The hires pass's denoise is not used: hires_scale is 1, so there is no such pass.")
+        if self.cfg == 1 and self.negative_prompt != Generation.negative_prompt:
+            found.append("The negative prompt is not used: at cfg 1 there is no guidance away from it.")
+        return found
+
     @property
     def hires_size(self) -> tuple[int, int]:
         """Width and height of the second pass: scaled, to the nearest multiple of 64, as the reference does."""
         return (round(self.width * self.hires_scale / 64) * 64, round(self.height * self.hires_scale / 64) * 64)
+
+
+def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int, int]:
+    """The size in multiples of 64 closest to a picture's aspect and area, as far as the model is at home there.
+
+    native: side of the squares that the model was trained on.
+    """
+    least, most = native**2, (native * 3 // 2) ** 2
+    area = min(max(width * height, least), most)
+    sides = range(native // 2, 2 * native + 1, 64)
+
+    def distance(size: tuple[int, int]) -> float:
+        w, h = size
+        # A wrong aspect cuts the picture; a little more or less area hardly matters.
+        return abs(math.log(w / h * height / width)) + 0.1 * abs(math.log(w * h / area))
+
+    return min(((w, h) for w in sides for h in sides if 0.9 * least <= w * h <= 1.1 * most), key=distance)
+
+
+def reference_size(mode: str, native: int = NATIVE) -> tuple[int, int]:
+    """Width and height of the reference demo's pictures; of another model the squares that it was trained on."""
+    best = RECOMMENDED[mode]
+    return (best.width, best.height) if native == NATIVE else (native, native)

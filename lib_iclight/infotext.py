@@ -9,15 +9,17 @@ from typing import Any
 
 from . import __version__
 from .generation import Generation
-from .settings import Settings
 
 _PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _NEGATIVE = "Negative prompt:"
 
 
-def write(settings: Settings, generation: Generation, seed: int, checkpoint: str,
+def write(settings: Mapping[str, object], generation: Generation, seed: int, checkpoint: str,
           loras: Mapping[str, float] | None = None) -> str:
-    """The infotext of the picture that `seed` gave; loras: names and strengths."""
+    """The infotext of the picture that `seed` gave; settings: keys and values as `Settings.to_infotext` gives them.
+
+    loras: names and strengths.
+    """
     values: dict[str, object] = {
         "Steps": generation.steps, "Sampler": generation.sampler, "CFG scale": f"{generation.cfg:g}", "Seed": seed,
         "Size": f"{generation.width}x{generation.height}", "Model": checkpoint}
@@ -26,7 +28,7 @@ def write(settings: Settings, generation: Generation, seed: int, checkpoint: str
                    "Hires upscale": f"{generation.hires_scale:g}", "Hires upscaler": "Lanczos"}
     if loras:
         values["LoRAs"] = "; ".join(f"{name} {strength:g}" for name, strength in loras.items())
-    values |= settings.to_infotext() | {"Version": f"IC-Light {__version__}"}
+    values |= dict(settings) | {"Version": f"IC-Light {__version__}"}
     line = ", ".join(f"{name}: {_quoted(value)}" for name, value in values.items())
     return f"{generation.prompt}\n{_NEGATIVE} {generation.negative_prompt}\n{line}"
 

@@ -1,4 +1,4 @@
-"""One relight job: pictures in, conditioning for the host, finished pictures out. Knows no host.
+"""One relight job: subjects in, conditioning for the host, finished pictures out. Knows no host.
 
 Everything that belongs to one job lives in a `Relight`; what may outlive it (cut-outs, latents) is in the caches that
 are handed in.
@@ -6,26 +6,28 @@ are handed in.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from . import imaging, preserve
-from .cache import content_key
+from .cache import LRU, content_key
+from .effects import idle, is_lit, start_of
 from .errors import ImageError, SettingsError
 from .lights import broad_light, light_map
-from .matting import Cutout, Refinement
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
-from .settings import Settings
+from .settings import FIELD, Settings
+from .subject import ENOUGH, CutsOut, Subject
 
 LATENT_STRIDE = 8
+TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
+                       "subject.")
 Place = Callable[[np.ndarray, int, int], np.ndarray]
 
 
@@ -77,100 +79,87 @@ class Encoder:
     encode: Callable[[np.ndarray], torch.Tensor]
 
 
-class CutsOut(Protocol):
-    """Whatever cuts foregrounds out; `matting.Cutter` does, and says what is what."""
-
-    def cut(self, rgb: np.ndarray, model: str, progress: Progress, *, own: np.ndarray | None, mask: np.ndarray | None,
-            refinement: Refinement) -> Cutout:
-        """uint8 sRGB [H, W, 3] -> the foreground's alpha and colour."""
-        ...
-
-
-class LatentCache:
-    """Latents by what they were made from; the least recently used go first.
+class LatentCache(LRU[torch.Tensor]):
+    """Latents by what they were made from.
 
     A latent of a 1024 x 1024 picture takes 256 KB, so the default keeps at most some 16 MB.
     """
 
     def __init__(self, capacity: int = 64) -> None:
-        self._capacity = capacity
-        self._latents: OrderedDict[Hashable, torch.Tensor] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """The latent of `key`, made by `make` if it is not here."""
-        if key not in self._latents:
-            self._latents[key] = make()
-        self._latents.move_to_end(key)
-        while len(self._latents) > self._capacity:
-            self._latents.popitem(last=False)
-        return self._latents[key]
+        super().__init__(capacity)
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A picture to relight: its own pixels, what of it is foreground, and how it lies in a pass's frame."""
+class _Laid:
+    """A subject as this job lays it into the frame and shows it to the model."""
 
-    original: np.ndarray
-    """uint8 sRGB [H, W, 3], the picture as it came"""
-    color: np.ndarray
-    """uint8 sRGB [H, W, 3], the foreground's own colour, also where it is half transparent"""
-    shown: np.ndarray
-    """uint8 sRGB [H, W, 3], the colour as the model is shown it: harmonised, if that is asked for"""
-    alpha: np.ndarray
-    """float32 [H, W] in 0..1, 1 = foreground"""
+    subject: Subject
     place: Place
+    shown: np.ndarray
+    """uint8 sRGB [H, W, 3], its colour: harmonised, if that is asked for"""
     key: str
-    """names the pixels, alpha included"""
+    """names what is shown, alpha included"""
 
     def on_grey(self) -> np.ndarray:
         """uint8 [H, W, 3]: what IC-Light was trained to see."""
-        return imaging.composite_on_grey(self.shown, self.alpha)
-
-    def cutout(self) -> Image.Image:
-        """The foreground as a straight-alpha RGBA picture."""
-        alpha = np.round(self.alpha * 255).astype(np.uint8)
-        return Image.fromarray(np.dstack([self.color, alpha]), "RGBA")
-
-    def mask(self) -> Image.Image:
-        """The alpha as a grey picture."""
-        return Image.fromarray(np.round(self.alpha * 255).astype(np.uint8), "L")
+        return imaging.composite_on_grey(self.shown, self.subject.alpha)
 
 
 class Relight:
     """One relight, from settings and pictures to conditioning and finished pictures.
 
     `pictures` are the host's own (img2img); they are the foreground where the settings name none, and lie in the frame
-    as `place` says. Raises an ICLightError for everything that cannot be meant, before any sampling.
+    as `place` says. largest: width and height of the largest frame, as far as it is known.
+    Raises an ICLightError for everything that cannot be meant, before any sampling.
     """
 
-    def __init__(self, settings: Settings, *, cutter: CutsOut, latents: LatentCache, tab: str = "txt2img",
-                 pictures: Sequence[object] = (), place: Place = fit, progress: Progress = silent) -> None:
+    def __init__(self, settings: Settings, *, cutter: CutsOut, latents: LRU[torch.Tensor], tab: str = "txt2img",
+                 pictures: Sequence[object] = (), place: Place = fit, largest: tuple[int, int] = (0, 0),
+                 progress: Progress = silent) -> None:
         self.settings = settings
         self.kind = settings.mode
+        self.start = start_of(settings, tab)
+        self._idle = idle(settings, tab)
+        self.warnings = [found.sentence for found in self._idle]
+        """what was given and changes nothing, and what else a person should know of the result, in sentences"""
         self._latents = latents
         self._tab = tab
-        picture = self._load_plain(settings.light_map, "light map")
-        self._light_picture = picture
-        self._light: Hashable = (settings.light if picture is None
-                                 else (content_key(picture), settings.light_map_blur))
-        self._has_light = picture is not None or settings.light != "none"
-        self.start = self._resolve_start()
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
         if not sources:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
+        self._check_background()
+        picture = _load_plain(settings.light_map, "light map")
+        self._light_picture = picture
+        self._light: Hashable = (settings.light if picture is None
+                                 else (content_key(picture), settings.light_map_blur))
         self._background = self._load_background()
         own_place = fit if settings.foreground is not None else place
-        self.subjects = [self._load_subject(source, cutter, own_place, progress) for source in sources]
+        # Given back, cut-outs are as large as the picture; and of a tab's picture a small part may be enlarged.
+        whole = own_place is not fit or {"cutout", "mask"} & set(settings.outputs)
+        side = max(ENOUGH, *largest)
+        enough = None if whole else (side, side)
+        self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
+                      for source in sources]
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """What is relit: one subject, or one for each picture of an img2img batch."""
+        return [laid.subject for laid in self._laid]
 
     @property
     def channels(self) -> int:
         """Channels of the concat conditioning: 4 for fc and fcon, 8 for fbc."""
         return 8 if self.kind == "fbc" else 4
 
+    def infotext(self) -> dict[str, str | float | bool]:
+        """What is written into the pictures: the settings that had an effect."""
+        without = {FIELD[name].infotext for found in self._idle for name in found.names}
+        return {key: value for key, value in self.settings.to_infotext().items() if key not in without}
+
     def concat(self, encoder: Encoder, frame: Frame, batch: int = 1) -> torch.Tensor:
         """The concat conditioning, float32 [batch, 4 or 8, height/8, width/8]: foreground, for fbc then background."""
-        latent = self._of_subjects(encoder, frame, batch, "grey", Subject.on_grey)
+        latent = self._of_subjects(encoder, frame, batch, "grey", _Laid.on_grey)
         if self.kind != "fbc":
             return latent
         return torch.cat([latent, self._background_latent(encoder, frame).expand_as(latent)], dim=1)
@@ -187,9 +176,9 @@ class Relight:
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
             return self._of_subjects(encoder, frame, batch, ("over", self._light, self.settings.start_amount),
-                                     lambda subject: self._over_light(subject, frame), placed=True)
+                                     lambda laid: self._over_light(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
-            return self._of_subjects(encoder, frame, batch, "image", lambda subject: subject.original)
+            return self._of_subjects(encoder, frame, batch, "image", lambda laid: laid.subject.original)
         return None
 
     def finish(self, picture: Image.Image, frame: Frame, index: int = 0) -> Image.Image:
@@ -200,10 +189,11 @@ class Relight:
         s = self.settings
         if not (s.preserve_color or s.preserve_detail or s.keep_background):
             return picture
-        subject = self.subjects[index % len(self.subjects)]
-        alpha = frame.place(subject.alpha, subject.place)
+        laid = self._laid[index % len(self._laid)]
+        subject = laid.subject
+        alpha = frame.place(subject.alpha, laid.place)
         result = np.asarray(picture.convert("RGB"))
-        color = frame.place(subject.color, subject.place)
+        color = frame.place(subject.color, laid.place)
         result = preserve.preserve(result, color, alpha, color=s.preserve_color, detail=s.preserve_detail,
                                    detail_radius=s.detail_radius, additive=s.detail_mode == "add")
         if s.keep_background:
@@ -213,7 +203,7 @@ class Relight:
                 behind = frame.place(self._background, fit)
                 original = np.rint(weight * color + (1 - weight) * behind).astype(np.uint8)
             else:
-                original = frame.place(subject.original, subject.place)
+                original = frame.place(subject.original, laid.place)
             result = preserve.restore_background(result, original, alpha, tint=s.background_tint)
         return Image.fromarray(result)
 
@@ -230,72 +220,53 @@ class Relight:
                 made.append(("cutout", subject.cutout()))
             if "mask" in self.settings.outputs:
                 made.append(("mask", subject.mask()))
-        if "lightmap" in self.settings.outputs and self._has_light:
+        if "lightmap" in self.settings.outputs and is_lit(self.settings):
             made.append(("lightmap", Image.fromarray(self._map(frame, "fc"))))
         return made
 
-    def _resolve_start(self) -> str:
-        start = self.settings.start
-        if start == "auto":
-            if self.kind != "fbc" and self._has_light:
-                return "light"
-            return "image" if self._tab == "img2img" else "noise"
-        if start in ("light", "light+foreground") and not self._has_light:
-            raise SettingsError(f"start is {start!r}, but there is no light. Choose a light, or another start.")
-        if start == "background" and self.settings.background is None and not (self.kind == "fbc" and self._has_light):
-            raise SettingsError("start is 'background', but there is no background picture. Add one.")
-        return start
+    def _check_background(self) -> None:
+        """Raise for a background picture that is asked for and is not there."""
+        s = self.settings
+        if s.background is not None:
+            return
+        if s.harmonise:
+            raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
+                                "Add one, or set harmonise to 0.")
+        if self.kind == "fbc" and not is_lit(s):
+            raise ImageError("mode fbc places the foreground on a background, and there is none. "
+                             "Add a background picture or choose a light, or use mode fc.")
 
     def _load_background(self) -> np.ndarray | None:
-        rgb = self._load_plain(self.settings.background, "background")
+        rgb = _load_plain(self.settings.background, "background")
         if rgb is None:
-            if self.settings.harmonise:
-                raise SettingsError("harmonise gives the subject the colours of a background picture, and there is "
-                                    "none. Add one, or set harmonise to 0.")
-            if self.kind == "fbc" and not self._has_light:
-                raise ImageError("mode fbc places the foreground on a background, and there is none. "
-                                 "Add a background picture or choose a light, or use mode fc.")
             return None
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
 
-    @staticmethod
-    def _load_plain(source: object, what: str) -> np.ndarray | None:
-        """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
-        if source is None:
-            return None
-        rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
-        return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)
-
-    def _load_subject(self, source: object, cutter: CutsOut, place: Place, progress: Progress) -> Subject:
+    def _lay(self, subject: Subject, place: Place) -> _Laid:
+        """The subject cut out, and as the model is to see it."""
         s = self.settings
-        rgb, own = imaging.split_alpha(imaging.load_image(source, "foreground"))
-        if s.matting == "none" and s.mask is None:
-            alpha, color, key = np.ones(rgb.shape[:2], np.float32), rgb, content_key(rgb)
-        else:
-            if s.keep_background and own is not None and not self._on_background:
-                raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
-                                    "transparent there. Use the uncut photo, or switch keep_background off.")
-            mask = None if s.mask is None else imaging.load_mask(s.mask, rgb.shape[1], rgb.shape[0])
-            refinement = Refinement(invert=s.mask_invert, largest=s.mask_largest, contrast=s.mask_contrast,
-                                    threshold=s.mask_threshold, grow=s.mask_grow, feather=s.mask_feather)
-            alpha, color, key = cutter.cut(rgb, s.matting, progress, own=own, mask=mask, refinement=refinement)
-        if alpha.max() < 1 / 255:
-            raise ImageError("the foreground is fully transparent: there is nothing to relight. "
-                             "Use another picture or another cut-out model, or set matting to none.")
-        shown = color
+        if s.keep_background and not subject.is_whole and subject.own_alpha is not None and not self._on_background:
+            raise SettingsError("keep_background puts the subject back on its own picture, but this foreground is "
+                                "transparent there. Use the uncut photo, or switch keep_background off.")
+        if subject.is_whole and subject.own_alpha is not None:
+            self._warn(TRANSPARENCY_UNUSED)
+        shown, key = subject.color, subject.key
         if self._background is not None and s.harmonise:
-            shown = harmonise(color, alpha, self._background, s.harmonise)
+            shown = harmonise(shown, subject.alpha, self._background, s.harmonise)
             key = content_key(key, shown)
-        return Subject(rgb, color, shown, alpha, place, key)
+        return _Laid(subject, place, shown, key)
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
-                     pixels: Callable[[Subject], np.ndarray], placed: bool = False) -> torch.Tensor:
+                     pixels: Callable[[_Laid], np.ndarray], placed: bool = False) -> torch.Tensor:
         """The latents [batch, 4, h, w] of something made of each subject; `placed`: at the frame's size already."""
         latents = []
-        for subject in (self.subjects[i % len(self.subjects)] for i in range(batch)):
-            key = (name, subject.key, subject.place)
-            latents.append(self._latent(encoder, frame, key, partial(pixels, subject),
-                                        None if placed else subject.place))
+        for laid in (self._laid[i % len(self._laid)] for i in range(batch)):
+            key = (name, laid.key, laid.place)
+            latents.append(self._latent(encoder, frame, key, partial(pixels, laid), None if placed else laid.place))
         return torch.cat(latents)
 
     def _background_latent(self, encoder: Encoder, frame: Frame) -> torch.Tensor:
@@ -308,13 +279,13 @@ class Relight:
         if self._light_picture is not None:
             return broad_light(fit(self._light_picture, frame.width, frame.height), self.settings.light_map_blur)
         drawn = light_map(self.settings.light, frame.width, frame.height, form)
-        assert drawn is not None, "guarded by _has_light"
+        assert drawn is not None, "start_of and _check_background ask for a light"
         return drawn
 
-    def _over_light(self, subject: Subject, frame: Frame) -> np.ndarray:
+    def _over_light(self, laid: _Laid, frame: Frame) -> np.ndarray:
         """uint8 [height, width, 3]: the foreground over the light map."""
-        alpha = self.settings.start_amount * frame.place(subject.alpha, subject.place)[..., None]
-        color = frame.place(subject.shown, subject.place)
+        alpha = self.settings.start_amount * frame.place(laid.subject.alpha, laid.place)[..., None]
+        color = frame.place(laid.shown, laid.place)
         return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
 
     def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],
@@ -325,3 +296,11 @@ class Relight:
             return encoder.encode(np.ascontiguousarray(frame.place(pixels, place) if place else pixels))
 
         return self._latents.get((encoder.key, frame, key, place), encode)
+
+
+def _load_plain(source: object, what: str) -> np.ndarray | None:
+    """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
+    if source is None:
+        return None
+    rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
+    return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)

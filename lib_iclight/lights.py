@@ -11,7 +11,7 @@ and linear colour c adds `i * c * spread(u, v)`, where
   (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
 
 The sum is clipped to 0..1, sRGB-encoded to e, and written as round(255 e), or for a background (FBC) round(32 + 192 e).
-The panel's JavaScript (javascript/iclight-1-lights.js) computes the same.
+The panel's JavaScript (javascript/10-lights.js) computes the same.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def broad_light(pixels: NDArray[np.uint8], blur: float) -> NDArray[np.uint8]:
 
     pixels: sRGB-encoded uint8 [height,width,3]; returns the same form. blur: the standard deviation of a Gaussian in
     units of the picture's shorter side, not negative; 0 gives the picture itself. At the edges only what lies inside
-    the picture counts. The panel's JavaScript (javascript/iclight-1-lights.js) computes the same.
+    the picture counts. The panel's JavaScript (javascript/10-lights.js) computes the same.
     """
     if blur == 0.0:
         return pixels

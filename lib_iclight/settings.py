@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import SettingsError
-from .lights import PRESETS, LightSpec, parse_light
+from .fields import Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
+from .lights import PRESETS, LightSpec
 
 VERSION = 1
 MODES = ("fc", "fcon", "fbc")
 STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
+FITS = ("cover", "contain")
 DETAIL_MODES = ("multiply", "add")
 OUTPUTS = ("cutout", "mask", "lightmap", "raw")
 
@@ -44,26 +44,19 @@ RECOMMENDED: Mapping[str, Recommended] = MappingProxyType(
 class Field:
     """One setting, as people and programs meet it.
 
-    kind: `bool`, `choice` (one of `choices`), `name` (free text that names a file or model), `number`
-    (`minimum`..`maximum`), `image` (any picture form that `imaging.load_image` takes, or None), `light`
-    (a preset's name or a light spec object) or `list` (any of `choices`).
     `infotext` is the key under which the value is written into pictures; empty for what infotext cannot hold.
     """
 
     name: str
-    kind: str
+    kind: Kind
     default: Any
     label: str
     help: str
-    choices: tuple[str, ...] = ()
-    minimum: float = 0.0
-    maximum: float = 1.0
-    step: float = 0.01
     group: str = "main"
     infotext: str = ""
 
 
-def _setting(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:
+def _setting(kind: Kind, default: Any, label: str, help: str, **rest: Any) -> Any:
     return dataclasses.field(default=default, metadata={
         "kind": kind, "default": default, "label": label, "help": help, **rest})
 
@@ -76,111 +69,121 @@ class Settings:
     Raises SettingsError or LightError for values that cannot be meant.
     """
 
-    enabled: bool = _setting("bool", False, "Enable", "Relight this job's pictures.")
+    enabled: bool = _setting(Bool(), False, "Enable", "Relight this job's pictures.")
     mode: str = _setting(
-        "choice", "fc", "Mode",
+        Choice(MODES), "fc", "Mode",
         "fc: the foreground in a new scene from the prompt. fcon: the same, trained with offset noise (deeper darks). "
         "fbc: the foreground placed on a background picture.",
-        choices=MODES, infotext="IC-Light mode")
+        infotext="IC-Light mode")
     foreground: Any = _setting(
-        "image", None, "Foreground", "The subject to relight. In img2img the img2img picture when empty.")
+        Picture(), None, "Foreground", "The subject to relight. In img2img the img2img picture when empty.")
     background: Any = _setting(
-        "image", None, "Background", "The picture to place the subject on (mode fbc), or to start from.")
+        Picture(), None, "Background", "The picture to place the subject on (mode fbc), or to start from.")
     background_flip: bool = _setting(
-        "bool", False, "Flip background", "Mirror the background picture left to right.",
+        Bool(), False, "Flip background", "Mirror the background picture left to right.",
         infotext="IC-Light background flip")
     light: str | LightSpec = _setting(
-        "light", "none", "Light", "Where the light comes from: a preset, or a light spec as JSON.",
-        choices=tuple(PRESETS), infotext="IC-Light light")
+        Light(tuple(PRESETS)), "none", "Light", "Where the light comes from: a preset, or a light spec as JSON.",
+        infotext="IC-Light light")
     light_map: Any = _setting(
-        "image", None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
+        Picture(), None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
     light_map_blur: float = _setting(
-        "number", 0.0, "Light map blur",
+        Number(maximum=0.5), 0.0, "Light map blur",
         "0: the light map as it is. Above: only its broad light, as one takes it from a reference photo. "
         "The share of the shorter side over which it is smoothed.",
-        maximum=0.5, infotext="IC-Light light map blur")
+        infotext="IC-Light light map blur")
     light_denoise: float = _setting(
-        "number", 0.9, "Light denoise",
+        Number(minimum=0.05), 0.9, "Light denoise",
         "How freely the picture leaves the light map: lower keeps more of it. In img2img the tab's own "
         "denoising strength rules.",
-        minimum=0.05, maximum=1.0, step=0.01, infotext="IC-Light light denoise")
+        infotext="IC-Light light denoise")
     start: str = _setting(
-        "choice", "auto", "Start from",
+        Choice(STARTS), "auto", "Start from",
         "What the first latent is made of. auto: the light map when there is a light in fc and fcon, else noise "
         "in txt2img and the picture in img2img.",
-        choices=STARTS, group="advanced", infotext="IC-Light start")
+        group="advanced", infotext="IC-Light start")
     start_amount: float = _setting(
-        "number", 1.0, "Foreground in the start",
+        Number(), 1.0, "Foreground in the start",
         "How much of the foreground start light+foreground puts over the light map.",
         group="advanced", infotext="IC-Light start amount")
+    fit: str = _setting(
+        Choice(FITS), "cover", "Fit",
+        "How the foreground lies in the frame. cover: it fills the frame, and what stands out is cut off. contain: all "
+        "of it is in, and the result is cut back to the picture's own shape.",
+        group="advanced", infotext="IC-Light fit")
     matting: str = _setting(
-        "name", "auto", "Cut-out",
+        Name(), "auto", "Cut-out",
         "auto: the picture's own transparency, else a cut-out by the default model. none: use the picture whole. "
         "Or a model's name.",
         infotext="IC-Light cut-out")
     mask: Any = _setting(
-        "image", None, "Mask",
+        Picture(), None, "Mask",
         "Your own cut-out, whatever else is chosen: white is the subject. A transparent picture counts by its alpha.",
         group="matting")
     mask_contrast: float = _setting(
-        "number", 0.0, "Edge contrast", "0: the edge as it is. 1: hard at the threshold.",
+        Number(), 0.0, "Edge contrast", "0: the edge as it is. 1: hard at the threshold.",
         group="matting", infotext="IC-Light mask contrast")
     mask_threshold: float = _setting(
-        "number", 0.5, "Threshold", "What counts as subject for the edge contrast and the largest object.",
+        Number(), 0.5, "Threshold", "What counts as subject for the edge contrast and the largest object.",
         group="matting", infotext="IC-Light mask threshold")
     mask_grow: float = _setting(
-        "number", 0.0, "Grow or shrink", "Move the edge outwards, or inwards below 0; pixels of a 512 pixel picture.",
-        minimum=-64.0, maximum=64.0, step=0.5, group="matting", infotext="IC-Light mask grow")
+        Number(minimum=-64.0, maximum=64.0, step=0.5), 0.0, "Grow or shrink",
+        "Move the edge outwards, or inwards below 0; pixels of a 512 pixel picture.",
+        group="matting", infotext="IC-Light mask grow")
     mask_feather: float = _setting(
-        "number", 0.0, "Feather", "Soften the edge to either side; pixels of a 512 pixel picture.",
-        minimum=0.0, maximum=64.0, step=0.5, group="matting", infotext="IC-Light mask feather")
+        Number(maximum=64.0, step=0.5), 0.0, "Feather",
+        "Soften the edge to either side; pixels of a 512 pixel picture.",
+        group="matting", infotext="IC-Light mask feather")
     mask_largest: bool = _setting(
-        "bool", False, "Largest object only", "Keep the largest connected object, drop the rest.",
+        Bool(), False, "Largest object only", "Keep the largest connected object, drop the rest.",
         group="matting", infotext="IC-Light mask largest")
     mask_invert: bool = _setting(
-        "bool", False, "Invert", "Subject and surroundings change places, before all else.",
+        Bool(), False, "Invert", "Subject and surroundings change places, before all else.",
         group="matting", infotext="IC-Light mask invert")
     preserve_color: float = _setting(
-        "number", 0.0, "Preserve colour", "Give the subject its own colours back, keeping the new light.",
-        minimum=0.0, maximum=1.0, step=0.01, group="preserve", infotext="IC-Light preserve color")
+        Number(), 0.0, "Preserve colour",
+        "Give the subject its own colours back, keeping the new light.",
+        group="preserve", infotext="IC-Light preserve color")
     preserve_detail: float = _setting(
-        "number", 0.0, "Preserve detail", "Give the subject its own fine detail back: print, texture, hair.",
-        minimum=0.0, maximum=1.0, step=0.01, group="preserve", infotext="IC-Light preserve detail")
+        Number(), 0.0, "Preserve detail",
+        "Give the subject its own fine detail back: print, texture, hair.",
+        group="preserve", infotext="IC-Light preserve detail")
     detail_radius: float = _setting(
-        "number", 4.0, "Detail radius", "What counts as detail, in pixels of a 512 pixel picture.",
-        minimum=0.1, maximum=64.0, step=0.1, group="preserve", infotext="IC-Light detail radius")
+        Number(minimum=0.1, maximum=64.0, step=0.1), 4.0, "Detail radius",
+        "What counts as detail, in pixels of a 512 pixel picture.",
+        group="preserve", infotext="IC-Light detail radius")
     detail_mode: str = _setting(
-        "choice", "multiply", "Detail mode",
+        Choice(DETAIL_MODES), "multiply", "Detail mode",
         "multiply: detail follows the new light. add: it stays as strong in shadows as it was.",
-        choices=DETAIL_MODES, group="preserve", infotext="IC-Light detail mode")
+        group="preserve", infotext="IC-Light detail mode")
     keep_background: bool = _setting(
-        "bool", False, "Keep the original background",
+        Bool(), False, "Keep the original background",
         "Put the relit subject back on its own picture, in mode fbc on the background picture.",
         group="preserve", infotext="IC-Light keep background")
     background_tint: float = _setting(
-        "number", 0.0, "Tint the kept background", "How much of the subject's new light falls on the kept background.",
+        Number(), 0.0, "Tint the kept background", "How much of the subject's new light falls on the kept background.",
         group="preserve", infotext="IC-Light background tint")
     harmonise: float = _setting(
-        "number", 0.0, "Harmonise", "Give the subject the background picture's colours before it is relit: "
+        Number(), 0.0, "Harmonise", "Give the subject the background picture's colours before it is relit: "
         "0.25 looks like its light, 1 like its paint.",
         group="preserve", infotext="IC-Light harmonise")
     weights: str = _setting(
-        "name", "auto", "Weights", "auto: the official file for the mode, downloaded when missing. Or a file name "
+        Name(), "auto", "Weights", "auto: the official file for the mode, downloaded when missing. Or a file name "
         "in the weights folders.",
         group="advanced", infotext="IC-Light weights")
     outputs: tuple[str, ...] = _setting(
-        "list", (), "Also return", "Further pictures to return beside the result.",
-        choices=OUTPUTS, group="advanced", infotext="IC-Light outputs")
+        List(OUTPUTS), (), "Also return", "Further pictures to return beside the result.",
+        group="advanced", infotext="IC-Light outputs")
 
     def __post_init__(self) -> None:
         for field in FIELDS:
-            object.__setattr__(self, field.name, _CHECKS[field.kind](field, getattr(self, field.name)))
+            object.__setattr__(self, field.name, field.kind.check(field.name, getattr(self, field.name)))
 
     @classmethod
     def from_dict(cls, values: Any) -> Settings:
         """Settings from a JSON object; missing keys take their defaults, unknown ones are refused by name."""
         if not isinstance(values, dict):
-            raise SettingsError(f"the settings must be one JSON object, not {_kind_of(values)}. "
+            raise SettingsError(f"the settings must be one JSON object, not {type_name(values)}. "
                                 "Send {\"enabled\": true, ...}.")
         for key in values:
             if key not in FIELD:
@@ -191,18 +194,15 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values, pictures left out (they are not ours to copy around)."""
-        return {f.name: to_json(getattr(self, f.name)) for f in FIELDS if f.kind != "image"}
+        return {f.name: f.kind.to_json(getattr(self, f.name)) for f in FIELDS if f.name not in PICTURES}
 
     def to_infotext(self) -> dict[str, str | float | bool]:
         """What is written into pictures: the mode always (it marks a relit picture), the rest where not the default."""
         texts: dict[str, str | float | bool] = {}
         for f in FIELDS:
             value = getattr(self, f.name)
-            if not f.infotext or (value == f.default and f.name != "mode"):
-                continue
-            if isinstance(value, LightSpec):
-                value = json.dumps(value.to_dict(), separators=(",", ":"))
-            texts[f.infotext] = "+".join(value) if isinstance(value, tuple) else value
+            if f.infotext and (value != f.default or f.name == "mode"):
+                texts[f.infotext] = f.kind.to_text(value)
         return texts
 
     def replace(self, **changes: Any) -> Settings:
@@ -214,7 +214,7 @@ def from_infotext(params: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that a picture's infotext stands for, for `Settings.from_dict`; pictures cannot be among them.
 
     `params` are the infotext's keys and values, as text or typed. Fields that it does not name have their defaults.
-    {"enabled": False} for a picture that was not relit.
+    {"enabled": False} for a picture that was not relit. Raises ValueError for a number that is none.
     """
     if FIELD["mode"].infotext not in params:
         return {"enabled": False}
@@ -222,115 +222,22 @@ def from_infotext(params: Mapping[str, Any]) -> dict[str, Any]:
     for f in FIELDS:
         if not f.infotext:
             continue
-        value = params.get(f.infotext, f.default)
-        if isinstance(value, str):
-            if f.kind == "bool":
-                value = value.strip().lower() == "true"
-            elif f.kind == "number":
-                value = float(value)
-            elif f.kind == "list":
-                value = [item for item in value.split("+") if item]
-        values[f.name] = list(value) if isinstance(value, tuple) else value
+        value = params.get(f.infotext)
+        if value is None:
+            value = f.kind.to_json(f.default)
+        values[f.name] = f.kind.from_text(value) if isinstance(value, str) else value
     return values
-
-
-def to_json(value: Any) -> Any:
-    """A setting's value as plain JSON."""
-    if isinstance(value, LightSpec):
-        return value.to_dict()
-    return list(value) if isinstance(value, tuple) else value
 
 
 def schema() -> dict[str, Any]:
     """The settings as a JSON Schema object (draft 2020-12): what the API's one argument may be."""
-    properties: dict[str, Any] = {}
-    for f in FIELDS:
-        entry: dict[str, Any] = {"title": f.label, "description": f.help, "default": to_json(f.default)}
-        if f.kind == "bool":
-            entry["type"] = "boolean"
-        elif f.kind == "number":
-            entry |= {"type": "number", "minimum": f.minimum, "maximum": f.maximum}
-        elif f.kind == "choice":
-            entry |= {"type": "string", "enum": list(f.choices)}
-        elif f.kind == "list":
-            entry |= {"type": "array", "items": {"type": "string", "enum": list(f.choices)}, "uniqueItems": True}
-        elif f.kind == "light":
-            entry |= {"type": ["string", "object"], "examples": list(f.choices)}
-        elif f.kind == "image":
-            entry |= {"type": ["string", "null"], "contentEncoding": "base64"}
-        else:
-            entry["type"] = "string"
-        properties[f.name] = entry
+    properties = {f.name: {"title": f.label, "description": f.help, "default": f.kind.to_json(f.default),
+                           **f.kind.schema()} for f in FIELDS}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "IC-Light settings",
             "version": VERSION, "type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _kind_of(value: Any) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-
-def _refuse(field: Field, value: Any, wanted: str) -> SettingsError:
-    if isinstance(value, int) and abs(value) > 1e18:
-        shown = "a huge number"
-    else:
-        shown = repr(value) if isinstance(value, (str, int, float, bool)) else _kind_of(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SettingsError(f"{field.name} must be {wanted}, not {shown}.")
-
-
-def _check_bool(field: Field, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _refuse(field, value, "true or false")
-    return value
-
-
-def _check_choice(field: Field, value: Any) -> str:
-    if not isinstance(value, str) or value not in field.choices:
-        raise _refuse(field, value, "one of " + ", ".join(field.choices))
-    return value
-
-
-def _check_name(field: Field, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _refuse(field, value, "a name")
-    if set(value) & set("/\\:\0") or value in (".", ".."):
-        raise _refuse(field, value, "a plain file or model name, never a path")
-    return value
-
-
-def _check_number(field: Field, value: Any) -> float:
-    low, high = field.minimum, field.maximum
-    # Written so that NaN fails it, and integers too large for a float never become one.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise _refuse(field, value, f"a number from {low:g} to {high:g}")
-    return float(value)
-
-
-def _check_image(field: Field, value: Any) -> Any:
-    if value is None or (isinstance(value, str) and value == ""):
-        return None
-    if isinstance(value, (str, bytes, Path)) or hasattr(value, "__array_interface__") or hasattr(value, "convert"):
-        return value
-    raise _refuse(field, value, "a picture (base64, a data URI, a path, a PIL image or an array) or null")
-
-
-def _check_light(field: Field, value: Any) -> str | LightSpec:
-    return parse_light(value)
-
-
-def _check_list(field: Field, value: Any) -> tuple[str, ...]:
-    wanted = "a list of " + ", ".join(field.choices)
-    if not isinstance(value, (list, tuple)):
-        raise _refuse(field, value, wanted)
-    for item in value:
-        if item not in field.choices:
-            raise _refuse(field, item, wanted)
-    return tuple(choice for choice in field.choices if choice in value)
-
-
-_CHECKS = {"bool": _check_bool, "choice": _check_choice, "name": _check_name, "number": _check_number,
-           "image": _check_image, "light": _check_light, "list": _check_list}
-
 FIELDS: tuple[Field, ...] = tuple(Field(name=f.name, **f.metadata) for f in dataclasses.fields(Settings))
 FIELD: dict[str, Field] = {f.name: f for f in FIELDS}
+PICTURES: tuple[str, ...] = tuple(f.name for f in FIELDS if isinstance(f.kind, Picture))
+"""the names of the fields that hold pictures"""

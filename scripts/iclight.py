@@ -8,9 +8,9 @@ from modules.ui_components import InputAccordion
 from lib_iclight.hosts.webui.detect import Unsupported, detect
 from lib_iclight.panel import panel
 from lib_iclight.panel.workshop import Workshop
-from lib_iclight.webui import api, console, options, run, unsupported, xyz
+from lib_iclight.webui import api, console, hooks, options, state, unsupported, xyz
 
-WORKSHOP = Workshop(Path(paths_internal.models_path), run.show_progress, run.selected_checkpoint,
+WORKSHOP = Workshop(Path(paths_internal.models_path), state.show_progress, state.selected_checkpoint,
                     options.matting_device)
 console.show_log()
 HOST = detect()
@@ -19,7 +19,7 @@ HOST = detect()
 class ICLightScript(scripts.Script):
     def __init__(self):
         self.panel = None
-        self.met = {}  # the tab's components by elem_id
+        self.components = {}  # the tab's, by elem_id
 
     def title(self):
         return "IC-Light"
@@ -36,30 +36,24 @@ class ICLightScript(scripts.Script):
         return self.panel.inputs
 
     def after_component(self, component, **kwargs):
-        self.met[component.elem_id] = component
+        self.components[component.elem_id] = component
         if self.panel and component.elem_id == f"generation_info_{self.panel.tab}":  # the tab's last
-            self.panel.connect(self.met)
+            self.panel.connect(self.components)
 
     def process(self, p, *args):
-        run.begin(p, args, WORKSHOP, HOST)
+        hooks.begin(p, args, WORKSHOP, HOST)
 
     def before_process_init_images(self, p, pp, *args):
-        if job := run.run_of(p):
-            with run.keeping_errors(p, job):
-                job.prepare(p, pp["crop_region"])
+        hooks.prepare(p, pp)
 
     def process_before_every_sampling(self, p, *args, x, **kwargs):
-        if job := run.run_of(p):
-            with run.keeping_errors(p, job):
-                job.before_sampling(p, x)
+        hooks.before_sampling(p, x)
 
     def postprocess_image(self, p, pp, *args):
-        if job := run.run_of(p):
-            pp.image = job.finish(p, pp.image, p.batch_index)
+        hooks.finish(p, pp)
 
     def postprocess(self, p, processed, *args):
-        if job := run.run_of(p):
-            run.end(p, job, processed)
+        hooks.end(p, processed)
 
 
 def before_ui():

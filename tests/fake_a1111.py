@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_modules import put_modules
+from fake_modules import forget_modules, put_modules
 
 
 class Networks(types.ModuleType):
@@ -174,5 +174,5 @@ def install(monkeypatch: pytest.MonkeyPatch, sd_model: SdModel) -> Networks:
     }
     put_modules(monkeypatch, modules)
     monkeypatch.setitem(sys.modules, "networks", networks)
-    monkeypatch.delitem(sys.modules, "lib_iclight.hosts.webui.a1111", raising=False)
+    forget_modules(monkeypatch, "lib_iclight.hosts.webui.a1111")
     return networks

@@ -19,3 +19,10 @@ def put_modules(monkeypatch: pytest.MonkeyPatch, fakes: Mapping[str, Mapping[str
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(sys.modules[parent], child, module)
+
+
+def forget_modules(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Have these modules and those inside them imported anew until the test ends: they hold on to what they found."""
+    for name in list(sys.modules):
+        if any(name == one or name.startswith(f"{one}.") for one in names):
+            monkeypatch.delitem(sys.modules, name)

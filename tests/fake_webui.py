@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ import gradio as gr
 import numpy as np
 import pytest
 import torch
-from fake_modules import put_modules
+from fake_modules import forget_modules, put_modules
 from PIL import Image
 
 
@@ -67,9 +66,8 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     log = logging.getLogger("iclight")  # which the script lets be seen
     for name, value in {"handlers": [], "level": logging.NOTSET, "propagate": True}.items():
         monkeypatch.setattr(log, name, value)
-    ours = ("lib_iclight.webui", *(f"lib_iclight.hosts.webui.{name}" for name in ("forge", "ldm", "a1111", "detect")))
-    for name in [name for name in sys.modules if name.startswith(ours)]:
-        monkeypatch.delitem(sys.modules, name)
+    forget_modules(monkeypatch, "lib_iclight.webui",
+                   *(f"lib_iclight.hosts.webui.{name}" for name in ("forge", "ldm", "a1111", "detect")))
 
 
 class Unet:

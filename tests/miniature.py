@@ -30,7 +30,7 @@ TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
 
 
 @dataclass(frozen=True)
-class Miniature:
+class Miniature(checkpoint.StableDiffusion15):
     """A checkpoint (see `checkpoint.Checkpoint`) of random weights; the same seed gives the same weights."""
 
     seed: int = 0

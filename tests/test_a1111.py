@@ -114,7 +114,7 @@ def test_a_call_with_nothing_in_mid_step(host: Any, sd_model: fake.SdModel) -> N
 def test_loras_in_all_orders(host: Any, sd_model: fake.SdModel, networks: fake.Networks, plenty: bool,
                              monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ran before, each state of LoRAs has the hash that it has without IC-Light."""
-    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111"], "_memory_abounds", lambda unet: plenty)
+    monkeypatch.setattr(sys.modules["lib_iclight.hosts.webui.a1111.weights"], "_memory_abounds", lambda unet: plenty)
     states: list[dict[str, float]] = [{}, {"a": 0.5}, {"a": 1.0}, {"a": 0.5, "b": 2.0}]
 
     def plain() -> str:
@@ -167,7 +167,7 @@ def test_a_lora_that_changes_between_steps(host: Any, sd_model: fake.SdModel, ne
 
 def test_the_second_job_merges_nothing(host: Any, sd_model: fake.SdModel, networks: fake.Networks,
                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["lib_iclight.hosts.webui.a1111"]
+    module = sys.modules["lib_iclight.hosts.webui.a1111.weights"]
     monkeypatch.setattr(module, "_memory_abounds", lambda unet: True)
     summed: list[Any] = []
     original = module._sum
@@ -217,7 +217,7 @@ def test_restored_after_an_error(host: Any, sd_model: fake.SdModel, step: int, e
 
 def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    module, before, calls = sys.modules["lib_iclight.hosts.webui.a1111"], sd_model.hash(), []
+    module, before, calls = sys.modules["lib_iclight.hosts.webui.a1111.weights"], sd_model.hash(), []
     given, original = offsets(sd_model), module._sum
     wanted = expected(sd_model, given)
 
@@ -239,7 +239,7 @@ def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,
 def test_other_storage_is_restored_bit_by_bit(networks: fake.Networks, host: Any, dtype: torch.dtype) -> None:
     sd_model = fake.SdModel(dtype)
     before, given = sd_model.hash(), offsets(sd_model)
-    weights = sys.modules["lib_iclight.hosts.webui.a1111"]._Weights()
+    weights = sys.modules["lib_iclight.hosts.webui.a1111.weights"].Weights()
     original = sd_model.unet.out[1].weight.detach().float()
     networks.choose()
     for _ in range(2):  # merged anew, and kept

@@ -21,6 +21,9 @@ import torch
 from PIL import Image
 
 from lib_iclight import cli
+from lib_iclight.cli.options import lora
+from lib_iclight.generation import comfortable_size
+from lib_iclight.hosts.standalone.checkpoint import StableDiffusion15
 from lib_iclight.hosts.standalone.loras import Lora
 from lib_iclight.lights import light_map
 from lib_iclight.settings import FIELDS, from_infotext, schema
@@ -80,7 +83,8 @@ def weights_file(path: Path, inputs: int) -> Path:
 def test_relight_writes_a_picture_that_says_how_it_was_made(
         photo: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.main(["relight", str(photo), "-o", str(out / "relit.png"), "--light", "left",
-                     "--prompt", "a cat: sunset", "--seed", "7", "--light-denoise", "0.8", "--background-flip", *QUICK])
+                     "--prompt", "a cat: sunset", "--seed", "7", "--light-denoise", "0.8", "--mask-feather", "2",
+                     *QUICK])
     captured = capsys.readouterr()
     assert code == 0
     assert names(out) == ["relit.png"]
@@ -95,8 +99,8 @@ def test_relight_writes_a_picture_that_says_how_it_was_made(
     assert values.startswith("Steps: 1, Sampler: DPM++ 2M SDE Karras, CFG scale: 2, Seed: 7, Size: 64x64, "
                              "Model: pocket, ")
     read = from_infotext(dict(re.findall(r"(IC-Light[^:]*): ([^,]+)", values)))
-    assert {name: read[name] for name in ("mode", "light", "light_denoise", "background_flip")} == {
-        "mode": "fc", "light": "left", "light_denoise": 0.8, "background_flip": True}
+    assert {name: read[name] for name in ("mode", "light", "light_denoise", "mask_feather")} == {
+        "mode": "fc", "light": "left", "light_denoise": 0.8, "mask_feather": 2.0}
 
 
 def test_several_pictures_and_extras_lie_side_by_side(
@@ -130,6 +134,32 @@ def test_fbc_takes_its_own_defaults(photo: Path, out: Path, tmp_path: Path) -> N
         assert re.search(r"Steps: 20, .*CFG scale: 7, .*IC-Light mode: fbc", picture.info["parameters"])
 
 
+def test_what_has_no_effect_is_told_and_not_claimed(photo: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = cli.main(["relight", str(photo), "-o", str(out / "relit.png"), "--background-tint", "0.5", "--light", "top",
+                     "--hires-denoise", "0.3", "--negative-prompt", "fog", "--cfg", "1", *QUICK])
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert code == 0 and len(told) == 3
+    for part, line in zip(("hires pass's denoise", "negative prompt", "background's tint"), told, strict=True):
+        assert part in line
+    with Image.open(out / "relit.png") as picture:
+        assert "IC-Light light: top" in picture.info["parameters"]
+        assert "tint" not in picture.info["parameters"]
+
+
+@pytest.mark.parametrize("size", [(60, 30), (30, 60), (50, 50)])
+def test_the_size_follows_the_foreground(out: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, "teal").save(tmp_path / "photo.png")
+    argv = ["relight", str(tmp_path / "photo.png"), "-o", str(out / "relit.png"), "--matting", "none", "--steps", "1",
+            "--device", "cpu"]
+    assert cli.main(argv) == 0
+    with Image.open(out / "relit.png") as picture:
+        assert picture.size == comfortable_size(*size, native=128)
+        assert picture.width * size[1] == picture.height * size[0]
+    assert cli.main([*argv, "--width", "64"]) == 0
+    with Image.open(out / "relit.png") as picture:
+        assert picture.size == (64, 128)
+
+
 @pytest.mark.parametrize(("text", "file", "strength"), [
     ("a.safetensors", "a.safetensors", 1.0), ("a.safetensors:0.5", "a.safetensors", 0.5),
     ("C:\\loras\\a.safetensors", "C:\\loras\\a.safetensors", 1.0),
@@ -138,7 +168,7 @@ def test_fbc_takes_its_own_defaults(photo: Path, out: Path, tmp_path: Path) -> N
 ])
 def test_loras_and_their_strength(monkeypatch: pytest.MonkeyPatch, text: str, file: str, strength: float) -> None:
     monkeypatch.setattr(Lora, "__post_init__", lambda self: None)
-    assert cli._lora(text) == Lora(Path(file), strength)
+    assert lora(text) == Lora(Path(file), strength)
 
 
 def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,7 +321,7 @@ def test_missing_weights_offline_name_the_file_and_the_folder(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("ICLIGHT_HOME", str(photo.parent / "home"))
 
-    class Stub:
+    class Stub(StableDiffusion15):
         name = "stub"
 
     monkeypatch.setattr("lib_iclight.hosts.standalone.checkpoint.open_checkpoint", lambda path: Stub())

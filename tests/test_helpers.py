@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lib_iclight.generation import comfortable_size, reference_size
 from lib_iclight.lights import LightSpec, Point
 from lib_iclight.panel import helpers, texts
 from lib_iclight.panel.helpers import Seen
@@ -14,17 +15,17 @@ from lib_iclight.settings import Settings
     ((512, 512), (512, 512)), ((300, 300), (512, 512)), ((4000, 3000), (768, 576)), ((3000, 4000), (576, 768)),
     ((600, 400), (768, 512)), ((1920, 1080), (1024, 576))])
 def test_comfortable_sizes(picture: tuple[int, int], size: tuple[int, int]) -> None:
-    assert helpers.comfortable_size(*picture) == size
+    assert comfortable_size(*picture) == size
 
 
 def test_a_smaller_model_has_smaller_sizes() -> None:
-    assert helpers.comfortable_size(1000, 1000, native=128) == (192, 192)
-    assert helpers.reference_size("fc", native=128) == (128, 128)
+    assert comfortable_size(1000, 1000, native=128) == (192, 192)
+    assert reference_size("fc", native=128) == (128, 128)
 
 
 @pytest.mark.parametrize("aspect", [0.4, 0.5, 0.62, 0.8, 1, 1.1, 1.3, 1.78, 2.2])
 def test_comfortable_sizes_keep_the_aspect(aspect: float) -> None:
-    width, height = helpers.comfortable_size(round(1000 * aspect), 1000)
+    width, height = comfortable_size(round(1000 * aspect), 1000)
     assert width % 64 == height % 64 == 0
     assert width / height == pytest.approx(aspect, rel=0.05)
     assert 0.9 * 512**2 <= width * height <= 1.1 * 768**2

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from lib_iclight.errors import ICLightError, LightError, SettingsError
+from lib_iclight.fields import Bool, Choice, Light, List, Name, Number, Picture
 from lib_iclight.lights import PRESETS, Directional, LightSpec
-from lib_iclight.settings import FIELD, FIELDS, Settings, schema
+from lib_iclight.settings import FIELD, FIELDS, PICTURES, Field, Settings, schema
 
 # Version 1 of the API, written out: a change here breaks people's requests.
 DEFAULTS = {
@@ -21,13 +22,15 @@ DEFAULTS = {
     "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
     "light": "none", "light_map": None, "light_map_blur": 0.0, "light_denoise": 0.9, "start": "auto",
     "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "detail_mode": "multiply",
-    "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "outputs": (),
+    "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "fit": "cover",
+    "outputs": (),
 }
 OTHERS = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "light_map_blur": 0.15,
-    "start": "light+foreground", "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
+    "start": "light+foreground", "fit": "contain",
+    "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
     "detail_mode": "add", "background_tint": 0.4, "harmonise": 0.6, "start_amount": 0.7,
     "keep_background": True, "outputs": ("cutout", "raw"), "mask_contrast": 0.3, "mask_threshold": 0.2,
     "mask_grow": -3.5, "mask_feather": 2.0, "mask_largest": True, "mask_invert": True,
@@ -41,10 +44,10 @@ def test_defaults():
 
 
 def test_choices_are_those_of_the_api():
-    assert FIELD["mode"].choices == ("fc", "fcon", "fbc")
-    assert FIELD["start"].choices == ("auto", "noise", "light", "light+foreground", "image", "background")
-    assert FIELD["outputs"].choices == ("cutout", "mask", "lightmap", "raw")
-    assert FIELD["light"].choices == tuple(PRESETS)
+    assert FIELD["mode"].kind.choices == ("fc", "fcon", "fbc")
+    assert FIELD["start"].kind.choices == ("auto", "noise", "light", "light+foreground", "image", "background")
+    assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw")
+    assert FIELD["light"].kind.choices == tuple(PRESETS)
 
 
 def test_every_field_tells_people_what_it_is():
@@ -107,19 +110,19 @@ def test_settings_must_be_one_object(values):
 
 
 WRONG = {
-    "bool": [None, 0, 1, "true", "", [], {}, math.nan],
-    "choice": [None, "", 0, True, [], {}, "FC", "fc ", "sdxl", "Auto"],
-    "name": [None, "", "  ", 0, True, [], {}],
-    "number": [None, "", "0.5", True, False, [], {}, math.nan, math.inf, -math.inf, -1e-9, -1, 1e9, 10**400],
-    "list": [None, "", "raw", 0, True, {}, ["nothing"], [None], ["raw", 3], [["raw"]], [{}]],
-    "image": [0, 1.5, True, [], {}, {"image": "x"}, object()],
-    "light": [None, 0, True, [], "", "lft", {"light": 1}, "{", math.nan],
+    Bool: [None, 0, 1, "true", "", [], {}, math.nan],
+    Choice: [None, "", 0, True, [], {}, "FC", "fc ", "sdxl", "Auto"],
+    Name: [None, "", "  ", 0, True, [], {}],
+    Number: [None, "", "0.5", True, False, [], {}, math.nan, math.inf, -math.inf, -1e-9, -1, 1e9, 10**400],
+    List: [None, "", "raw", 0, True, {}, ["nothing"], [None], ["raw", 3], [["raw"]], [{}]],
+    Picture: [0, 1.5, True, [], {}, {"image": "x"}, object()],
+    Light: [None, 0, True, [], "", "lft", {"light": 1}, "{", math.nan],
 }
 
 
 @pytest.mark.parametrize("name, value", [
     pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
-    for field in FIELDS for i, value in enumerate(WRONG[field.kind])
+    for field in FIELDS for i, value in enumerate(WRONG[type(field.kind)])
     if not (field.name == "mask_grow" and value in (-1e-9, -1))])
 def test_wrong_values_are_refused_by_the_fields_name(name, value):
     with pytest.raises(ICLightError, match=name) as caught:
@@ -128,9 +131,9 @@ def test_wrong_values_are_refused_by_the_fields_name(name, value):
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("name", [field.name for field in FIELDS if field.kind == "number"])
+@pytest.mark.parametrize("name", [field.name for field in FIELDS if isinstance(field.kind, Number)])
 def test_ranges_are_inclusive(name):
-    field = FIELD[name]
+    field = FIELD[name].kind
     for value in (field.minimum, field.maximum):
         assert getattr(Settings(**{name: value}), name) == value
     for value in (math.nextafter(field.minimum, -math.inf), math.nextafter(field.maximum, math.inf)):
@@ -139,14 +142,14 @@ def test_ranges_are_inclusive(name):
 
 
 def test_ranges_are_those_of_the_api():
-    assert (FIELD["light_denoise"].minimum, FIELD["light_denoise"].maximum) == (0.05, 1.0)
+    assert (FIELD["light_denoise"].kind.minimum, FIELD["light_denoise"].kind.maximum) == (0.05, 1.0)
     for name in ("preserve_color", "preserve_detail"):
-        assert (FIELD[name].minimum, FIELD[name].maximum) == (0.0, 1.0)
-    assert FIELD["detail_radius"].minimum > 0
+        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
+    assert FIELD["detail_radius"].kind.minimum > 0
     for name in ("mask_contrast", "mask_threshold"):
-        assert (FIELD[name].minimum, FIELD[name].maximum) == (0.0, 1.0)
-    assert (FIELD["mask_grow"].minimum, FIELD["mask_grow"].maximum) == (-64.0, 64.0)
-    assert (FIELD["mask_feather"].minimum, FIELD["mask_feather"].maximum) == (0.0, 64.0)
+        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
+    assert (FIELD["mask_grow"].kind.minimum, FIELD["mask_grow"].kind.maximum) == (-64.0, 64.0)
+    assert (FIELD["mask_feather"].kind.minimum, FIELD["mask_feather"].kind.maximum) == (0.0, 64.0)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
@@ -180,3 +183,28 @@ def test_schema_lists_each_field_once_with_its_default():
         default = parsed["properties"][name]["default"]
         assert default == (list(DEFAULTS[name]) if isinstance(DEFAULTS[name], tuple) else DEFAULTS[name])
     assert Settings.from_dict({name: entry["default"] for name, entry in parsed["properties"].items()}) == Settings()
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_values_come_back_from_text_and_json(field: Field) -> None:
+    """What infotext and JSON hold is read back to the same value; pictures have neither."""
+    if field.name in PICTURES:
+        assert not field.infotext and field.name not in Settings().to_dict()
+        return
+    for value in (field.default, OTHERS[field.name]):
+        value = field.kind.check(field.name, value)
+        assert field.kind.check(field.name, field.kind.to_json(value)) == value
+        if field.infotext:
+            assert field.kind.check(field.name, field.kind.from_text(str(field.kind.to_text(value)))) == value
+
+
+def test_lists_are_read_from_infotexts_and_command_lines() -> None:
+    kind = List(("a", "b", "c"))
+    for text in ("a+c", "a,c", " c , a,", "c+a+"):
+        assert kind.check("outputs", kind.from_text(text)) == ("a", "c")
+    assert kind.from_text("") == []
+
+
+def test_ranges_are_offered_for_numbers_alone() -> None:
+    assert {field.kind.text_type for field in FIELDS if isinstance(field.kind, Number)} == {float}
+    assert {field.kind.text_type for field in FIELDS if not isinstance(field.kind, Number)} == {str}

@@ -115,4 +115,5 @@ class ModeOfPosterior:
         """float [B, 3, H, W] in -1..1 -> the means [B, 4, H/8, W/8], not scaled."""
         # Hosts hand pixels over channels last, and torch's group norm on a CPU is a hundred times less exact there.
         moments = self._first_stage.quant_conv(self._first_stage.encoder(pixels.contiguous()))
-        return moments[:, :moments.shape[1] // 2]
+        mode: torch.Tensor = moments[:, :moments.shape[1] // 2]
+        return mode

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError
-from .load import MAX_PIXELS
+from .convert import bands
+from .decode import MAX_PIXELS
 
 
 def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -20,8 +21,11 @@ def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDA
 
     rgb: uint8 [H,W,3], sRGB. alpha: float32 [H,W], 0..1. Fractions are cut off, not rounded, as in the reference.
     """
-    mixed = 127.0 + (rgb.astype(np.float32) - 127.0) * alpha[..., None]
-    return mixed.clip(0, 255).astype(np.uint8)
+    result = np.empty_like(rgb)
+    for rows in bands(rgb.shape[1], rgb.shape[0]):  # whole, a photograph's floats would take a gigabyte
+        mixed = 127.0 + (rgb[rows].astype(np.float32) - 127.0) * alpha[rows, :, None]
+        result[rows] = mixed.clip(0, 255)
+    return result
 
 
 def covering(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
@@ -45,6 +49,30 @@ def fit_alpha(alpha: NDArray[np.float32], width: int, height: int) -> NDArray[np
     Lanczos overshoots at edges; the result is clipped to 0..1.
     """
     return np.array(_fitted(Image.fromarray(alpha.astype(np.float32)), width, height)).clip(0.0, 1.0)
+
+
+def contain(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    """Pixels scaled whole into a frame with Lanczos, by `min(width / w, height / h)`, centred.
+
+    pixels: uint8 [H,W,3] or [H,W], sRGB, with grey 127 around; or alpha float32 [H,W] in 0..1, with 0 around. Returns
+    [height,width,3] or [height,width] of the same type. `contained` says where the picture lies.
+    """
+    left, top, right, bottom = contained((pixels.shape[1], pixels.shape[0]), width, height)
+    around = 127 if pixels.dtype == np.uint8 else 0
+    result = np.full((height, width, *pixels.shape[2:]), around, pixels.dtype)
+    result[top:bottom, left:right] = stretch(pixels, right - left, bottom - top)
+    return result
+
+
+def contained(size: tuple[int, int], width: int, height: int) -> tuple[int, int, int, int]:
+    """Where a picture of `size` (width, height) lies in a frame that contains it: left, top, right, bottom in pixels.
+
+    At least a pixel wide and high; an odd rest of the frame is larger at the right and the bottom.
+    """
+    scale = min(width / size[0], height / size[1])
+    own_width, own_height = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    left, top = (width - own_width) // 2, (height - own_height) // 2
+    return left, top, left + own_width, top + own_height
 
 
 def stretch(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:

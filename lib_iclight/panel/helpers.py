@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..generation import NATIVE, comfortable_size, reference_size
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..settings import RECOMMENDED, Settings
@@ -16,9 +16,6 @@ from .hints import LEAST_HEAD
 WANTS = (texts.NEW_BACKGROUND, texts.MY_BACKGROUND, texts.SAME_SCENE)
 KEPT = 0.5
 """Preserve colour and detail at which "keep the scene" starts."""
-
-NATIVE = 512
-"""Side of the square pictures that SD 1.5 was trained on; up to half as much again it is at its best."""
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
@@ -45,29 +42,6 @@ def settings_for(want: str, mode: str, color: float, detail: float) -> dict[str,
     own_mode = mode if mode != "fbc" else "fc"
     return {"mode": "fbc" if want == texts.MY_BACKGROUND else own_mode, "keep_background": keep,
             "preserve_color": color, "preserve_detail": detail}
-
-
-def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int, int]:
-    """The size in multiples of 64 closest to a picture's aspect and area, as far as the model is at home there.
-
-    native: side of the squares that the model was trained on.
-    """
-    least, most = native**2, (native * 3 // 2) ** 2
-    area = min(max(width * height, least), most)
-    sides = range(native // 2, 2 * native + 1, 64)
-
-    def distance(size: tuple[int, int]) -> float:
-        w, h = size
-        # A wrong aspect cuts the picture; a little more or less area hardly matters.
-        return abs(math.log(w / h * height / width)) + 0.1 * abs(math.log(w * h / area))
-
-    return min(((w, h) for w in sides for h in sides if 0.9 * least <= w * h <= 1.1 * most), key=distance)
-
-
-def reference_size(mode: str, native: int = NATIVE) -> tuple[int, int]:
-    """Width and height of the reference demo's pictures; of another model the squares that it was trained on."""
-    best = RECOMMENDED[mode]
-    return (best.width, best.height) if native == NATIVE else (native, native)
 
 
 def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str],

@@ -19,9 +19,11 @@ from PIL import Image
 
 from .. import imaging
 from ..errors import ICLightError
+from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
+from ..generation import comfortable_size
 from ..lights import PRESETS
 from ..matting import model_names
-from ..settings import FIELD, FIELDS, Field, Settings, from_infotext
+from ..settings import FIELD, FIELDS, PICTURES, Field, Settings, from_infotext
 from . import helpers, hints, texts
 from .gradio_host import image, in_browser, on_any, on_server
 from .helpers import Seen
@@ -104,7 +106,7 @@ class Panel:
                 self._tab_bridge = self._bridge("tab_bridge")
         self.inputs = [self._widgets[field.name] for field in FIELDS]
         self.infotext_fields = [(self._widgets[field.name], _reader(field))
-                                for field in FIELDS if field.kind != "image"]
+                                for field in FIELDS if field.name not in PICTURES]
         self.paste_field_names = [field.infotext for field in FIELDS if field.infotext]
         self._join()
 
@@ -150,7 +152,7 @@ class Panel:
             told = told_by(*values)
             if told.seen is None:
                 return [_note(texts.NO_FOREGROUND_TO_MEASURE), *[gr.update()] * 3]
-            width, height = helpers.comfortable_size(told.seen.width, told.seen.height, self._workshop.native)
+            width, height = comfortable_size(told.seen.width, told.seen.height, self._workshop.native)
             status = self._describe(told.changed({"width": width, "height": height}))
             return [_note(f"{width} × {height}"), status, width, height]
 
@@ -208,25 +210,12 @@ class Panel:
     def _add(self, name: str, **options: Any) -> Any:
         """The widget of a field, by the field's kind."""
         field = FIELD[name]
-        value = list(field.default) if isinstance(field.default, tuple) else field.default
         options = {"label": field.label, "elem_id": self._id(name), **options}
-        if field.kind == "image":
-            widget = image(height=IMAGE_HEIGHT, **options)
-        else:
-            # The everyday widgets speak for themselves; the rarer ones say what they do.
-            options["value"] = value
-            if field.group in ("advanced", "matting"):
-                options["info"] = field.help
-            if field.kind == "number":
-                options |= {"minimum": field.minimum, "maximum": field.maximum, "step": field.step}
-            elif field.kind != "bool":
-                options.setdefault("choices", list(field.choices))
-            if field.kind in ("light", "name"):
-                options["allow_custom_value"] = True
-            many = field.kind == "choice" and len(field.choices) > 3
-            widget = (gr.Dropdown if many else _KINDS[field.kind])(**options)
-        self._widgets[name] = widget
-        return widget
+        # The everyday widgets speak for themselves; the rarer ones say what they do.
+        if field.group in ("advanced", "matting") and not isinstance(field.kind, Picture):
+            options["info"] = field.help
+        self._widgets[name] = _MAKERS[type(field.kind)](field.kind, field.kind.to_json(field.default), options)
+        return self._widgets[name]
 
     # Widgets that follow each other share a form of their own accord, and style.css lays it out: a page opens the
     # slower the more elements it has, rows and columns too.
@@ -285,9 +274,10 @@ class Panel:
 
     def _advanced(self) -> None:
         with gr.Accordion(texts.ADVANCED, open=False, elem_id=self._id("advanced")):
-            self._add("mode", choices=[(texts.MODE_LABELS[mode], mode) for mode in FIELD["mode"].choices])
+            self._add("mode", choices=[(texts.MODE_LABELS[mode], mode) for mode in FIELD["mode"].kind.choices])
             self._add("start")
             self._add("start_amount")
+            self._add("fit")
             self._add("outputs")
             weights = self._add("weights", choices=["auto", *self._workshop.weights_names()])
             refresh = gr.Button(texts.REFRESH_WEIGHTS, size="sm", elem_id=self._id("weights_refresh"))
@@ -367,9 +357,27 @@ class Panel:
                                 cfg=values.get("cfg"), hires_denoise=hires, head=head).html()
 
 
-_KINDS: Mapping[str, Callable[..., Any]] = {
-    "bool": gr.Checkbox, "choice": gr.Radio, "name": gr.Dropdown, "number": gr.Slider, "light": gr.Dropdown,
-    "list": gr.CheckboxGroup}
+def _choice(kind: Kind, value: Any, options: dict[str, Any]) -> Any:
+    """All choices side by side while they are few."""
+    return (gr.Radio if len(kind.choices) <= 3 else gr.Dropdown)(**{"choices": list(kind.choices), "value": value,
+                                                                    **options})
+
+
+def _offered(kind: Kind, value: Any, options: dict[str, Any]) -> Any:
+    """Choices, or any text."""
+    return gr.Dropdown(**{"choices": list(kind.choices), "value": value, "allow_custom_value": True, **options})
+
+
+def _number(kind: Number, value: Any, options: dict[str, Any]) -> Any:
+    return gr.Slider(kind.minimum, kind.maximum, step=kind.step, value=value, **options)
+
+
+_MAKERS: Mapping[type[Kind], Callable[[Any, Any, dict[str, Any]], Any]] = {
+    Bool: lambda kind, value, options: gr.Checkbox(value=value, **options),
+    Choice: _choice, Name: _offered, Number: _number, Light: _offered,
+    Picture: lambda kind, value, options: image(height=IMAGE_HEIGHT, **options),
+    List: lambda kind, value, options: gr.CheckboxGroup(choices=list(kind.choices), value=value, **options)}
+"""kind of setting -> (kind, value, Gradio's options) -> its widget"""
 
 
 def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:
@@ -383,7 +391,7 @@ def _reader(field: Field) -> Callable[[dict[str, Any]], Any]:
 
 def _update(field: Field) -> Any:
     """A field's widget back at its default."""
-    return gr.update(value=list(field.default) if isinstance(field.default, tuple) else field.default)
+    return gr.update(value=field.kind.to_json(field.default))
 
 
 def _measure(foreground: Image.Image | None, tab_picture: TabPicture | None = None) -> Seen | None:

@@ -35,7 +35,8 @@ def harmonise(foreground: NDArray[np.uint8], alpha: NDArray[np.float32], backgro
     turn = (1.0 - amount) * np.eye(3) + amount * turn
     shift = mean + amount * (wanted_mean - mean) - turn @ mean
     moved = foreground.astype(np.float32) @ turn.T.astype(np.float32) + (255.0 * shift).astype(np.float32)
-    return np.rint(moved).clip(0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(moved).clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def _statistics(pixels: NDArray[np.uint8], weight: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
@@ -52,4 +53,5 @@ def _statistics(pixels: NDArray[np.uint8], weight: NDArray[np.float32]) -> tuple
 def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The symmetric square root of a symmetric positive matrix."""
     values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(values)) @ vectors.T
+    root: NDArray[np.float64] = (vectors * np.sqrt(values)) @ vectors.T
+    return root

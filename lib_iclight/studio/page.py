@@ -21,14 +21,13 @@ import torch
 
 from .. import infotext
 from ..errors import ICLightError, SettingsError
-from ..generation import SAMPLERS, Generation
+from ..generation import SAMPLERS, Generation, reference_size
 from ..hosts.standalone.checkpoint import Checkpoint, open_checkpoint
 from ..hosts.standalone.host import Standalone, pick_device
 from ..hosts.standalone.pocket import NOTE, SIDE, Pocket
 from ..job import Relight
 from ..panel import texts
 from ..panel.gradio_host import in_browser, on_server, page_script
-from ..panel.helpers import reference_size
 from ..panel.panel import Panel
 from ..panel.workshop import Workshop
 from ..settings import FIELDS, Settings, from_infotext
@@ -83,7 +82,7 @@ class Studio:
         if "raw" in settings.outputs:
             pictures += [relit.raw for relit in result.pictures]
         pictures += [picture for _, picture in job.extras(result.frame)]
-        text = infotext.write(settings, generation, result.pictures[0].seed, self.checkpoint.name)
+        text = infotext.write(settings.to_infotext(), generation, result.pictures[0].seed, self.checkpoint.name)
         return pictures, text, ""
 
 

@@ -22,9 +22,9 @@ def add_axes() -> None:
         for field in (FIELD[name] for name in AXES):
             label = f"[IC-Light] {field.label}"
             if label not in known:
-                choices = (lambda found=field.choices: list(found)) if field.choices else None
-                plot.axis_options.append(plot.AxisOption(
-                    label, float if field.kind == "number" else str, _override(field), choices=choices))
+                kind = field.kind
+                choices = (lambda found=kind.choices: list(found)) if kind.choices else None
+                plot.axis_options.append(plot.AxisOption(label, kind.text_type, _override(field), choices=choices))
 
 
 def _override(field: Field) -> Callable[[Any, Any, Any], None]:

@@ -1,18 +1,15 @@
-"""A browser on the studio's page. Without Chromium or Playwright these tests are skipped, and say so.
-
-Chromium is taken from the variable CHROMIUM, else from the PATH; pip cannot install it.
-"""
+"""A browser on the studio's page. Without Chromium these tests are skipped and say so; in CI they fail: chromium.py."""
 
 from __future__ import annotations
 
 import base64
+import importlib
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,18 +23,22 @@ HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVE
 """What Gradio's own page says where there is no internet."""
 
 
-def chromium() -> str | None:
-    named = os.environ.get("CHROMIUM")
-    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+def need(module: str) -> Any:
+    """A module that only these tests need."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        chromium.without(f"{module.split('.')[0]} is not installed")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if chromium() is None:
-        pytest.skip("no Chromium here: install one, or name it in CHROMIUM")
+    api = need("playwright.sync_api")
+    program = chromium.find()
+    if program is None:
+        chromium.without("there is no Chromium: install one, or name it in the variable CHROMIUM")
     with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium(), args=SWITCHES)
+        running = playwright.chromium.launch(executable_path=program, args=SWITCHES)
         yield running
         running.close()
 
@@ -63,7 +64,7 @@ def served(page: Any) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def studio(browser: Any, models: Path) -> Iterator[str]:
     """The address of a running studio over the pocket model."""
-    pytest.importorskip("gradio", reason="gradio is not installed")
+    need("gradio")
     from lib_iclight.studio.page import Pocket, PocketWorkshop, Studio, build
 
     yield from served(build(Studio(Pocket(), PocketWorkshop(models), pick_device("cpu"))))
@@ -72,7 +73,7 @@ def studio(browser: Any, models: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def img2img(browser: Any, models: Path) -> Iterator[str]:
     """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
-    gr = pytest.importorskip("gradio", reason="gradio is not installed")
+    gr = need("gradio")
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
     from lib_iclight.panel.panel import Panel
     from lib_iclight.panel.workshop import Workshop
@@ -166,9 +167,10 @@ class Visitor:
         """What the light editor's canvas shows: uint8 [H, W, 3]."""
         width, height, data = self.page.evaluate("""() => {
             const canvas = document.querySelector(".iclight-canvas"), {width, height} = canvas;
-            return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
+            const {data} = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [width, height, btoa(data.reduce((text, byte) => text + String.fromCharCode(byte), ""))];
         }""")
-        return np.array(data, np.uint8).reshape(height, width, 4)[..., :3]
+        return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)[..., :3]
 
     def bright_side(self) -> str:
         """On which side the light map on the canvas is brighter, looked at without picture and handles."""

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import torch
 
 from ...errors import CheckpointError, WeightsError
+from ...generation import NATIVE
+from ...weights import Offsets
 from ...weights.identify import PICKLES, Entry, read_header
 from ...weights.keys import CONTEXT, LATENT, rename, shapes
 from .prompts import clip_tokenizer
@@ -55,13 +57,55 @@ class Checkpoint(Protocol):
         """What a person calls it."""
         ...
 
+    @property
+    def native(self) -> int:
+        """Side in pixels of the square pictures that it was trained on."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What to know before its pictures are judged, as the end of a sentence; empty for nothing."""
+        ...
+
+    @property
+    def threads(self) -> int | None:
+        """How many threads of a processor it is fastest with; None for as many as there are."""
+        ...
+
+    def offsets(self, kind: str) -> Offsets | None:
+        """The offsets that it brings for a mode, in diffusers' layout; None where IC-Light's files are meant.
+
+        Raises WeightsError for a mode that it has none for, where it brings its own.
+        """
+        ...
+
     def load(self, dtype: torch.dtype) -> Models:
         """New models, with the UNet and the text encoder in `dtype`. Raises CheckpointError."""
         ...
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at `path`, not yet loaded. Raises CheckpointError for everything but plain SD 1.x."""
+class StableDiffusion15:
+    """What all plain SD 1.x checkpoints have in common; see `Checkpoint`."""
+
+    native = NATIVE
+    note = ""
+    threads: int | None = None
+
+    def offsets(self, kind: str) -> Offsets | None:
+        """None: IC-Light's files fit it."""
+        return None
+
+
+def open_checkpoint(name: Path | str) -> Checkpoint:
+    """The checkpoint at a path, or the pocket model by its name; not yet loaded.
+
+    Raises CheckpointError for everything but plain SD 1.x and the pocket model.
+    """
+    from .pocket import NAME, Pocket
+
+    if name == NAME:
+        return Pocket()
+    path = Path(name)
     if path.is_dir():
         return Folder(path)
     if not path.is_file():
@@ -70,7 +114,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class SingleFile:
+class SingleFile(StableDiffusion15):
     """A checkpoint as WebUIs use it: UNet, VAE and text encoder in one .safetensors file, with ldm's keys."""
 
     path: Path
@@ -140,7 +184,7 @@ def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet:
 
 
 @dataclass(frozen=True)
-class Folder:
+class Folder(StableDiffusion15):
     """A checkpoint as diffusers saves it: `unet/`, `vae/`, `text_encoder/`, with safetensors; maybe `tokenizer/`."""
 
     path: Path

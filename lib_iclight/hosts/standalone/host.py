@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,7 @@ class Standalone:
 
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device, loras: Sequence[Lora] = ()) -> None:
         self.device = device
+        self._threads = checkpoint.threads
         models = checkpoint.load(torch.float32 if device.type == "cpu" else torch.float16)
         unet_deltas, text_deltas = load_loras(loras, models.unet.state_dict(), models.text_encoder.state_dict())
         with torch.no_grad():
@@ -92,7 +93,7 @@ class Standalone:
             progress("sampling", done, total)
 
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), _threads(self._threads):
                 contexts = self.contexts(generation.prompt, generation.negative_prompt)
                 pictures = []
                 for seed in range(generation.seed, generation.seed + generation.batch):
@@ -151,6 +152,18 @@ class Standalone:
         pixels = self._vae.decode(latent.to(self.device) / self._vae.config.scaling_factor).sample[0]
         values = (pixels.movedim(0, -1) * 127.5 + 127.5).clip(0, 255)
         return Image.fromarray(values.cpu().numpy().astype(np.uint8))
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many of the processor's threads inside, and as many as before afterwards; None changes nothing."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def pick_device(name: str) -> torch.device:

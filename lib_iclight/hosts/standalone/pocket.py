@@ -27,6 +27,10 @@ class Pocket(Folder):
     """The checkpoint (see `checkpoint.Checkpoint`) and its own offsets; IC-Light's official ones do not fit it."""
 
     path: Path = FOLDER
+    native = SIDE
+    note = NOTE
+    threads: int | None = 1
+    """it is so small that threads waiting for each other cost more than they bring"""
 
     def __post_init__(self) -> None:
         """Nothing to check: unlike any checkpoint from outside, it is not SD 1.5 and is meant not to be."""

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from ...errors import HostError
+from ...job import Encoder
 from ...weights import Layout, Offsets
-from ..base import Applied, Encoder, Host
+from ..base import Applied, Host
 
 log = logging.getLogger("iclight")
 

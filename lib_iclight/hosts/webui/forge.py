@@ -8,8 +8,9 @@ import torch
 from backend import memory_management
 from backend.sampling.condition import ConditionNoiseShape
 
+from ...job import Encoder
 from ...weights import Layout, Offsets
-from ..base import Applied, Encoder, require_sd1
+from ..base import Applied, require_sd1
 from .patcher import KeptClone, condition, encoder, patched
 
 

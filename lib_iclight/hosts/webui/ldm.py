@@ -8,8 +8,9 @@ import torch
 from ldm_patched.modules import model_management
 from ldm_patched.modules.conds import CONDNoiseShape
 
+from ...job import Encoder
 from ...weights import Layout, Offsets
-from ..base import Applied, Encoder, require_sd1
+from ..base import Applied, require_sd1
 from .patcher import KeptClone, condition, encoder
 
 

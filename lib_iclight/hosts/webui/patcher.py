@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ... import imaging
+from ...job import Encoder
 from ...weights import Offsets
-from ..base import Applied, Encoder, ModeOfPosterior, check_pass, fingerprint
+from ..base import Applied, ModeOfPosterior, check_pass, fingerprint
 
 PREFIX = "diffusion_model."
 NOT_MERGED = ("model_options", "controlnet_linked_list", "extra_preserved_memory_during_sampling",
@@ -59,7 +61,7 @@ def encoder(vae: Any, adapter: str, tiled: bool, process_in: Callable[[torch.Ten
     """
     first_stage = vae.first_stage_model
 
-    def encode(pixels: np.ndarray) -> torch.Tensor:
+    def encode(pixels: NDArray[np.uint8]) -> torch.Tensor:
         stand_in = copy.copy(vae)  # with the same patcher: the hosts would load a clone's anew
         stand_in.first_stage_model = ModeOfPosterior(first_stage)
         # The hosts compute 2x - 1; so x = (v / 127) / 2 arrives as v / 127 - 1.

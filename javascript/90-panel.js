@@ -4,17 +4,17 @@
 (function() {
     "use strict";
 
-    const iclight = window.iclight;
-    const {editors, mount, make, foregroundOf, mapPictureOf, mapBlurOf, imageOfImg2img} = iclight.editor;
-
-    const TABS = ["txt2img", "img2img", "studio"];
+    const iclight = globalThis.iclight;
+    const {editors, mount} = iclight.editor;
+    const page = iclight.page;
+    const {make} = page;
 
     /** Before and after: the foreground and the result that the gallery shows, with a slider between them. */
     function compare(root) {
         const tab = root.dataset.tab;
         const texts = editors[tab]?.texts;
-        const result = document.querySelector(`#${tab}_gallery img`);
-        const before = foregroundOf(tab);
+        const result = page.result(tab);
+        const before = page.foreground(tab);
         const key = result && before && texts ? `${before.src} ${result.src}` : "";
         if (root.dataset.shown === key) return;
         root.dataset.shown = key;
@@ -39,9 +39,9 @@
         lookSoon();
     });
 
-    /** The panel's element `iclight_{tab}_{name}` when it is in sight, or null. */
+    /** The panel's element of this name when it is in sight, or null. */
     function drawn(tab, name) {
-        const element = document.getElementById(`iclight_${tab}_${name}`);
+        const element = page.panel(tab, name);
         if (element && !known.has(element)) {
             known.add(element);
             boxes.observe(element);
@@ -53,14 +53,14 @@
 
     function look() {
         waiting = 0;
-        for (const tab of TABS) {
+        for (const tab of page.TABS) {
             const [editing, comparing] = [drawn(tab, "editor"), drawn(tab, "compare")];
-            if (editing) mount(editing.querySelector(".iclight-editor"));
-            const comparison = (comparing || editing)?.querySelector(".iclight-compare");
+            if (editing) mount(page.editorIn(editing));
+            const comparison = page.comparisonIn(comparing || editing);
             if (comparison) compare(comparison);
             if (!editing) continue;
-            const size = ["width", "height"].map((side) => document.querySelector(`#${tab}_${side} input`)?.value);
-            const shown = [foregroundOf(tab)?.src, mapPictureOf(tab)?.src, mapBlurOf(tab), ...size].join();
+            const shown = [page.foreground(tab)?.src, page.mapPicture(tab)?.src, page.mapBlur(tab),
+                page.frame(tab)].join();
             if (shown !== pictures[tab]) {
                 pictures[tab] = shown;
                 editors[tab].refresh();
@@ -73,10 +73,10 @@
 
     /** The open img2img panel gets the tab's picture as soon as it is another one. */
     function handOver() {
-        const source = imageOfImg2img()?.src || "";
+        const source = page.img2imgImage()?.src || "";
         if (source === handed) return;
         handed = source;
-        document.querySelector("#iclight_img2img_tab_bridge")?.click();
+        page.sendTabPicture();
     }
 
     let waiting = 0;

@@ -1,14 +1,18 @@
-// Light specs and their light maps: the formulas of lib_iclight/lights.py, in the browser.
-// A light is a preset's name or a spec's JSON text; `iclight.lights` never keeps one, it only reads and draws.
+// Light specs and their light maps: the formulas of lib_iclight/lights.py, in JavaScript.
+//
+// A light is a preset's name or a spec's JSON text; `iclight.lights` never keeps one, it only reads and draws. Pictures
+// are what ImageData is, {width, height, data}: sRGB, four bytes a pixel, row by row from the top. Nothing here needs a
+// page, so that the tests run it in node.
 
 (function() {
     "use strict";
 
-    const iclight = window.iclight = window.iclight || {};
+    const iclight = globalThis.iclight = globalThis.iclight || {};
     const RANGE = {fc: [0, 255], fbc: [32, 224]};
     const AMBIENT = {fc: 127, fbc: 64};
     const MIN_KELVIN = 1667, MAX_KELVIN = 25000;
 
+    /** sRGB's transfer function and its inverse (IEC 61966-2-1); both take and give 0..1. */
     const decode = (v) => v <= 0.04045 ? v / 12.92 : Math.pow((v + 0.055) / 1.055, 2.4);
     const encode = (v) => v <= 0.0031308 ? v * 12.92 : 1.055 * Math.pow(v, 1 / 2.4) - 0.055;
     const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
@@ -52,11 +56,14 @@
             .map((v) => Math.round(255 * encode(v)).toString(16).padStart(2, "0")).join("");
     }
 
+    /** What a light of a spec gives off, in linear light: its colour times its intensity, three numbers from 0 on. */
+    const emission = (light) => linearColor(light.color || "#ffffff").map((v) => v * (light.intensity ?? 1));
+
     const positions = (count) => Float64Array.from({length: count}, (_, i) => count > 1 ? i / (count - 1) : 0.5);
 
     /** Adds a light's share of each pixel to `total` (linear, three numbers a pixel). */
     function addLight(total, light, width, height) {
-        const [red, green, blue] = linearColor(light.color || "#ffffff").map((v) => v * (light.intensity ?? 1));
+        const [red, green, blue] = emission(light);
         const us = positions(width), vs = positions(height);
         const directional = light.kind === "directional";
         const angle = (light.angle || 0) * Math.PI / 180;
@@ -65,7 +72,8 @@
         // What a pixel's column and its row add to the ramp's table index, or to the squared distance in radii.
         const share = directional
             ? [us.map((u) => STEPS * (0.5 + dx * (u - 0.5) / norm)), vs.map((v) => STEPS * dy * (v - 0.5) / norm)]
-            : [us.map((u) => ((u - light.x) * width / reach) ** 2), vs.map((v) => ((v - light.y) * height / reach) ** 2)];
+            : [us.map((u) => ((u - light.x) * width / reach) ** 2),
+                vs.map((v) => ((v - light.y) * height / reach) ** 2)];
         const [ofColumn, ofRow] = share, slope = decoded();
         for (let row = 0, at = 0; row < height; row++) {
             const own = ofRow[row];
@@ -86,9 +94,9 @@
         }
     }
 
-    /** Linear light, three numbers a pixel, as ImageData of the form's range. */
+    /** Linear light, three numbers a pixel, as a picture in the form's range. */
     function toImage(total, width, height, form = "fc") {
-        const image = new ImageData(width, height), pixels = image.data, shades = shadesOf[form]();
+        const pixels = new Uint8ClampedArray(width * height * 4), shades = shadesOf[form]();
         const shade = (linear) => shades[linear >= 1 ? STEPS : (linear * STEPS + 0.5) | 0];
         for (let from = 0, to = 0; from < total.length; from += 3, to += 4) {
             pixels[to] = shade(total[from]);
@@ -96,11 +104,11 @@
             pixels[to + 2] = shade(total[from + 2]);
             pixels[to + 3] = 255;
         }
-        return image;
+        return {width, height, data: pixels};
     }
 
     /**
-     * The light map of a spec as ImageData: sRGB, opaque, each shade within 1/255 of the server's.
+     * The light map of a spec as a picture: opaque, each shade within 1/255 of the server's.
      * form: "fc" for an initial latent, "fbc" for a background drawn in place of a picture.
      */
     function draw(spec, width, height, form = "fc") {
@@ -127,20 +135,22 @@
         return weights;
     }
 
-    /** Smooth along one side: `count` places that lie `step` numbers apart, in each of the lines that start at `starts`. */
+    /** Smooth along one side: `count` places, `step` numbers apart, in each of the lines that start at `starts`. */
     function smooth(values, count, step, starts, sigma) {
         const weights = gaussian(count, sigma), smoothed = new Float32Array(values.length);
         for (const start of starts) {
             for (let to = 0; to < count; to++) {
                 let sum = 0;
-                for (let from = 0; from < count; from++) sum += weights[to * count + from] * values[start + from * step];
+                for (let from = 0; from < count; from++) {
+                    sum += weights[to * count + from] * values[start + from * step];
+                }
                 smoothed[start + to * step] = sum;
             }
         }
         return smoothed;
     }
 
-    /** The light of a picture (ImageData) without its things; see lights.py, `broad_light`. Small pictures only. */
+    /** The light of a picture without its things; see lights.py, `broad_light`. Small pictures only. */
     function broadLight(image, blur) {
         if (!blur) return image;
         const {width, height, data} = image, sigma = blur * Math.min(width, height);
@@ -154,7 +164,7 @@
         return toImage(smooth(linear, width, 3, rows, sigma), width, height);
     }
 
-    /** The light map of a light (name or JSON text) as ImageData; null for no light. Throws for what is neither. */
+    /** The light map of a light (name or JSON text) as a picture; null for no light. Throws for what is neither. */
     function map(light, presets, width, height, form = "fc") {
         const spec = parse(light, presets);
         if (isNone(spec)) return null;
@@ -178,5 +188,8 @@
     /** A spec as the text that settings, infotext and the API hold; "none" for no light. */
     const format = (spec) => isNone(spec) ? "none" : JSON.stringify(spec);
 
-    iclight.lights = {MIN_KELVIN, MAX_KELVIN, cssColor, linearColor, draw, broadLight, map, parse, format, clamp};
+    iclight.lights = {
+        MIN_KELVIN, MAX_KELVIN, clamp, decode, encode, linearColor, cssColor, emission, draw, broadLight, map, parse,
+        format, isNone,
+    };
 })();

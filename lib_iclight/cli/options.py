@@ -1,0 +1,168 @@
+"""The flags that commands have in common, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImageError
+from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
+from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
+from ..imaging import load_image
+from ..session import POCKET, Folders, Session
+from ..settings import FIELDS, RECOMMENDED, Field, Settings
+
+if TYPE_CHECKING:
+    from ..hosts.standalone.loras import Lora
+    from ..progress import Progress
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WITH_ALPHA = {".png": "PNG", ".webp": "WEBP"}
+FLAGLESS = ("enabled", "foreground")
+"""settings that are no flags: the command itself says them"""
+
+
+def add_output(command: argparse.ArgumentParser, formats: dict[str, str], more: str = "") -> None:
+    endings = ", ".join(formats)
+    command.add_argument("-o", "--output", metavar="OUT", type=Path, required=True,
+                         help=f"the picture to write ({endings})" + (f"; {more}" if more else ""))
+
+
+def add_field(group: Any, field: Field) -> None:
+    """The flag of a setting. Its value is checked by `Settings`, as everywhere."""
+    options = _OPTIONS[type(field.kind)](field.kind, field.default)
+    more = f" {options.pop('more')}" if "more" in options else ""
+    group.add_argument("--" + field.name.replace("_", "-"), help=field.help.replace("%", "%%") + more, **options)
+
+
+_OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
+    Bool: lambda kind, default: {"action": argparse.BooleanOptionalAction, "default": default},
+    Choice: lambda kind, default: {"metavar": "{" + ",".join(kind.choices) + "}", "default": default,
+                                   "more": f"(default: {default})"},
+    Name: lambda kind, default: {"metavar": "NAME", "default": default, "more": f"(default: {default})"},
+    Number: lambda kind, default: {"type": kind.text_type, "metavar": "N", "default": default,
+                                   "more": f"{kind.minimum:g} to {kind.maximum:g} (default: {default:g})"},
+    Picture: lambda kind, default: {"type": Path, "metavar": "PICTURE"},
+    Light: lambda kind, default: {"metavar": "LIGHT", "default": default,
+                                  "more": f"Presets: {', '.join(kind.choices)} (default: {default})"},
+    List: lambda kind, default: {"type": kind.from_text, "metavar": "A,B", "default": default,
+                                 "more": f"{', '.join(kind.choices)}; separated by commas, saved beside OUT as "
+                                         "OUT-cutout.png, ..."}}
+"""kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
+
+
+def add_size(group: Any, default: str = "what suits the picture and the model") -> None:
+    """--width and --height."""
+    group.add_argument("--width", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")
+    group.add_argument("--height", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")
+
+
+def add_generation(group: Any) -> None:
+    fc, fbc = RECOMMENDED["fc"], RECOMMENDED["fbc"]
+    group.add_argument("--prompt", default=Generation.prompt, metavar="TEXT",
+                       help="plain text, as long as you like (default: %(default)s)")
+    group.add_argument("--negative-prompt", default=Generation.negative_prompt, metavar="TEXT",
+                       help="what to keep away from (default: %(default)s)")
+    add_size(group)
+    group.add_argument("--steps", type=int, metavar="N", help=f"steps of each pass (default: {fc.steps}, "
+                       f"in fbc {fbc.steps})")
+    group.add_argument("--cfg", type=float, metavar="N", help="how strictly to follow the prompt "
+                       f"(default: {fc.cfg:g}, in fbc {fbc.cfg:g})")
+    group.add_argument("--seed", type=int, default=-1, metavar="N", help="of the first picture, the next has one more; "
+                       "-1 = a random one (default)")
+    group.add_argument("--sampler", default=Generation.sampler, metavar="NAME",
+                       help=f"{', '.join(SAMPLERS)} (default: %(default)s)")
+    group.add_argument("--hires-scale", type=float, default=Generation.hires_scale, metavar="N",
+                       help="a second pass at so many times the size; 1 = none (default), 1.5 is usual")
+    group.add_argument("--hires-denoise", type=float, default=Generation.hires_denoise, metavar="N",
+                       help="strength of the second pass (default: %(default)s)")
+    group.add_argument("--batch", type=int, default=Generation.batch, metavar="N",
+                       help="number of pictures (default: 1)")
+
+
+def add_models(group: Any) -> None:
+    group.add_argument("--checkpoint", default=POCKET, metavar="PATH",
+                       help="an SD 1.5 .safetensors file or a diffusers folder (default: pocket, the tiny model that "
+                       "comes with the program and knows rendered objects only)")
+    group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
+                       help="a LoRA file; may be given several times (strength when left out: 1)")
+    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument("--weights-dir", action="append", type=Path, metavar="FOLDER",
+                       help="where IC-Light's weights are, missing ones go to the first; may be given several times "
+                       "(default: models/ic-light in ICLIGHT_HOME or, without it, in the current folder)")
+    add_matting(group)
+
+
+def add_matting(group: Any) -> None:
+    group.add_argument("--matting-dir", action="append", type=Path, metavar="FOLDER",
+                       help="where cut-out models are, missing ones go to the first; may be given several times "
+                       "(default: models/matting beside models/ic-light)")
+    group.add_argument("--matting-device", default="cpu", metavar="{cpu,gpu}",
+                       help="what cut-out models run on; gpu needs an onnxruntime with GPU support (default: cpu)")
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """All that a relight can be told: settings, generation and models, in groups of the help."""
+    settings = command.add_argument_group("how to relight")
+    for field in FIELDS:
+        if field.name not in FLAGLESS:
+            add_field(settings, field)
+    add_generation(command.add_argument_group("what to generate"))
+    add_models(command.add_argument_group("models"))
+
+
+def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
+    """The settings that a command's flags say; pictures are read."""
+    given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
+    pictures = {name: read(path, name) for name, path in given.items() if isinstance(path, Path)}
+    return Settings(**given | pictures | more)
+
+
+def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
+    """What to generate; the size follows the foreground where no flag says it. native: the checkpoint's own side."""
+    reference = RECOMMENDED[settings.mode]
+    width, height = reference_size(settings.mode, native)
+    if args.width is None and args.height is None and settings.foreground is not None:
+        picture = load_image(settings.foreground, "foreground")
+        width, height = comfortable_size(picture.width, picture.height, native)
+    return Generation(
+        prompt=args.prompt, negative_prompt=args.negative_prompt,
+        width=width if args.width is None else args.width, height=height if args.height is None else args.height,
+        steps=reference.steps if args.steps is None else args.steps,
+        cfg=reference.cfg if args.cfg is None else args.cfg,
+        seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
+        hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
+
+
+def session_of(args: argparse.Namespace, progress: Progress) -> Session:
+    """The session that a command's flags ask for; those it has not take their defaults. Raises ICLightErrors."""
+    default = Folders.under()
+    given = vars(args)
+    folders = Folders(tuple(given.get("weights_dir") or default.weights),
+                      tuple(given.get("matting_dir") or default.matting))
+    return Session.open(given.get("checkpoint", POCKET), folders=folders, device=given.get("device", "auto"),
+                        loras=[lora(text) for text in given.get("lora", ())], matting_device=args.matting_device,
+                        progress=progress)
+
+
+def lora(text: str) -> Lora:
+    """`FILE:STRENGTH` or `FILE`; the file's own path may have a colon, as after a Windows drive's letter."""
+    from ..hosts.standalone.loras import Lora
+
+    file, colon, strength = text.rpartition(":")
+    if colon and file:
+        with contextlib.suppress(ValueError):
+            return Lora(Path(file), float(strength))
+    return Lora(Path(text))
+
+
+def read(path: Path, what: str) -> bytes:
+    """A picture file's bytes."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"the {what} {path} cannot be read ({error.strerror}). Check the file's name.") from error

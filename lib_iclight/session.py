@@ -1,0 +1,254 @@
+"""The front door: a checkpoint, folders and caches, and from them subjects, relights and what can be told beforehand.
+
+The command line, the page of its own, the demo, batches and the evaluation go through a `Session`. A WebUI brings its
+own UNet; there a session without a checkpoint to load holds the folders and caches, and its hooks do the sampling.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+
+from . import infotext
+from .download import offline
+from .errors import CheckpointError, SettingsError, WeightsError
+from .generation import NATIVE, Generation
+from .job import LatentCache, Relight
+from .matting import DEVICES, Cutter, model_names, obstacle
+from .progress import Progress, silent
+from .settings import Settings
+from .subject import Subject
+from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve
+
+if TYPE_CHECKING:
+    from .hosts.standalone.checkpoint import Checkpoint
+    from .hosts.standalone.host import Relit, Standalone
+    from .hosts.standalone.loras import Lora
+
+POCKET = "pocket"
+"""the name of the checkpoint that comes with the program"""
+WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
+MATTING_FOLDERS = ("matting", "u2net")
+CANNOT_DOWNLOAD = "The weights are not here, and HF_HUB_OFFLINE forbids to download them."
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where model files are looked for, in this order; what is missing is downloaded into the first of its kind."""
+
+    weights: tuple[Path, ...]
+    matting: tuple[Path, ...]
+    """ahead of rembg's own, ~/.u2net"""
+
+    @classmethod
+    def under(cls, models: Path | None = None) -> Folders:
+        """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
+        if models is None:
+            models = Path(os.environ.get("ICLIGHT_HOME") or ".").expanduser() / "models"
+        return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))
+
+
+class Outlook(NamedTuple):
+    """What is known of a job before it runs."""
+
+    ready: bool
+    """the weights are on this disk; else the job would download them"""
+    faults: list[str]
+    """what will stop it beside its pictures, in sentences"""
+
+
+class Output(NamedTuple):
+    """One picture that a relight gives back."""
+
+    name: str
+    """`result`, or what `outputs` asked for: `raw`, `cutout`, `mask`, `lightmap`"""
+    number: int
+    """which of the batch it belongs to, from 1 on; 0 where it belongs to all"""
+    picture: Image.Image
+    text: str
+    """its infotext"""
+
+
+class Relighting(NamedTuple):
+    """What one call of `Session.relight` made."""
+
+    outputs: tuple[Output, ...]
+    warnings: tuple[str, ...]
+    """what was given and changed nothing, and what else to know of the result, in sentences"""
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        """The relit pictures themselves, one for each of the batch."""
+        return [output.picture for output in self.outputs if output.name == "result"]
+
+
+class Session:
+    """Everything that outlives a job. Reads no file until it is asked for something.
+
+    checkpoint: tells the checkpoint in use, None where there is none that could be told; it may raise CheckpointError.
+    device: what a relight runs on, see `hosts.standalone.host.pick_device`. loras: are merged into the checkpoint.
+    progress: hears of downloads and cut-outs. matting_device: tells what cut-out models run on, see `matting.Cutter`.
+    Several threads may use one session; relights take turns, for they share one UNet.
+    """
+
+    def __init__(self, checkpoint: Callable[[], Checkpoint | None] = lambda: None, *, folders: Folders | None = None,
+                 device: str = "auto", loras: Sequence[Lora] = (), progress: Progress = silent,
+                 matting_device: Callable[[], str] = lambda: "cpu") -> None:
+        self.folders = folders or Folders.under()
+        self.cutter = Cutter(self.folders.matting, matting_device)
+        self.latents = LatentCache()
+        self._offsets = OffsetCache()
+        self._checkpoint = checkpoint
+        self._device = device
+        self._loras = tuple(loras)
+        self._progress = progress
+        self._host: Standalone | None = None
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(cls, checkpoint: str | Path = POCKET, *, models: Path | None = None, folders: Folders | None = None,
+             device: str = "auto", loras: Sequence[Lora] = (), matting_device: str = "cpu",
+             progress: Progress = silent) -> Session:
+        """A session that relights with a checkpoint: an SD 1.5 file or diffusers folder, or "pocket".
+
+        models: a folder as `Folders.under` takes it; `folders` says more exactly which.
+        Raises CheckpointError, HostError for a device that is not here, and SettingsError. Nothing is loaded yet.
+        """
+        from .hosts.standalone.checkpoint import open_checkpoint
+        from .hosts.standalone.host import pick_device
+
+        if matting_device not in DEVICES:
+            raise SettingsError(f"the cut-out's device must be {' or '.join(DEVICES)}, not {matting_device!r}.")
+        pick_device(device)
+        opened = open_checkpoint(checkpoint)
+        return cls(lambda: opened, folders=folders or Folders.under(models), device=device, loras=loras,
+                   progress=progress, matting_device=lambda: matting_device)
+
+    @property
+    def native(self) -> int:
+        """Side in pixels of the square pictures that the checkpoint was trained on."""
+        checkpoint = self._told_checkpoint()
+        return NATIVE if checkpoint is None else checkpoint.native
+
+    @property
+    def note(self) -> str:
+        """What to know of the checkpoint before its pictures are judged; empty for nothing."""
+        checkpoint = self._told_checkpoint()
+        return "" if checkpoint is None else checkpoint.note
+
+    def subject(self, settings: Settings, progress: Progress | None = None, *, whole: bool = True) -> Subject:
+        """The foreground of the settings, cut out as a job would when its alpha is asked for.
+
+        whole: keep every pixel; else what a job of usual size works on. Raises SettingsError without a foreground; the
+        subject's properties raise ImageError and MattingError.
+        """
+        if settings.foreground is None:
+            raise SettingsError("there is no foreground picture. Give one.")
+        size = {"enough": None} if whole else {}
+        return Subject(settings.foreground, settings, self.cutter, progress or self._progress, **size)
+
+    def offsets(self, settings: Settings, layout: Layout = "diffusers", progress: Progress | None = None) -> Offsets:
+        """The offsets for a job, for UNets of that key layout: the checkpoint's own, or from IC-Light's files.
+
+        An official file that is missing is downloaded. Raises WeightsError, SettingsError, DownloadError.
+        """
+        brought = self._brought(settings)
+        if brought is not None:
+            return brought
+        return self._offsets.get(self.resolve_weights(settings, progress), layout)
+
+    def resolve_weights(self, settings: Settings, progress: Progress | None = None) -> WeightsFile:
+        """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
+        return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
+
+    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
+        """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
+
+        One relight runs at a time; another thread's waits for its turn. Raises ICLightErrors before any sampling where
+        they can be told then.
+        """
+        progress = progress or self._progress
+        size = generation.hires_size if generation.hires_scale > 1 else (generation.width, generation.height)
+        job = Relight(settings, cutter=self.cutter, latents=self.latents, largest=size, progress=progress)
+        offsets = self.offsets(settings, progress=progress)
+        with self._turn:
+            host = self._loaded(progress)
+            result = host.relight(job, generation, offsets, progress)
+        made = tuple(self._outputs(job, generation, result.pictures))
+        extras = tuple(Output(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
+        return Relighting(made + extras, (*generation.warnings(), *job.warnings))
+
+    def outlook(self, settings: Settings) -> Outlook:
+        """What can be told of a job without its pictures. Reads headers only."""
+        ready, faults = False, []
+        try:
+            self._checkpoint()
+            ready = (self._brought(settings) is not None
+                     or find(settings.mode, settings.weights, self.folders.weights) is not None)
+            if not ready and offline():
+                faults.append(CANNOT_DOWNLOAD)
+        except (CheckpointError, SettingsError, WeightsError) as error:
+            faults.append(str(error))
+        return Outlook(ready, faults)
+
+    def find_weights(self) -> list[WeightsFile]:
+        """Every IC-Light file in the weights folders; reads headers."""
+        return find_weights(self.folders.weights)
+
+    def weights_names(self) -> list[str]:
+        """File names in the IC-Light folder, unread: cheap enough for building a page."""
+        folder = self.folders.weights[0]
+        return sorted(name for name in os.listdir(folder) if name.endswith(".safetensors")) if folder.is_dir() else []
+
+    def matting_models(self) -> list[str]:
+        """Names of the cut-out models, a person's own among them."""
+        return model_names(self.folders.matting)
+
+    def matting_obstacle(self, model: str) -> str:
+        """Why no cut-out can be expected of the model, as one sentence, or nothing; cheap."""
+        return obstacle(model, self.folders.matting)
+
+    def _told_checkpoint(self) -> Checkpoint | None:
+        try:
+            return self._checkpoint()
+        except CheckpointError:  # which the outlook tells
+            return None
+
+    def _brought(self, settings: Settings) -> Offsets | None:
+        """The checkpoint's own offsets; None where IC-Light's files are meant."""
+        checkpoint = self._told_checkpoint()
+        brought = None if checkpoint is None else checkpoint.offsets(settings.mode)
+        if brought is not None and settings.weights != "auto":
+            assert checkpoint is not None
+            raise SettingsError(f"IC-Light's weights do not fit the {checkpoint.name} model, which brings its own. "
+                                "Set weights to auto, or choose an SD 1.5 checkpoint.")
+        return brought
+
+    def _loaded(self, progress: Progress) -> Standalone:
+        """The checkpoint on its device, loaded when it is first needed."""
+        from .hosts.standalone.host import Standalone, pick_device
+
+        if self._host is None:
+            checkpoint = self._checkpoint()
+            if checkpoint is None:
+                raise CheckpointError("this session has no checkpoint to relight with. Open it with one.")
+            progress("loading the checkpoint", 0, 1)
+            self._host = Standalone(checkpoint, device=pick_device(self._device), loras=self._loras)
+            progress("loading the checkpoint", 1, 1)
+        return self._host
+
+    def _outputs(self, job: Relight, generation: Generation, relits: Sequence[Relit]) -> Iterator[Output]:
+        checkpoint = self._checkpoint()
+        assert checkpoint is not None, "it was relit with"
+        loras = {lora.path.stem: lora.strength for lora in self._loras}
+        for number, relit in enumerate(relits, start=1):
+            text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras)
+            yield Output("result", number, relit.picture, text)
+            if "raw" in job.settings.outputs:
+                yield Output("raw", number, relit.raw, text)

@@ -1,0 +1,111 @@
+"""A picture to relight and what of it is foreground: made once, used by previews, jobs, stages and batches."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import imaging
+from .cache import content_key
+from .errors import ImageError
+from .matting import Cutout, Refinement
+from .progress import Progress, silent
+from .settings import Settings
+
+ENOUGH = 1536
+"""Side in pixels: a picture is worked on no larger than it takes to cover such a square. Most frames are smaller, and
+larger ones ask for more; the same for previews and jobs, so that a cut-out that was seen serves the job too."""
+
+
+class CutsOut(Protocol):
+    """Whatever cuts foregrounds out; `matting.Cutter` does, and says what is what."""
+
+    def cut(self, rgb: NDArray[np.uint8], model: str, progress: Progress, *, own: NDArray[np.float32] | None,
+            mask: NDArray[np.float32] | None, refinement: Refinement) -> Cutout:
+        """uint8 sRGB [H, W, 3] -> the foreground's alpha and colour."""
+        ...
+
+
+class Subject:
+    """A picture to relight. It is decoded when first looked at and cut out when first asked for, and kept then.
+
+    source: any picture form, see `imaging.load_image`. enough: width and height that it has to cover; a picture that is
+    at least twice as large is reduced by a whole number first, None keeps every pixel.
+    Properties raise ImageError and MattingError. Arrays are for reading only.
+    """
+
+    def __init__(self, source: object, settings: Settings, cutter: CutsOut, progress: Progress = silent, *,
+                 enough: tuple[int, int] | None = (ENOUGH, ENOUGH)) -> None:
+        self._source = source
+        self._settings = settings
+        self._cutter = cutter
+        self._progress = progress
+        self._enough = enough
+
+    @cached_property
+    def _decoded(self) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        picture = imaging.load_image(self._source, "foreground")
+        if self._enough is not None:
+            factor = min(picture.width // self._enough[0], picture.height // self._enough[1])
+            if factor > 1:
+                picture = picture.reduce(factor)
+        return imaging.split_alpha(picture)
+
+    @property
+    def original(self) -> NDArray[np.uint8]:
+        """uint8 sRGB [H, W, 3], the picture as it came."""
+        return self._decoded[0]
+
+    @property
+    def own_alpha(self) -> NDArray[np.float32] | None:
+        """float32 [H, W] in 0..1, the picture's own transparency; None where it is opaque."""
+        return self._decoded[1]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the picture is used as it is: nothing of it is cut out."""
+        return self._settings.matting == "none" and self._settings.mask is None
+
+    @cached_property
+    def _cut(self) -> Cutout:
+        s, rgb, own = self._settings, self.original, self.own_alpha
+        if self.is_whole:
+            if own is not None and own.max() < 1 / 255:
+                raise ImageError("the foreground is fully transparent: there is nothing to relight. "
+                                 "Use another picture.")
+            return Cutout(np.ones(rgb.shape[:2], np.float32), rgb, content_key(rgb))
+        mask = None if s.mask is None else imaging.load_mask(s.mask, rgb.shape[1], rgb.shape[0])
+        refinement = Refinement(invert=s.mask_invert, largest=s.mask_largest, contrast=s.mask_contrast,
+                                threshold=s.mask_threshold, grow=s.mask_grow, feather=s.mask_feather)
+        cutout = self._cutter.cut(rgb, s.matting, self._progress, own=own, mask=mask, refinement=refinement)
+        if cutout.alpha.max() < 1 / 255:
+            raise ImageError("the foreground is fully transparent: there is nothing to relight. "
+                             "Use another picture or another cut-out model, or set matting to none.")
+        return cutout
+
+    @property
+    def alpha(self) -> NDArray[np.float32]:
+        """float32 [H, W] in 0..1, 1 = foreground."""
+        return self._cut.alpha
+
+    @property
+    def color(self) -> NDArray[np.uint8]:
+        """uint8 sRGB [H, W, 3], the foreground's own colour, also where it is half transparent."""
+        return self._cut.color
+
+    @property
+    def key(self) -> str:
+        """Names the pixels, alpha included."""
+        return self._cut.key
+
+    def cutout(self) -> Image.Image:
+        """The foreground as a straight-alpha RGBA picture."""
+        return Image.fromarray(np.dstack([self.color, np.round(self.alpha * 255).astype(np.uint8)]), "RGBA")
+
+    def mask(self) -> Image.Image:
+        """The alpha as a grey picture."""
+        return Image.fromarray(np.round(self.alpha * 255).astype(np.uint8), "L")
