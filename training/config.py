@@ -19,7 +19,7 @@ VAE: dict[str, Any] = {
 }
 UNET: dict[str, Any] = {
     "sample_size": SIZE // 8, "block_out_channels": (80, 96, 112), "layers_per_block": 1, "norm_num_groups": 16,
-    "cross_attention_dim": 48, "attention_head_dim": 4,
+    "cross_attention_dim": 48, "attention_head_dim": (5, 6, 7),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
 }
@@ -40,11 +40,15 @@ class Device:
     chunk: int
     """scenes that are rendered at once"""
     vae_chunks: int
-    """that the VAE learns from at a time; they are replaced one after the other where that is cheap"""
+    """that the VAE learns from at a time"""
+    vae_start: int
+    """how many of them are there at its first step"""
     latent_chunks: int
     """at most; what there is of them when their share of the budget is over is what the UNets learn from"""
     fresh_every: int
-    """steps of the VAE after which a chunk is replaced; 0: never"""
+    """steps of the VAE after which a chunk is added"""
+    renew: bool
+    """go on to add chunks when all are there, each in place of the oldest"""
     keep: bool
     """write rendered chunks and latents to the work folder, for resuming where rendering is slow"""
     save_every: float
@@ -54,8 +58,10 @@ class Device:
 
 
 DEVICES: Mapping[str, Device] = {
-    "cuda": Device(chunk=256, vae_chunks=16, latent_chunks=96, fresh_every=10, keep=False, save_every=20, crop=128),
-    "cpu": Device(chunk=20, vae_chunks=70, latent_chunks=120, fresh_every=0, keep=True, save_every=60, crop=64),
+    "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, fresh_every=10, renew=True, keep=False,
+                   save_every=20, crop=128),
+    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=320, fresh_every=4, renew=False, keep=True,
+                  save_every=120, crop=64),
 }
 
 
@@ -64,11 +70,11 @@ DEVICES: Mapping[str, Device] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: for its share of the budget, then it is done."""
+    """One training stage: for its share of the budget, then it is done. The shares leave a tenth for all else."""
 
     share: float
     batches: Mapping[str, int]
-    """by the kind of device"""
+    """by the kind of device, for pictures of SIZE; see `Run.batch`"""
     rates: Mapping[str, float]
     """the highest learning rate, by the kind of device"""
     warmup: int = 100
@@ -83,18 +89,18 @@ class Stage:
     """the stage whose number of steps it runs, instead of a share"""
 
 
-_UNET: dict[str, Any] = {"batches": {"cuda": 1024, "cpu": 16}, "rates": {"cuda": 2e-3, "cpu": 8e-4}}
+_UNET: dict[str, Any] = {"batches": {"cuda": 512, "cpu": 16}, "rates": {"cuda": 1.5e-3, "cpu": 8e-4}}
 STAGES: Mapping[str, Stage] = {
-    "vae": Stage(0.24, {"cuda": 96, "cpu": 8}, {"cuda": 1.5e-3, "cpu": 1e-3}, average=0.995),
-    "decoder": Stage(0.07, {"cuda": 64, "cpu": 2}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
+    "vae": Stage(0.23, {"cuda": 96, "cpu": 8}, {"cuda": 1.5e-3, "cpu": 1e-3}, average=0.995),
+    "decoder": Stage(0.06, {"cuda": 64, "cpu": 2}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
                      initial="vae"),
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
-    "base": Stage(0.15, **_UNET),
-    "fbc": Stage(0.19, **_UNET, initial="base"),
-    "fc-begin": Stage(0.12, **_UNET, cooldown=0.1, initial="base"),
+    "base": Stage(0.14, **_UNET),
+    "fbc": Stage(0.18, **_UNET, initial="base"),
+    "fc-begin": Stage(0.11, **_UNET, cooldown=0.1, initial="base"),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(0.045, **_UNET, cooldown=1.0, initial="fc-begin"),
-    "fc-without": Stage(0.045, **_UNET, cooldown=1.0, initial="fc-begin", like="fc"),
+    "fc": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin"),
+    "fc-without": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin", like="fc"),
     "fcon": Stage(0.03, **_UNET, cooldown=1.0, initial="fc"),
 }
 LATENTS_SHARE = 0.06

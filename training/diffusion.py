@@ -73,7 +73,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     if run.done(stage):
         return
     unet, products, count = make_unet(run, stage), noise_schedule(run.device), len(latents)
-    batch, device = config.STAGES[stage].batches[run.device.type], run.device
+    batch, device = run.batch(stage), run.device
     merger = fit_merger(run, latents) if stage == "fc" else None
     forked = stage in ("fc", "fc-without")
 

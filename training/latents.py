@@ -32,10 +32,11 @@ class Latents:
         subjects: list[str] = []
         lights: list[list[str]] = []
         until = time.monotonic() + config.LATENTS_SHARE * run.budget
+        known = run.manifest["scenes"] if run.manifest.get("scenes for") == [run.budget, run.kind.chunk] else None
         for index in tqdm(range(run.kind.latent_chunks), desc="latents", mininterval=10):
-            least = max(2, config.PRODUCTS_EVERY)
-            if time.monotonic() > until and len(chunks) >= least:
-                break
+            enough = time.monotonic() > until and len(chunks) >= max(2, config.PRODUCTS_EVERY)
+            if len(subjects) == known or (known is None and enough):
+                break  # a run that goes on has to learn from the same scenes as before
             chunk = kept_chunk(run.data, index, run.kind.chunk, run.size, run.device)
             chunks.append(_encoded(run, vae, chunk, index))
             subjects += chunk.subjects
@@ -44,7 +45,7 @@ class Latents:
         self.masks = torch.cat([one["masks"] for one in chunks])
         if "scale" not in run.manifest:
             run.manifest["scale"] = config.LATENT_STD / float(self._arrays["pictures"].float().std())
-        run.manifest["scenes"] = len(subjects)
+        run.manifest |= {"scenes": len(subjects), "scenes for": [run.budget, run.kind.chunk]}
         run.write_manifest()
         self.scale: float = run.manifest["scale"]
         self.captions = CaptionBank(subjects, lights, run.device)

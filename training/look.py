@@ -76,8 +76,9 @@ def _looked(run: Run, model: vae.VAE, encoder: text.TextEncoder, scenes: Scenes,
         unet, slopes = make_unet(run, stage).eval(), []
         ramp = torch.linspace(1, 0, run.size, device=run.device).expand(count, 3, run.size, run.size)
         for light in (ramp, ramp.flip(-1)):
+            start = coded(to_linear(light))
             with run.autocast():
-                made = sample(unet, foreground, context, unwanted, run.generator(9), start=coded(to_linear(light)))
+                made = sample(unet, foreground, context, unwanted, run.generator(9), start=start)
             pictures.append(decoded(made))
             slopes.append(gradients(to_linear(pictures[-1]), scenes)[:, 0])
         figures["fc, % lit from the side they should be"] = 50 * float((slopes[0] < 0).float().mean()

@@ -173,8 +173,8 @@ class UNet(nn.Module):
         widths, layers = tuple(configuration["block_out_channels"]), configuration["layers_per_block"]
         self.width, time, last = widths[0], widths[0] * 4, len(widths) - 1
         common: dict[str, Any] = {"groups": configuration["norm_num_groups"], "eps": 1e-5, "time": time,
-                                  "context": configuration["cross_attention_dim"],
-                                  "heads": configuration["attention_head_dim"]}
+                                  "context": configuration["cross_attention_dim"]}
+        heads: Sequence[int] = configuration["attention_head_dim"]
         self.conv_in = nn.Conv2d(inputs, self.width, 3, padding=1)
         self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(self.width, time),
                                              "linear_2": nn.Linear(time, time)})
@@ -183,13 +183,15 @@ class UNet(nn.Module):
         for index, (width, kind) in enumerate(zip(widths, configuration["down_block_types"], strict=True)):
             sizes = [(before if layer == 0 else width, width) for layer in range(layers)]
             self.down_blocks.append(Block(sizes, **common, attentions=layers * kind.startswith("Cross"),
+                                          heads=heads[index],
                                           resample=Resample(width, up=False) if index < last else None))
             skips += [width] * (layers + (index < last))
             before = width
-        self.mid_block = Block([(before, before)] * 2, **common, attentions=1)
+        self.mid_block = Block([(before, before)] * 2, **common, attentions=1, heads=heads[-1])
         for index, (width, kind) in enumerate(zip(widths[::-1], configuration["up_block_types"], strict=True)):
             sizes = [((before if layer == 0 else width) + skips.pop(), width) for layer in range(layers + 1)]
             self.up_blocks.append(Block(sizes, **common, attentions=(layers + 1) * kind.startswith("Cross"),
+                                        heads=heads[-1 - index],
                                         resample=Resample(width, up=True) if index < last else None))
             before = width
         self.conv_norm_out, self.conv_out = Norm(common["groups"], before, 1e-5), nn.Conv2d(before, 4, 3, padding=1)

@@ -111,12 +111,12 @@ class PicturePool:
         self._next += 1
 
     def at_step(self, step: int) -> None:
-        """Make sure that the pool is as it is to be at a step: it grows by a chunk a step, then is renewed."""
+        """Make the pool what it is to be at a step."""
         kind = self._kind
-        renewed = step // kind.fresh_every if kind.fresh_every else 0
-        wanted = min(step + 1, kind.vae_chunks) + renewed
-        if wanted - self._next > kind.vae_chunks:
-            self._next = wanted - kind.vae_chunks
+        wanted = kind.vae_start + step // kind.fresh_every
+        if not kind.renew:
+            wanted = min(wanted, kind.vae_chunks)
+        self._next = max(self._next, wanted - kind.vae_chunks)
         while self._next < wanted:
             self.add()
 

@@ -52,6 +52,8 @@ class Run:
             if self.manifest["size"] != self.size:
                 raise SystemExit(f"{self.out} is of a run with {self.manifest['size']} pixels. "
                                  f"Go on with --size {self.manifest['size']}, or in another folder.")
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", torch.cuda.current_device())
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
         self.manifest = {"stages": {}, "figures": {}, "files": {}} | self.manifest | {
             "size": self.size, "budget": self.budget, "device": name, "torch": torch.__version__,
@@ -72,6 +74,12 @@ class Run:
     def autocast(self) -> torch.autocast:
         """bfloat16 where it is safe."""
         return torch.autocast(self.device.type, torch.bfloat16)
+
+    def batch(self, stage: str) -> int:
+        """A stage's batch; of whole pictures fewer, the larger they are."""
+        batch = config.STAGES[stage].batches[self.device.type]
+        whole = stage not in ("vae", "text")
+        return max(3, round(batch * (config.SIZE / self.size) ** 2)) if whole else batch
 
     def generator(self, *numbers: int) -> torch.Generator:
         """A generator on the device, seeded by these numbers."""
@@ -199,7 +207,7 @@ class Training:
         part.replace(self.path)
         self.run.publish(self.stage, self.average.state_dict(), {
             "step": progress.step, "seconds": round(progress.seconds, 1), "ended": ended, "speed": progress.speed,
-            "batch": self.choice.batches[self.run.device.type], "curve": _thinned(self.curve)})
+            "batch": self.run.batch(self.stage), "curve": _thinned(self.curve)})
 
     def step(self, loss_of: Loss) -> dict[str, Tensor]:
         """One step; returns the terms of the loss."""

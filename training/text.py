@@ -43,7 +43,7 @@ def train(run: Run, bank: CaptionBank) -> None:
     modules = nn.ModuleDict({"encoder": encoder, "reader": nn.Linear(config.TEXT_ENCODER["hidden_size"], len(known))})
     modules.load_state_dict(run.weights("text") or modules.state_dict())
     modules.to(run.device)
-    tokens, batch = bank.tokens.flatten(0, 2), config.STAGES["text"].batches[run.device.type]
+    tokens, batch = bank.tokens.flatten(0, 2), run.batch("text")
     assert len(tokens) == len(said) == len(bank.tokens) * LIGHTINGS * VARIANTS
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -106,7 +106,7 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
     whole = whole.to(run.device, memory_format=torch.channels_last).requires_grad_(False)
     trained = whole if stage == "vae" else nn.ModuleDict({"decoder": whole.decoder,
                                                           "post_quant_conv": whole.post_quant_conv})
-    features, batch = RandomFeatures().to(run.device), config.STAGES[stage].batches[run.device.type]
+    features, batch = RandomFeatures().to(run.device), run.batch(stage)
     side = run.kind.crop if stage == "vae" else run.size
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
