@@ -9,8 +9,9 @@ import random
 import pytest
 import torch
 
-from training.data import UNWANTED, caption, meaning
-from training.light_stage import (
+from training.captions import UNWANTED, caption, meaning
+from training.light_stage import random_lighting, random_scenes
+from training.renderer import (
     Directional,
     Environment,
     Point,
@@ -18,8 +19,6 @@ from training.light_stage import (
     backdrop,
     mix,
     one_at_a_time,
-    random_lighting,
-    random_scenes,
     relit_body,
     render,
     to_linear,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from lib_iclight.color import srgb_to_linear
 from lib_iclight.demo import BACKGROUND, FOREGROUND
@@ -21,9 +19,8 @@ from lib_iclight.imaging import fit, fit_alpha
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
-from training.export import offsets
-from training.light_stage import random_scenes, to_srgb
-from training.train import adopt, load_text_encoder
+from training.light_stage import random_scenes
+from training.renderer import to_srgb
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 POCKET = Pocket()
@@ -151,17 +148,3 @@ def test_it_is_as_small_as_it_says_and_has_no_fcon() -> None:
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 48 * 2**20
     with pytest.raises(WeightsError, match="no offsets for mode fcon"):
         POCKET.offsets("fcon")
-
-
-def test_training_goes_on_from_the_exported_weights(tmp_path: Path) -> None:
-    adopt(FOLDER, tmp_path)
-    base = load_file(FOLDER / "unet" / "diffusion_pytorch_model.safetensors")
-    for stage, kind in (("fc-begin", "fc"), ("fbc", "fbc")):
-        again = offsets(tmp_path / f"start-{stage}.safetensors", base)
-        own = load_file(FOLDER / "ic-light" / f"{kind}-offsets.safetensors")
-        assert set(again) == set(own)
-        for key, value in own.items():
-            torch.testing.assert_close(again[key], value, rtol=1e-3, atol=1e-5)
-    kept = load_text_encoder(tmp_path).state_dict()
-    for key, value in load_file(FOLDER / "text_encoder" / "model.safetensors").items():
-        assert torch.equal(kept[key], value.float())

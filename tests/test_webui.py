@@ -333,7 +333,8 @@ def test_the_panel_is_the_settings_table(script: Any, is_img2img: bool) -> None:
 def test_infotext_is_read_back_into_the_widgets(script: Any) -> None:
     spec = {"ambient": "#000000",
             "lights": [{"kind": "directional", "angle": 30.0, "color": "#ff8800", "intensity": 1.5}]}
-    p = job(script, light=json.dumps(spec), light_denoise=0.7, mask_invert=True, mask=base64_of(picture(200, alpha=99)), outputs=["raw", "mask"])
+    mask = base64_of(picture(200, alpha=99))
+    p = job(script, light=json.dumps(spec), light_denoise=0.7, mask_invert=True, mask=mask, outputs=["raw", "mask"])
     fake.process_images(p)
     params = {key: str(value) for key, value in p.extra_generation_params.items()}
     with gr.Blocks():

@@ -1,76 +1,135 @@
-"""Every hyper-parameter of the pocket model. A stage's result depends on these and on nothing else."""
+"""Every hyper-parameter of the pocket model. A stage's result depends on these, on the budget and on the device."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 SIZE = 128
-"""pixels"""
+"""pixels of a picture, each way"""
 SEED = 20250101
 
-SCENES = 2400
-"""training scenes; each is rendered under lamps a, b, a + b and c"""
-SCENES_PER_SHARD = 20
-VAE_SCENES = 1400
-"""the VAE learns from the first so many, so that it can start before all are rendered"""
+# --- the networks: together at most 30 MB in the repository ------------------------------------------------------
 
 VAE: dict[str, Any] = {
-    "block_out_channels": (24, 48, 64, 96), "layers_per_block": 1, "norm_num_groups": 1, "sample_size": SIZE,
+    "block_out_channels": (32, 64, 96, 128), "layers_per_block": 1, "norm_num_groups": 1, "sample_size": SIZE,
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
     "mid_block_add_attention": False,
 }
 UNET: dict[str, Any] = {
-    "sample_size": SIZE // 8, "block_out_channels": (64, 96, 128), "layers_per_block": 1, "norm_num_groups": 16,
-    "cross_attention_dim": 64, "attention_head_dim": 4,
+    "sample_size": SIZE // 8, "block_out_channels": (80, 96, 112), "layers_per_block": 1, "norm_num_groups": 16,
+    "cross_attention_dim": 48, "attention_head_dim": (5, 6, 7),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
 }
 TEXT_ENCODER: dict[str, Any] = {
-    "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 2,
-    "projection_dim": 64,
+    "hidden_size": 48, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 2, "projection_dim": 48,
 }
+
+# --- the data ----------------------------------------------------------------------------------------------------
+
+PRODUCTS_EVERY = 2
+"""every so many-th chunk of scenes has the better subjects, the others those of the benchmark; 0: none has"""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What depends on the kind of device alone."""
+
+    chunk: int
+    """scenes that are rendered at once"""
+    vae_chunks: int
+    """that the VAE learns from at a time"""
+    vae_start: int
+    """how many of them are there at its first step"""
+    latent_chunks: int
+    """at most; what there is of them when their share of the budget is over is what the UNets learn from"""
+    fresh_every: int
+    """steps of the VAE after which a chunk is added"""
+    renew: bool
+    """go on to add chunks when all are there, each in place of the oldest"""
+    keep: bool
+    """write rendered chunks and latents to the work folder, for resuming where rendering is slow"""
+    save_every: float
+    """seconds between checkpoints"""
+    crop: int
+    """pixels of the crops that the VAE learns from first; its decoder later gets whole pictures"""
+
+
+DEVICES: Mapping[str, Device] = {
+    "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, fresh_every=10, renew=True, keep=False,
+                   save_every=20, crop=128),
+    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=320, fresh_every=4, renew=False, keep=True,
+                  save_every=120, crop=64),
+}
+
+
+# --- the stages --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage. It ends after `steps`, or can be ended earlier: the rate falls over the last `cooldown`."""
+    """One training stage: for its share of the budget, then it is done. The shares leave a tenth for all else."""
 
-    steps: int
-    batch: int
-    rate: float
+    share: float
+    batches: Mapping[str, int]
+    """by the kind of device, for pictures of SIZE; see `Run.batch`"""
+    rates: Mapping[str, float]
+    """the highest learning rate, by the kind of device"""
     warmup: int = 100
-    cooldown: int = 3000
+    """steps"""
+    cooldown: float = 0.4
+    """over this last part of the stage the rate falls to 0"""
     average: float = 0.998
-    """decay of the moving average of the weights, which is what gets saved"""
+    """decay of the moving average of the weights, which is what gets published"""
     initial: str | None = None
     """the stage whose weights it starts from"""
+    like: str | None = None
+    """the stage whose number of steps it runs, instead of a share"""
 
 
-STAGES = {
-    "vae": Stage(steps=3000, batch=8, rate=1e-3, cooldown=500, average=0.99),
-    "decoder": Stage(steps=3000, batch=8, rate=8e-4, cooldown=500, average=0.99, initial="vae"),
-    "text": Stage(steps=600, batch=64, rate=2e-3, warmup=50, cooldown=400, average=0.98),
-    "base": Stage(steps=12000, batch=16, rate=8e-4, cooldown=500),
-    "fbc": Stage(steps=10000, batch=16, rate=8e-4, cooldown=1500, initial="base"),
-    "fc-begin": Stage(steps=10000, batch=16, rate=8e-4, cooldown=100, initial="base"),
+_UNET: dict[str, Any] = {"batches": {"cuda": 512, "cpu": 16}, "rates": {"cuda": 1.5e-3, "cpu": 8e-4}}
+STAGES: Mapping[str, Stage] = {
+    "vae": Stage(0.23, {"cuda": 96, "cpu": 8}, {"cuda": 1.5e-3, "cpu": 1e-3}, average=0.995),
+    "decoder": Stage(0.06, {"cuda": 64, "cpu": 2}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
+                     initial="vae"),
+    "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
+    "base": Stage(0.14, **_UNET),
+    "fbc": Stage(0.18, **_UNET, initial="base"),
+    "fc-begin": Stage(0.11, **_UNET, cooldown=0.1, initial="base"),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(steps=600, batch=16, rate=8e-4, cooldown=600, initial="fc-begin"),
-    "fc-without-consistency": Stage(steps=600, batch=16, rate=8e-4, cooldown=600, initial="fc-begin"),
+    "fc": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin"),
+    "fc-without": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin", like="fc"),
+    "fcon": Stage(0.03, **_UNET, cooldown=1.0, initial="fc"),
 }
-CROP = 64
-"""pixels of the crops that the VAE learns from"""
+LATENTS_SHARE = 0.06
+"""of the budget, to render and encode what the UNets learn from"""
+PARTS: Mapping[str, str] = {"vae": "coders", "decoder": "coders", "text": "coders", "base": "base", "fbc": "fbc",
+                            "fc": "fc", "fc-begin": "fc-without", "fc-without": "fc-without", "fcon": "fcon"}
+"""stage -> the file that it is published in; with the manifest and the sheet they are eight files"""
+INPUTS: Mapping[str, int] = {"base": 4, "fbc": 12}
+"""of a stage's UNet, where they are not fc's 8"""
+
+# --- losses ------------------------------------------------------------------------------------------------------
+
 KL_WEIGHT = 1e-6
 INITIAL_LOG_VARIANCE = -9.0
 """of the VAE's posterior: it begins as an autoencoder, nearly without noise"""
-GRADIENT_WEIGHT = 0.5
+EDGE_WEIGHT = 0.5
 """of the L1 loss of the pictures' derivatives, beside the L1 loss of the pictures"""
-
-WEIGHT_LIMIT = 30.0
-"""of the loss at high noise"""
+PERCEPTUAL_WEIGHT = 0.1
+SUBJECT_WEIGHT = 2.0
+"""how much more the VAE's losses count over the subject"""
+LATENT_NOISE = 0.1
+"""of a latent's standard deviation: the decoder learns to overlook that much of a UNet's inexactness"""
+MIN_SNR = 5.0
+HIGH_NOISE_LIMIT = 30.0
+"""of the loss's weight at high noise"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
-CAPTION_DROP = 0.2
+OFFSET_NOISE = 0.1
+"""fcon: of the noise that is the same all over a latent"""
 CONSISTENCY_WEIGHT = 0.1
 """of the light-transport consistency loss; the paper's weight beside its relighting loss"""
 CONSISTENCY_EVERY = 3

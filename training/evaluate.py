@@ -1,7 +1,8 @@
-"""Measure the pocket model on subjects that it has not seen: python -m training.evaluate [--compare NAME=FILE ...]
+"""Measure a model on subjects that it has not seen: python -m training.evaluate [--work FOLDER | --model FOLDER]
 
-Prints the table and writes it between the marks of the model card. `--compare` adds the consistency error of other fc
-offsets, such as those that were trained without the consistency loss.
+Without either it is the model in lib_iclight/pocket. Prints the table and writes it between the marks of the model
+card, if the model has one. `--work` is training's folder: what it has published is exported to a temporary folder
+first, with the fc that was trained without the consistency loss beside it. `--products` takes the better subjects.
 """
 
 from __future__ import annotations
@@ -9,39 +10,56 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from skimage.color import rgb2lab
-from skimage.metrics import structural_similarity
 from torch import Tensor
 from tqdm import tqdm
 
-from lib_iclight.hosts.standalone.host import Standalone
+from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
-from lib_iclight.hosts.standalone.samplers import denoise
-from lib_iclight.lights import light_map
+from lib_iclight.session import Session
+from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
 
-from . import config
-from .data import UNWANTED, on_grey
-from .light_stage import Lighting, Scenes, luminance, random_lighting, random_scenes, to_linear, to_srgb
+from . import config, measures
+from .captions import UNWANTED
+from .export import export
+from .light_stage import Lighting, random_lighting, random_scenes
+from .nets import VAE
+from .renderer import Scenes, to_linear, to_srgb
+from .subjects import product_scenes
+from .tables import Figures, table
 
 SEED = config.SEED + 77
 """of the subjects; training draws its own from other seeds"""
 BATCH = 16
 STEPS, CFG = 15, 2.0
-OWN = "with the consistency loss (the model)"
 AXES = {"left": (0, -1), "right": (0, 1), "top": (1, 1), "bottom": (1, -1)}
 """preset -> (axis: 0 = x, 1 = y; the brightness gradient's sign along it)"""
+SEEDS = 8
+"""for the drift of colours"""
 BEGIN, END = "<!-- figures: written by training/evaluate.py -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True)
+class Exported(Pocket):
+    """A model in any folder, with `other` fc offsets from that file if there is one."""
+
+    other: Path | None = None
+
+    def offsets(self, kind: str) -> Offsets:
+        """See `Pocket.offsets`."""
+        if self.other and kind == "fc":
+            return Offsets(f"other-{self.other}", kind, load_file(self.other))
+        return super().offsets(kind)
 
 
 @dataclass(frozen=True)
@@ -61,258 +79,135 @@ class Subjects:
         return torch.stack([lamp.backdrop(self.scenes) for lamp in lamps]).sum(0).clamp(0, 1)
 
 
-class Relighter:
-    """The pocket model in batches: the standalone host's own UNet, prompts and sampler."""
+def relit(session: Session, foregrounds: np.ndarray, prompts: list[str], seed: int, mode: str = "fc",
+          **pictures: Any) -> Tensor:
+    """All subjects relit, linear RGB [N, 3, H, W]: the one place that asks the model for something.
 
-    def __init__(self, path: Path) -> None:
-        self.pocket = Pocket(path)
-        self.host = Standalone(self.pocket, device=torch.device("cpu"))
-
-    def encode(self, pixels: np.ndarray) -> Tensor:
-        """uint8 [N, 3, H, W] -> latents [N, 4, h, w]."""
-        return torch.cat([self.host.encoder.encode(picture) for picture in pixels.transpose(0, 2, 3, 1)])
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [N, 4, h, w] -> linear RGB [N, 3, H, W], rounded as a file would be."""
-        with torch.inference_mode():
-            pictures = [np.asarray(self.host._decode(latent[None])) for latent in latents]
-        return to_linear(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255)
-
-    def relight(self, offsets: Offsets, foreground: Tensor, prompts: Sequence[str], *, seed: int,
-                background: Tensor | None = None, start: Tensor | None = None) -> Tensor:
-        """Linear RGB [N, 3, H, W]. foreground, background and start: latents [N, 4, h, w]; start is the initial one."""
-        host = self.host
-        host.unet.use(offsets)
-        concat = foreground if background is None else torch.cat([foreground, background], 1)
-        context = torch.cat([host.contexts(prompt, UNWANTED)[0] for prompt in prompts])
-        unwanted = host.contexts("", UNWANTED)[1].expand_as(context)
-
-        def predict(latent: Tensor, timestep: Tensor) -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                both = host.unet(torch.cat([latent, latent]), timestep, torch.cat([context, unwanted]),
-                                 torch.cat([concat, concat]))
-            wanted, other = both.chunk(2)
-            return other + CFG * (wanted - other)
-
-        with torch.inference_mode():
-            latent = denoise(predict, "DPM++ 2M SDE Karras", start=start, shape=foreground.shape, steps=STEPS,
-                             strength=0.9, generator=torch.Generator().manual_seed(seed), on_step=lambda: None)
-        return self.decode(latent)
+    foregrounds: uint8 [N, H, W, 4]; pictures: settings, of which arrays with N rows are one for each subject.
+    """
+    made = []
+    for index, (foreground, prompt) in enumerate(zip(foregrounds, prompts, strict=True)):
+        own = {key: value[index] if isinstance(value, np.ndarray) else value for key, value in pictures.items()}
+        generation = Generation(prompt=prompt, negative_prompt=UNWANTED, width=foreground.shape[1],
+                                height=foreground.shape[0], steps=STEPS, cfg=CFG, seed=seed + 1000 * index)
+        settings = Settings(enabled=True, mode=mode, foreground=foreground, **own)
+        made.append(np.asarray(session.relight(settings, generation).pictures[0]))
+    return to_linear(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255)
 
 
 def pixels(linear: Tensor) -> np.ndarray:
-    """Linear RGB [N, 3, H, W] -> uint8 sRGB."""
-    return (to_srgb(linear) * 255).round().to(torch.uint8).numpy()
+    """Linear RGB [N, 3, H, W] -> uint8 sRGB [N, H, W, 3]."""
+    return (to_srgb(linear) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def gradients(picture: Tensor, scenes: Scenes) -> Tensor:
-    """The slope of (luminance / albedo's luminance) over the subject along x and y, [N, 2]; least squares."""
-    shading = luminance(picture) / luminance(scenes.albedo).clamp(min=0.01)
-    side = shading.shape[-1]
-    along = (torch.arange(side) + 0.5) * 2 / side - 1
-    slopes = []
-    for values, inside in zip(shading[:, 0], scenes.alpha[:, 0] > 0.98, strict=True):
-        x, y = along.expand(side, side)[inside], -along[:, None].expand(side, side)[inside]
-        design = torch.stack([x, y, torch.ones_like(x)], 1)
-        slopes.append(torch.linalg.lstsq(design, values[inside][:, None]).solution[:2, 0])
-    return torch.stack(slopes)
+@torch.no_grad()
+def through_vae(model: Path, linear: Tensor) -> Tensor:
+    """Linear RGB [N, 3, H, W], encoded and decoded as the standalone host does."""
+    from diffusers import AutoencoderKL
+
+    loaded = AutoencoderKL.from_pretrained(str(model / "vae"), torch_dtype=torch.float32).eval()
+    vae = VAE(loaded.config)
+    vae.load_state_dict(loaded.state_dict())
+    inputs = torch.from_numpy(pixels(linear)).permute(0, 3, 1, 2).float() / 127 - 1
+    made = torch.cat([vae.decode(vae.encode(one)[0]) for one in inputs.split(1)])
+    return to_linear((made * 127.5 + 127.5).clamp(0, 255).floor() / 255)
 
 
-def warmth(picture: Tensor, alpha: Tensor) -> Tensor:
-    """log(red / blue) of the subject's mean linear colour, [N]."""
-    mean = _subject_mean(picture, alpha).clamp(min=1e-4)
-    return (mean[:, 0] / mean[:, 2]).log()
+def side(model: Path) -> int:
+    """Pixels of the pictures that a model was trained on."""
+    return int(json.loads((model / "vae" / "config.json").read_text("utf-8"))["sample_size"])
 
 
-def _subject_mean(picture: Tensor, alpha: Tensor) -> Tensor:
-    return (picture * alpha).sum((2, 3)) / alpha.sum((2, 3))
-
-
-def psnr(picture: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """In dB of sRGB, [N]; weight [N, 1, H, W]."""
-    error = ((to_srgb(picture) - to_srgb(truth)).square() * weight).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))
-    return -10 * error.clamp(min=1e-9).log10()
-
-
-def ssim(picture: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
-    """Mean structural similarity over the subject, of sRGB, [N]."""
-    values = []
-    for one, other, mask in zip(to_srgb(picture), to_srgb(truth), alpha[:, 0], strict=True):
-        full = structural_similarity(one.numpy(), other.numpy(), channel_axis=0, data_range=1.0, full=True)[1]
-        values.append(float((torch.from_numpy(full).mean(0) * mask).sum() / mask.sum()))
-    return torch.tensor(values)
-
-
-def chroma_error(picture: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
-    """Mean distance in the a, b plane of CIELAB over the subject, [N]."""
-    lab, expected = (rgb2lab(to_srgb(one).permute(0, 2, 3, 1).numpy())[..., 1:] for one in (picture, truth))
-    distance = torch.from_numpy(np.linalg.norm(lab - expected, axis=-1))
-    return (distance * alpha[:, 0]).sum((1, 2)) / alpha.sum((1, 2, 3))
-
-
-def color_transfer(foreground: Tensor, alpha: Tensor, backdrop: Tensor) -> Tensor:
-    """The baseline: the subject's mean and covariance made the backdrop's, in linear light, [N, 3, H, W].
-
-    By the symmetric optimal transport map between two normal distributions (Pitie and Kokaram, 2007).
-    """
-    made = []
-    for picture, mask, wall in zip(foreground, alpha, backdrop, strict=True):
-        own, other = picture[:, mask[0] > 0.98].double(), wall.flatten(1).double()
-        root = _power(torch.cov(own), 0.5)
-        inverse = _power(torch.cov(own), -0.5)
-        transport = inverse @ _power(root @ torch.cov(other) @ root, 0.5) @ inverse
-        moved = transport @ (picture.flatten(1).double() - own.mean(1, keepdim=True)) + other.mean(1, keepdim=True)
-        made.append(moved.reshape(picture.shape).float().clamp(0, 1))
-    return torch.stack(made)
-
-
-def _power(matrix: Tensor, exponent: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag(values.clamp(min=1e-7) ** exponent) @ vectors.T
-
-
-def consistency_error(under_a: Tensor, under_b: Tensor, under_both: Tensor, alpha: Tensor) -> Tensor:
-    """||L(a) + L(b) - L(a + b)|| / ||L(a + b)|| over the subject in linear light, clipped as the pictures are, [N]."""
-    difference = ((under_a + under_b).clamp(max=1) - under_both).square() * alpha
-    return (difference.sum((1, 2, 3)) / (under_both.square() * alpha).sum((1, 2, 3))).sqrt()
-
-
-class Figures:
-    """Named lists of values, one per subject."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[float]] = {}
-
-    def add(self, name: str, values: Tensor) -> None:
-        """Append a batch, [N]."""
-        self.extend({name: values.double().tolist()})
-
-    def extend(self, values: Mapping[str, list[float]]) -> None:
-        """Append another's values."""
-        for name, more in values.items():
-            self.values.setdefault(name, []).extend(more)
-
-    def mean(self, name: str) -> float:
-        """The mean over all subjects."""
-        return float(np.mean(self.values[name]))
-
-
-def measure(relighter: Relighter, subjects: Subjects, others: Mapping[str, Offsets], seed: int) -> Figures:
-    """One batch's figures."""
+def measure(model: Path, others: dict[str, Path], subjects: Subjects, seed: int, drifting: bool) -> Figures:
+    """One batch's figures. drifting: also how colours stray with the seed, which takes eight relights each."""
     figures = Figures()
+    session = Session(lambda: Exported(model), device="cpu")
     scenes, (a, b, own) = subjects.scenes, subjects.lamps
-    alpha, count, side = scenes.alpha, len(scenes.captions), config.SIZE
-    fc, fbc = (relighter.pocket.offsets(kind) for kind in ("fc", "fbc"))
+    alpha = scenes.alpha
     lit = subjects.picture(own)
-    foreground = relighter.encode(on_grey(pixels(lit), (alpha * 255).round().to(torch.uint8).numpy()))
-    subject_only = [f"{name}, best quality" for name in scenes.captions]
-
-    def relit(offsets: Offsets = fc, prompts: Sequence[str] = subject_only, background: Tensor | None = None,
-              start: Tensor | None = None) -> Tensor:
-        return relighter.relight(offsets, foreground, prompts, seed=seed, background=background, start=start)
+    mask = (alpha * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    foregrounds = np.concatenate([pixels(lit), mask], -1)
+    prompts = [f"{name}, best quality" for name in scenes.captions]
+    ask = functools.partial(relit, session, foregrounds, prompts, seed)
 
     for preset, (axis, sign) in AXES.items():
-        drawn = light_map(preset, side, side)
-        assert drawn is not None
-        start = relighter.encode(drawn.transpose(2, 0, 1)[None]).expand(count, -1, -1, -1)
-        figures.add(f"light {preset}", (gradients(relit(start=start), scenes)[:, axis] * sign > 0).float())
-    free = relit()
+        figures.add(f"light {preset}", (measures.gradients(ask(light=preset), scenes)[:, axis] * sign > 0).float())
+    free = ask()
     for axis, name in enumerate(("right", "top")):
-        figures.add(f"no light {name}", (gradients(free, scenes)[:, axis] > 0).float())
-
+        figures.add(f"no light {name}", (measures.gradients(free, scenes)[:, axis] > 0).float())
     for name, sign in (("warm sunset light", 1), ("cold blue light", -1)):
-        tinted = relit(prompts=[f"{caption}, {name}, best quality" for caption in scenes.captions])
-        figures.add(name, ((warmth(tinted, alpha) - warmth(free, alpha)) * sign > 0).float())
+        tinted = relit(session, foregrounds, [f"{caption}, {name}, best quality" for caption in scenes.captions], seed)
+        figures.add(name, ((measures.warmth(tinted, alpha) - measures.warmth(free, alpha)) * sign > 0).float())
 
     truth, wall = subjects.picture(a), subjects.wall(a)
-    walls = [relighter.encode(pixels(subjects.wall(*lamps))) for lamps in ((a,), (b,), (a, b))]
-    backed = [relit(fbc, background=one) for one in walls]
+    walls = [pixels(subjects.wall(*lamps)) for lamps in ((a,), (b,), (a, b))]
+    backed = [ask("fbc", background=one) for one in walls]
+    transferred = measures.color_transfer(lit, alpha, wall)
     candidates = {"fbc": backed[0], "pasted": torch.lerp(wall, lit, alpha),
-                  "colour transfer": torch.lerp(wall, color_transfer(lit, alpha, wall), alpha),
-                  "VAE alone": relighter.decode(relighter.encode(pixels(truth)))}
+                  "colour transfer": torch.lerp(wall, transferred, alpha), "VAE alone": through_vae(model, truth)}
     for name, picture in candidates.items():
-        figures.add(f"{name} psnr", psnr(picture, truth, alpha))
-        figures.add(f"{name} psnr whole", psnr(picture, truth, torch.ones_like(alpha)))
-        figures.add(f"{name} ssim", ssim(picture, truth, alpha))
-        figures.add(f"{name} chroma", chroma_error(picture, truth, alpha))
+        figures.add(f"{name} psnr", measures.psnr(picture, truth, alpha))
+        figures.add(f"{name} psnr whole", measures.psnr(picture, truth, torch.ones_like(alpha)))
+        figures.add(f"{name} ssim", measures.ssim(picture, truth, alpha))
+        figures.add(f"{name} chroma", measures.chroma_error(picture, truth, alpha))
+    for name in ("fbc", "VAE alone"):
+        for kind, energy in zip(("made", "true"), measures.mottling(candidates[name], truth, alpha), strict=True):
+            figures.add(f"{name} energy {kind}", energy)
 
-    figures.add("consistency FBC", consistency_error(*backed, alpha))
-    for name, offsets in {OWN: fc, **others}.items():
-        figures.add(f"consistency FC, {name}", consistency_error(*(relit(offsets, start=one) for one in walls), alpha))
+    figures.add("consistency FBC", measures.consistency_error(*backed, alpha))
+    figures.add("mixtures", measures.mixture_error(*backed, alpha))
+    four = [ask("fbc", light=preset) for preset in ("left", "right", "top", "bottom")]
+    figures.add("normals", measures.normal_error(measures.normals(*four, alpha), scenes))
+    for name, other in {"with": None, **others}.items():
+        asked = session if other is None else Session(lambda file=other: Exported(model, other=file), device="cpu")
+        three = [relit(asked, foregrounds, prompts, seed, light_map=one) for one in walls]
+        figures.add(f"consistency FC, {name}", measures.consistency_error(*three, alpha))
+    if drifting:
+        for mode, settings in (("fc", {"light": "left"}), ("fbc", {"background": walls[0]})):
+            seeds = [relit(session, foregrounds, prompts, seed + 1 + k, mode, **settings) for k in range(SEEDS)]
+            figures.add(f"drift {mode}", measures.drift(torch.stack(seeds), alpha))
     return figures
 
 
-def measure_batch(batch: int, *, model: Path, compare: Sequence[str]) -> dict[str, list[float]]:
+def measure_batch(batch: int, *, model: Path, others: dict[str, Path], products: bool) -> dict[str, list[float]]:
     """The figures of the batch of that number; one thread, so that several processes can do a batch each."""
     torch.set_num_threads(1)
-    others = {name: Offsets(name, "fc", load_file(path)) for name, path in (text.split("=") for text in compare)}
     generator = torch.Generator().manual_seed(SEED + batch)
-    scenes = random_scenes(BATCH, config.SIZE, generator)
+    scenes = (product_scenes if products else random_scenes)(BATCH, side(model), generator)
     a, b, own = (random_lighting(scenes, generator) for _ in range(3))
-    return measure(Relighter(model), Subjects(scenes, (a, b, own)), others, batch).values
-
-
-def table(figures: Figures, count: int) -> str:
-    """The figures as Markdown."""
-    def percent(name: str) -> str:
-        return f"{100 * figures.mean(name):.0f} %"
-
-    bias = max(abs(figures.mean(f"no light {name}") - 0.5) for name in ("right", "top")) * 100
-    lines = [
-        f"On {count} subjects that it has not seen, fixed seeds, DPM++ 2M SDE Karras, {STEPS} steps, CFG {CFG:g}, "
-        "light denoise 0.9. The consistency rows take the walls under a, b and both as initial latents (FC) or "
-        "backgrounds (FBC).", "",
-        "| what | measured | aim |", "| --- | --- | --- |",
-        *(f"| FC, light {preset}: brighter on that side | {percent(f'light {preset}')} | 95 % |" for preset in AXES),
-        f"| FC, no light: bias to a side (brighter right {percent('no light right')}, brighter on top "
-        f"{percent('no light top')}) | {bias:.0f} points | at most 10 |",
-        f"| FC, \"warm sunset light\": subject warmer than without | {percent('warm sunset light')} | 90 % |",
-        f"| FC, \"cold blue light\": subject colder than without | {percent('cold blue light')} | 90 % |",
-    ]
-    gain = figures.mean("fbc psnr") - figures.mean("pasted psnr")
-    lines += [f"| FBC: PSNR over the subject against pasting | {gain:+.1f} dB | +3 dB |"]
-    lines += [f"| relative error of L(a) + L(b) against L(a + b), {name.removeprefix('consistency ')} | "
-              f"{figures.mean(name):.3f} | |" for name in figures.values if name.startswith("consistency ")]
-    own = np.array(figures.values[f"consistency FC, {OWN}"])
-    for name in figures.values:
-        if name.startswith("consistency FC, ") and not name.endswith(OWN):
-            difference = np.array(figures.values[name]) - own
-            lines.append(f"| the same, {name.removeprefix('consistency FC, ')} minus {OWN} | {difference.mean():+.3f}, "
-                         f"standard error {difference.std() / math.sqrt(count):.3f}; more than 0 in "
-                         f"{100 * (difference > 0).mean():.0f} % of the subjects | |")
-    lines += ["",
-              "Against the ground truth under the background's light, over the subject (PSNR of the whole picture in "
-              "brackets; chroma error in CIELAB units). *VAE alone* is the ground truth, encoded and decoded: no "
-              "result can be better.", "",
-              "| | PSNR | SSIM | chroma error |", "| --- | --- | --- | --- |"]
-    for name in ("fbc", "pasted", "colour transfer", "VAE alone"):
-        lines.append(f"| {name} | {figures.mean(f'{name} psnr'):.1f} ({figures.mean(f'{name} psnr whole'):.1f}) dB | "
-                     f"{figures.mean(f'{name} ssim'):.3f} | {figures.mean(f'{name} chroma'):.1f} |")
-    return "\n".join(lines)
+    return measure(model, others, Subjects(scenes, (a, b, own)), batch, drifting=batch == 0).values
 
 
 def main() -> None:
     """Evaluate from the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("--compare", action="append", default=[], metavar="NAME=FILE", help="other fc offsets")
-    parser.add_argument("--model", type=Path, default=FOLDER)
+    parser.add_argument("--work", type=Path, help="training's folder, or what it has published")
+    parser.add_argument("--model", type=Path, default=FOLDER, help="an exported model")
+    parser.add_argument("--precision", choices=("fp8", "fp16"), default="fp8", help="of what --work exports")
+    parser.add_argument("--products", action="store_true", help="the better subjects, not the benchmark's")
     parser.add_argument("--subjects", type=int, default=128, help=f"a multiple of {BATCH}")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="where each subject's values go")
     args = parser.parse_args()
-    figures, batches = Figures(), range(args.subjects // BATCH)
-    work = functools.partial(measure_batch, model=args.model, compare=args.compare)
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        for values in tqdm(pool.imap(work, batches), total=len(batches), desc="batches"):
-            figures.extend(values)
-    text = table(figures, args.subjects)
+    figures = Figures()
+    with tempfile.TemporaryDirectory() as folder:
+        model, others = args.model, {}
+        if args.work:
+            model = Path(folder)
+            others = {"without": export(args.work, model, args.precision)}
+        work = functools.partial(measure_batch, model=model, others=others, products=args.products)
+        batches = range(args.subjects // BATCH)
+        with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+            for values in tqdm(pool.imap(work, batches), total=len(batches), desc="batches"):
+                figures.extend(values)
+    text = table(figures, args.subjects, f"DPM++ 2M SDE Karras, {STEPS} steps, CFG {CFG:g}, light denoise 0.9")
     print(text)  # noqa: T201
     if args.json:
         args.json.write_text(json.dumps(figures.values))
     card = args.model / "README.md"
-    if card.is_file():
-        before, rest = card.read_text().split(BEGIN)
-        card.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+    if not args.work and not args.products and card.is_file():
+        before, rest = card.read_text("utf-8").split(BEGIN)
+        card.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", "utf-8")
 
 
 if __name__ == "__main__":

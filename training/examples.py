@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .light_stage import TINTS, Lighting, Scenes, lighting, random_scenes, to_srgb
+from .light_stage import TINTS, Lighting, lighting, random_scenes
+from .renderer import Scenes, to_srgb
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SIZE = 256

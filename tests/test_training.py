@@ -1,0 +1,339 @@
+"""The training kit: its networks are the originals, it goes on where it was, and what it publishes relights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from lib_iclight.generation import Generation
+from lib_iclight.hosts.standalone.pocket import Pocket
+from lib_iclight.hosts.standalone.prompts import clip_tokenizer
+from lib_iclight.session import Session
+from lib_iclight.settings import Settings
+from training import config, measures, train
+from training import export as exporting
+from training.captions import SIDES, TINTS, Tokenizer, caption, words
+from training.diffusion import noise_schedule
+from training.light_stage import random_lighting, random_scenes
+from training.nets import VAE, TextEncoder, UNet
+from training.pool import PicturePool, on_grey, render_chunk
+from training.renderer import to_linear
+from training.run import PART_LIMIT, Run, fit
+from training.subjects import product_scenes
+from training.vae import make_vae
+
+CPU = torch.device("cpu")
+TINY: dict[str, dict[str, Any]] = {
+    "VAE": config.VAE | {"block_out_channels": (8, 8, 8, 8)},
+    "UNET": config.UNET | {"block_out_channels": (16, 16, 32), "attention_head_dim": (2, 2, 4), "norm_num_groups": 8,
+                           "cross_attention_dim": 16},
+    "TEXT_ENCODER": config.TEXT_ENCODER | {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that train in no time, and few scenes."""
+    for name, value in TINY.items():
+        monkeypatch.setattr(config, name, value)
+    few = dataclasses.replace(config.DEVICES["cpu"], chunk=2, vae_chunks=2, latent_chunks=2, crop=32)
+    monkeypatch.setattr(config, "DEVICES", {"cpu": few})
+    monkeypatch.setattr(config, "MERGER_STEPS", 2)
+
+
+# --- networks and words ---
+
+
+def test_the_unet_is_diffusers_own() -> None:
+    torch.manual_seed(1)
+    original, own = UNet2DConditionModel(**config.UNET), UNet(config.UNET)
+    own.load_state_dict(original.state_dict())
+    latent, times, context = torch.randn(2, 4, 16, 16), torch.tensor([3, 900]), torch.randn(2, 77, 48)
+    torch.testing.assert_close(own(latent, times, context), original(latent, times, context).sample)
+
+
+def test_the_vae_is_diffusers_own() -> None:
+    torch.manual_seed(1)
+    original, own = AutoencoderKL(**config.VAE), VAE(config.VAE)
+    own.load_state_dict(original.state_dict())
+    pixels, latent = torch.randn(1, 3, 32, 48), torch.randn(1, 4, 4, 6)
+    torch.testing.assert_close(own.encode(pixels)[0], original.encode(pixels).latent_dist.mean)
+    torch.testing.assert_close(own.decode(latent), original.decode(latent).sample)
+
+
+def test_the_text_encoder_is_transformers_own() -> None:
+    torch.manual_seed(1)
+    original, own = CLIPTextModel(CLIPTextConfig(**config.TEXT_ENCODER)), TextEncoder(config.TEXT_ENCODER)
+    own.load_state_dict(original.state_dict())
+    tokens = torch.randint(49408, (2, 77))
+    torch.testing.assert_close(own(tokens), original(tokens).last_hidden_state)
+
+
+def test_tokens_are_clips() -> None:
+    draw = random.Random(4)
+    lights = [f"{tint} from the {side}" for tint in TINTS for side in SIDES]
+    texts = ["", *(caption("a shiny white bust, a furry teal goblet", draw.choice(lights), draw) for _ in range(200))]
+    expected = clip_tokenizer()(texts, padding="max_length", max_length=77, return_tensors="pt").input_ids
+    assert torch.equal(Tokenizer()(texts).long(), expected)
+    assert set(words()) == set(Tokenizer()._known), "write vocabulary.json again: python -m training.captions"
+
+
+def test_the_noise_schedule_is_diffusers_own() -> None:
+    expected = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
+    torch.testing.assert_close(noise_schedule(CPU), expected)
+
+
+def test_a_new_vae_is_an_average_that_knows_colours() -> None:
+    pixels = (torch.tensor([0.5, -0.25, 0.0]).view(1, 3, 1, 1) * torch.ones(1, 3, 64, 64)).clone()
+    pixels[:, :, :, 32:] *= -1
+    vae = make_vae()
+    with torch.no_grad():
+        made = vae.decode(vae.encode(pixels)[0])
+    assert torch.corrcoef(torch.stack([made.flatten(), pixels.flatten()]))[0, 1] > 0.95
+
+
+# --- scenes ---
+
+
+def test_better_subjects_are_sane() -> None:
+    scenes = product_scenes(24, 48, torch.Generator().manual_seed(2))
+    assert 0.05 < scenes.alpha.mean() < 0.5
+    assert (scenes.alpha.amax((1, 2, 3)) == 1).all()
+    torch.testing.assert_close(scenes.normal.norm(dim=1), torch.ones(24, 48, 48))
+    assert 0 < scenes.albedo.min() <= scenes.albedo.max() <= 0.85
+    assert {name.count("a ") for name in scenes.captions} >= {1, 2}, "one object, or more"
+    picture = random_lighting(scenes, torch.Generator().manual_seed(3)).picture(scenes)
+    assert picture.isfinite().all()
+    assert picture.min() >= 0
+
+
+def test_what_stands_on_a_floor_darkens_it_where_it_stands() -> None:
+    generator = torch.Generator().manual_seed(5)
+    scenes = product_scenes(16, 64, generator)
+    lights = random_lighting(scenes, generator)
+    assert scenes.ground is not None
+    bare = dataclasses.replace(scenes, alpha=torch.zeros_like(scenes.alpha))
+    shade = (lights.picture(bare) / lights.backdrop(scenes).clamp(min=1e-6)).amin(1)
+    stands = scenes.ground[:, 0, -1, 0] > 0
+    assert stands.sum() > 4
+    assert (shade[stands].flatten(1).amin(1) < 0.6).float().mean() > 0.8
+    assert shade.max() <= 1 + 1e-4
+
+
+def test_a_chunk_is_the_same_whenever_it_is_made() -> None:
+    first, again, other = (render_chunk(index, 2, 32, CPU) for index in (1, 1, 3))
+    assert torch.equal(first.pictures, again.pictures)
+    assert first.subjects == again.subjects
+    assert not torch.equal(first.pictures, other.pictures)
+
+
+def test_a_pool_is_at_a_step_what_it_was_however_it_got_there(tmp_path: Path) -> None:
+    kind = dataclasses.replace(config.DEVICES["cpu"], chunk=1, vae_chunks=3, vae_start=2, fresh_every=2, renew=True)
+    walked, jumped = (PicturePool(kind, 16, CPU, tmp_path) for _ in range(2))
+    for step in range(12):
+        walked.at_step(step)
+    jumped.at_step(11)
+    assert torch.equal(walked.pictures, jumped.pictures)
+    crops, alpha = walked.crops(64, 8, torch.Generator().manual_seed(1))
+    assert crops.shape == (64, 3, 8, 8)
+    assert crops.dtype == torch.uint8
+    assert (alpha.flatten(1).amax(1) == 0).any(), "walls and drawn gradients have no subject"
+
+
+def test_on_grey_is_the_programs_own() -> None:
+    picture = torch.tensor([[[[0, 255, 200]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
+    alpha = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
+    assert on_grey(picture, alpha)[0, 0, 0].tolist() == [127, 255, 141]  # 127 + 73 / 5 = 141.6, cut off
+
+
+# --- measures ---
+
+
+def test_mottling_is_one_for_the_truth_and_grows_with_noise() -> None:
+    generator = torch.Generator().manual_seed(1)
+    scenes = random_scenes(2, 64, generator)
+    truth = random_lighting(scenes, generator).picture(scenes).clamp(0, 1)
+    same, true = measures.mottling(truth, truth, scenes.alpha)
+    assert torch.equal(same, true)
+    noisy = (truth + 0.05 * torch.randn(truth.shape, generator=generator)).clamp(0, 1)
+    assert (measures.mottling(noisy, truth, scenes.alpha)[0] > 1.5 * true).all()
+
+
+def test_drift_is_the_spread_of_the_mean_colour() -> None:
+    grey, alpha = torch.full((4, 1, 3, 4, 4), 0.3), torch.ones(1, 1, 4, 4)
+    assert measures.drift(grey, alpha) == pytest.approx(0, abs=1e-6)
+    tinted = grey.clone()
+    tinted[::2, :, 0] *= 1.5
+    assert measures.drift(tinted, alpha) > 3
+
+
+def test_normals_of_a_relief_come_out_of_four_lights() -> None:
+    side = 33
+    along = torch.linspace(-1, 1, side)
+    x, y = 0.6 * along.expand(side, side), -0.6 * along[:, None].expand(side, side)
+    z = (1 - x.square() - y.square()).sqrt()
+    lit = [(1 + sign * axis / 0.9).expand(1, 3, -1, -1) * 0.2 for axis in (x, y) for sign in (-1, 1)]
+    found = measures.normals(lit[0], lit[1], lit[3], lit[2], torch.ones(1, 1, side, side))
+    angle = (found[0] * torch.stack([x, y, z])).sum(0).clamp(-1, 1).acos().rad2deg()
+    assert angle.mean() < 8
+
+
+def test_the_best_gain_forgives_exposure_and_nothing_else() -> None:
+    a, b = (torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    alpha = torch.ones(2, 1, 4, 4)
+    torch.testing.assert_close(measures.mixture_error(a, b, 0.7 * (a + b), alpha), torch.zeros(2), rtol=0, atol=1e-6)
+    assert (measures.mixture_error(a, b, a, alpha) > 0.1).all()
+
+
+# --- going on, publishing, exporting ---
+
+
+def quadratic(run: Run, steps: int) -> nn.Module:
+    torch.manual_seed(0)
+    target = torch.arange(4.0)
+
+    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        noise = torch.randn(4, generator=generator)
+        return {"square": (module.weight[0] - target + 0.1 * noise).square().mean()}
+
+    module = nn.Linear(4, 1, bias=False)
+    return fit(run, "text", module, loss_of, steps)
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = quadratic(Run(tmp_path / "a", tmp_path / "a" / "p", CPU, 1e6), 60).state_dict()
+    monkeypatch.setattr(config, "DEVICES", {"cpu": dataclasses.replace(config.DEVICES["cpu"], save_every=0)})
+    real, calls = torch.optim.AdamW.step, []
+
+    def failing(self: torch.optim.AdamW, closure: None = None) -> None:
+        calls.append(1)
+        if len(calls) == 47:
+            raise KeyboardInterrupt
+        real(self, closure)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        quadratic(Run(tmp_path / "b", tmp_path / "b" / "p", CPU, 1e6), 60)
+    again = quadratic(Run(tmp_path / "b", tmp_path / "b" / "p", CPU, 1e6), 60).state_dict()
+    assert len(calls) == 47 + 20, "it went on from step 40"
+    assert torch.equal(again["weight"], whole["weight"])
+
+
+def test_a_loss_that_is_no_number_goes_back_and_learns_slower(tmp_path: Path) -> None:
+    run, broken = Run(tmp_path, tmp_path / "p", CPU, 1e6), []
+    module = nn.Linear(4, 1, bias=False)
+
+    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        value = module.weight.square().mean()
+        if step == 25 and not broken:
+            broken.append(step)
+            value = value * float("nan")
+        return {"square": value}
+
+    made = fit(run, "text", module, loss_of, 60)
+    assert made.weight.isfinite().all()
+    assert run.manifest["stages"]["text"]["speed"] == 0.5
+
+
+def test_parts_are_small_and_say_what_is_in_them(tmp_path: Path) -> None:
+    run = Run(tmp_path, tmp_path / "p", CPU, 60)
+    large = {f"layer{index}": torch.full((2**20,), float(index)) for index in range(20)}  # 40 MB in fp16
+    run.publish("base", large, {"step": 1, "seconds": 1.0, "ended": True, "curve": []})
+    run.publish("text", {"weight": torch.ones(3)}, {"step": 1, "seconds": 1.0, "ended": True, "curve": []})
+    run.publish("vae", {"weight": torch.zeros(3)}, {"step": 1, "seconds": 1.0, "ended": True, "curve": []})
+    sizes = {path.name: path.stat().st_size for path in run.out.iterdir()}
+    assert max(sizes.values()) <= PART_LIMIT < 16 * 2**20
+    assert set(sizes) == {"manifest.json", "coders.safetensors", "base.safetensors", "base.1.safetensors",
+                          "base.2.safetensors"}
+    again = Run(tmp_path / "other", tmp_path / "p", CPU, 60)
+    for key, value in (again.weights("base") or {}).items():
+        assert torch.equal(value, large[key])
+    assert len(again.weights("base") or {}) == 20
+    assert (again.weights("text") or {})["weight"].tolist() == [1, 1, 1], "beside the VAE in one file"
+    assert again.weights("fc") is None
+
+
+def test_what_is_published_and_stored_keeps_to_its_limits() -> None:
+    def numbers(model: nn.Module) -> int:
+        return sum(value.numel() for value in model.state_dict().values())
+
+    vae, text = VAE(config.VAE), TextEncoder(config.TEXT_ENCODER)
+    unet = numbers(UNet(config.UNET, 12))
+    decoder = numbers(vae.decoder) + numbers(vae.post_quant_conv)
+    assert 2 * (numbers(vae) + decoder + numbers(text)) + 2**20 < PART_LIMIT, "the coders fit into one file"
+    assert 2 * unet < PART_LIMIT
+    assert len({*config.PARTS.values()}) + len(["manifest.json", "sheet.png"]) <= 8
+    assert 2 * numbers(vae) + numbers(text) + 4 * unet < 29.5e6, "in fp8; the rest is left for what stays fp16"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_command_trains_all_and_its_export_relights(tmp_path: Path) -> None:
+    def run() -> Run:
+        return Run(tmp_path / "work", tmp_path / "work" / "published", CPU, 0.01, 32)
+
+    train.train(run(), until="fbc")
+    published = tmp_path / "work" / "published"
+    assert not (published / "fc.safetensors").exists()
+    train.train(run())
+    files = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
+    assert set(files) == {"manifest.json", "sheet.png", *(f"{part}.safetensors" for part in config.PARTS.values())}
+    manifest = json.loads((published / "manifest.json").read_text())
+    assert set(manifest["stages"]) == set(config.STAGES)
+    assert manifest["stages"]["fc"]["step"] == manifest["stages"]["fc-without"]["step"]
+    assert set(manifest["figures"]) == {"benchmark", "products"}
+    train.train(run())
+    again = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
+    assert {name for name in files if again[name] != files[name]} <= {"manifest.json"}, "all stages were done"
+
+    for precision in ("fp16", "fp8"):
+        model = tmp_path / precision
+        other = exporting.export(tmp_path / "work", model, precision)
+        assert other.is_file()
+        session = Session(lambda model=model: Pocket(model), device="cpu")
+        picture = np.full((64, 64, 4), 128, np.uint8)
+        for mode, choices in (("fc", {"light": "left"}), ("fbc", {"background": picture[..., :3]}),
+                              ("fcon", {"light": "top"})):
+            made = session.relight(Settings(enabled=True, mode=mode, foreground=picture, **choices),
+                                   Generation(prompt="a red vase", width=64, height=64, steps=2, cfg=2, seed=1))
+            assert made.pictures[0].size == (64, 64)
+
+
+def test_the_bases_rounding_costs_nothing_and_eight_bits_cost_little() -> None:
+    generator = torch.Generator().manual_seed(1)
+    base = {"conv.weight": 0.05 * torch.randn(160, 160, 3, 3, generator=generator), "norm.bias": torch.ones(4)}
+    trained = {key: value + 0.01 * torch.randn(value.shape, generator=generator) for key, value in base.items()}
+    stored = {key: exporting._small(value, "fp8") for key, value in base.items()}
+    assert stored["conv.weight"].dtype in exporting.EIGHT_BITS
+    assert stored["norm.bias"].dtype == torch.float16
+    made = exporting.offsets(trained, stored, "fp8")
+    error = stored["conv.weight"].float() + made["conv.weight"].float() - trained["conv.weight"]
+    assert error.std() < 0.03 * trained["conv.weight"].std(), "about the rounding of the offset alone"
+
+
+def test_offsets_widen_the_first_convolution(tmp_path: Path) -> None:
+    base = {"conv_in.weight": torch.full((1, 4, 1, 1), 2.0)}
+    trained = {"conv_in.weight": torch.full((1, 8, 1, 1), 3.0)}
+    assert exporting.offsets(trained, base)["conv_in.weight"].flatten().tolist() == [1] * 4 + [3] * 4
+
+
+def test_linear_light_survives_a_file() -> None:
+    assert to_linear(torch.tensor(188 / 255)) == pytest.approx(0.5028, abs=1e-3)

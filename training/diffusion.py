@@ -1,0 +1,200 @@
+"""The stages of the UNets: base (text to picture), fbc, fc-begin, fc, fc-without, fcon."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, pad
+
+from . import config
+from .latents import Latents
+from .nets import TextEncoder, UNet
+from .pool import LIGHTINGS, write_tensors
+from .run import LEAST_STEPS, Run, fit
+
+
+def noise_schedule(device: torch.device) -> Tensor:
+    """The cumulative products of alpha that SD 1.5 was trained with, [1000]."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32).square()
+    return (1 - betas).cumprod(0).to(device)
+
+
+def timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Random timesteps, [count]; a stratified sample makes the loss less noisy."""
+    places = torch.arange(count, device=generator.device)
+    return ((places + torch.rand(count, generator=generator, device=generator.device)) * 1000 / count).long().clamp(
+        max=999)
+
+
+def noise_loss(predicted: Tensor, noise: Tensor, products: Tensor) -> Tensor:
+    """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023) and by 1 / product up to a limit.
+
+    The latter counts errors as if velocities were predicted (Salimans and Ho, 2022): light, colours and what the
+    prompt says are settled at high noise, where the plain error hardly counts.
+    """
+    ratio = products / (1 - products)
+    weights = (config.MIN_SNR / ratio).clamp(max=1) * (1 / products).clamp(max=config.HIGH_NOISE_LIMIT)
+    return (weights.view(-1, 1, 1, 1) * (predicted - noise).square()).mean() / weights.mean()
+
+
+def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
+    """The clean latents with so much noise, [B, 4, h, w]; products: [B]."""
+    products = products.view(-1, 1, 1, 1)
+    return products.sqrt() * clean + (1 - products).sqrt() * noise
+
+
+def make_unet(run: Run, stage: str) -> UNet:
+    """What a stage begins with: its own published weights, those of the stage before it, or random ones."""
+    torch.manual_seed(config.SEED + 2)
+    inputs, initial = config.INPUTS.get(stage, 8), config.STAGES[stage].initial
+    unet = UNet(config.UNET, inputs)
+    state = run.weights(stage) or (run.weights(initial) if initial else None)
+    if state is not None:
+        first = state["conv_in.weight"]  # new inputs count for nothing at first
+        state["conv_in.weight"] = pad(first, (0, 0, 0, 0, 0, inputs - first.shape[1]))
+        unet.load_state_dict(state)
+    elif initial:
+        raise SystemExit(f"{run.out} has no {initial} yet. Train that stage before {stage}.")
+    unet = unet.to(run.device)
+    return unet.to(memory_format=torch.channels_last) if run.device.type == "cuda" else unet
+
+
+def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
+    """base: text to picture. The others: the subject under another light on grey in, the lit picture out.
+
+    fbc gets the lit wall, too. fcon learns with offset noise. fc has the light-transport consistency loss, Zhang et
+    al., ICLR 2025, section 3: the prediction under two lights together must be what a small network on latent pixels,
+    here `Merger`, makes of the predictions under each. It is fitted to the light stage's own triples beforehand and
+    then held, so that it cannot make the loss vacuous. fc-without has the same steps but for this loss.
+    """
+    if run.done(stage):
+        return
+    unet, products, count = make_unet(run, stage), noise_schedule(run.device), len(latents)
+    batch, device = run.batch(stage), run.device
+    merger = fit_merger(run, latents) if stage == "fc" else None
+    forked = stage in ("fc", "fc-without")
+
+    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        def draw(high: int, size: int) -> Tensor:
+            return torch.randint(high, (size,), generator=generator, device=device)
+
+        # For the consistency loss a third of the batch each is lit by a, by b and by both, with the same noise.
+        triples = forked and step % config.CONSISTENCY_EVERY == 0
+        groups = 3 if triples else 1
+        size = batch // groups
+        scenes = draw(count, size).repeat(groups)
+        if triples:
+            lit = torch.arange(3, device=device).repeat_interleave(size)
+            source = torch.full_like(lit, 3)
+        else:
+            lit = draw(LIGHTINGS, size)
+            source = (lit + 1 + draw(LIGHTINGS - 1, size)) % LIGHTINGS
+        with torch.no_grad():
+            context = encoder(latents.captions.draw(scenes, lit, generator))
+        clean, t = latents.of("pictures", scenes, lit), timesteps(size, generator).repeat(groups)
+        noise = torch.randn(clean[:size].shape, generator=generator, device=device)
+        if stage == "fcon":
+            noise = noise + config.OFFSET_NOISE * torch.randn(size, 4, 1, 1, generator=generator, device=device)
+        noise = noise.repeat(groups, 1, 1, 1)
+        noisy = noised(clean, noise, products[t])
+        parts = [noisy]
+        if stage != "base":
+            parts.append(latents.of("foregrounds", scenes, source))
+        if stage == "fbc":
+            parts.append(latents.of("backdrops", scenes, lit))
+        predicted = unet(torch.cat(parts, 1), t, context).float()
+        terms = {"noise": noise_loss(predicted, noise, products[t])}
+        if triples and merger:
+            masks = latents.masks[scenes[:size]]
+            terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
+        return terms
+
+    fit(run, stage, unet, loss_of, _steps(run, stage))
+
+
+def _steps(run: Run, stage: str) -> int | None:
+    """The number of steps of the forks, which have to be alike: as many as fc's share has time for, by fc-begin's."""
+    like = config.STAGES[stage].like
+    if like:
+        return int(run.manifest["stages"][like]["step"])
+    if stage != "fc":
+        return None
+    before = run.manifest["stages"]["fc-begin"]
+    return max(LEAST_STEPS, round(before["step"] / before["seconds"] * run.seconds(stage) * 0.95))
+
+
+def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tensor, merger: Merger) -> Tensor:
+    """The squared error of the clean latent under both lights against what the merger makes of those under each.
+
+    The batch is three groups: under a, under b, under both. A squared error of clean latents is product / (1 - product)
+    of noise's; weighted as that, it is about 1.
+    """
+    shares = products.view(-1, 1, 1, 1)
+    under_a, under_b, under_both = ((noisy - (1 - shares).sqrt() * predicted) / shares.sqrt()).chunk(3)
+    weight = (shares / (1 - shares) * (1 / shares).clamp(max=config.HIGH_NOISE_LIMIT))[:len(under_a)].clamp(max=1)
+    return (weight * (under_both - merger(under_a, under_b)).square() * masks).mean()
+
+
+class Merger(nn.Module):
+    """The paper's small network on latent pixels: latents under a and under b -> the latent under both, [B, 4, h, w].
+
+    The paper feeds it noise predictions that share one noisy latent; ours come from three latents of equal noise, so it
+    gets the clean latents that they stand for. Symmetric in a and b, as light is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        width, layers = config.MERGER_WIDTH, config.MERGER_LAYERS
+        sizes = [8, *[width] * (layers - 1)]
+        body = [part for low, high in pairwise(sizes) for part in (nn.Conv2d(low, high, 1), nn.SiLU())]
+        self.layers = nn.Sequential(*body, nn.Conv2d(width, 4, 1))
+
+    def forward(self, under_a: Tensor, under_b: Tensor) -> Tensor:
+        """See the class."""
+        both = [self.layers(torch.cat(pair, 1)) for pair in ((under_a, under_b), (under_b, under_a))]
+        return (both[0] + both[1]) / 2
+
+
+def fit_merger(run: Run, latents: Latents) -> Merger:
+    """Fit a merger to the data's own triples; it is held fixed afterwards."""
+    torch.manual_seed(config.SEED + 3)
+    merger, path = Merger().to(run.device), run.work / "state" / "merger.safetensors"
+    if path.is_file():
+        merger.load_state_dict(load_file(path))
+        return merger.eval().requires_grad_(False)
+    optimizer = torch.optim.Adam(merger.parameters(), lr=2e-3)
+    generator, batch = run.generator(4), 256 if run.device.type == "cuda" else 16
+    for step in range(config.MERGER_STEPS):
+        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / config.MERGER_STEPS)
+        scenes = torch.randint(len(latents), (batch,), generator=generator, device=run.device)
+        a, b, both = (latents.of("pictures", scenes, torch.full_like(scenes, lit)) for lit in range(3))
+        loss = mse_loss(merger(a, b), both)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    write_tensors({key: value.cpu() for key, value in merger.state_dict().items()}, path)
+    return merger.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def sample(unet: UNet, concat: Tensor, context: Tensor, unwanted: Tensor, generator: torch.Generator, *,
+           start: Tensor | None = None, steps: int = 15, cfg: float = 2.0, strength: float = 0.9) -> Tensor:
+    """DDIM (Song et al., 2021): scaled latents [B, 4, h, w]. A quick look while training; the figures are evaluate's.
+
+    concat: [B, 4 or 8, h, w]; context, unwanted: [B, 77, width]; start: the initial latents, noised to `strength`.
+    """
+    products = noise_schedule(concat.device)
+    times = torch.linspace((strength if start is not None else 1.0) * 999, 0, steps + 1).round().long().tolist()
+    noise = torch.randn(concat[:, :4].shape, generator=generator, device=concat.device)
+    latent = noise if start is None else noised(start, noise, products[times[0]].expand(len(noise)))
+    for now, then in pairwise(times):
+        t = torch.full((2 * len(noise),), now, device=concat.device)
+        both = unet(torch.cat([torch.cat([latent, concat], 1)] * 2), t, torch.cat([context, unwanted])).float()
+        wanted, other = both.chunk(2)
+        predicted = other + cfg * (wanted - other)
+        clean = (latent - (1 - products[now]).sqrt() * predicted) / products[now].sqrt()
+        latent = noised(clean, predicted, products[then].expand(len(noise))) if then else clean
+    return latent
