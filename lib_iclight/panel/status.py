@@ -6,19 +6,21 @@ import html
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..effects import idle, is_lit, start_of
 from ..errors import ICLightError
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..session import Session
-from ..settings import Settings
+from ..settings import FIELDS, PICTURES, Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
-STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
-                 "keep_background", "weights")
+STATUS_FIELDS = tuple(field.name for field in FIELDS if field.name not in (*PICTURES, "enabled", "outputs"))
 """the settings that the status line is made of"""
+_THERE = b"there"
+"""stands for a picture that the panel has, where only that counts"""
 
 
 class PanelState(NamedTuple):
@@ -27,6 +29,7 @@ class PanelState(NamedTuple):
     foreground: ForegroundInfo | None
     has_background: bool
     has_light_map: bool
+    has_mask: bool
     values: Mapping[str, Any]
     """of `STATUS_FIELDS`, and of those of the host's widgets that there are"""
 
@@ -69,12 +72,12 @@ def status_of(state: PanelState, tab: str, session: Session) -> Status:
         job = values["width"], values["height"]
         head = hints.head_height(state.foreground.standing, state.size, job, scale)
     return describe(settings, tab=tab, foreground=state.foreground, has_background=state.has_background,
-                    has_light_map=state.has_light_map, weights_ready=ready, faults=faults, cfg=values.get("cfg"),
+                    has_light_map=state.has_light_map, has_mask=state.has_mask, weights_ready=ready, faults=faults, cfg=values.get("cfg"),
                     hires_denoise=hires, head=head)
 
 
 def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None, has_background: bool,
-             has_light_map: bool, weights_ready: bool, faults: Iterable[str] = (), cfg: float | None = None,
+             has_light_map: bool, has_mask: bool = False, weights_ready: bool = True, faults: Iterable[str] = (), cfg: float | None = None,
              hires_denoise: float | None = None, head: float | None = None) -> Status:
     """The status of the panel.
 
@@ -83,23 +86,35 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
     cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
     head: pixels of a person's head in the finished picture, None where nothing looks like a standing person.
     """
-    s = settings
+    s = settings.replace(foreground=_THERE if foreground and not foreground.of_tab else None,
+                         background=_THERE if has_background else None, mask=_THERE if has_mask else None,
+                         light_map=_THERE if has_light_map else None)
     faults = [*faults, *([foreground.fault] if foreground and foreground.fault else [])]
+    start, without = "", set[str]()
+    idle_sentences: list[str] = []
+    try:
+        start = start_of(s, tab)
+        for found in idle(s, tab):
+            without.update(found.names)
+            idle_sentences.append(found.sentence)
+    except ICLightError as error:
+        faults.append(str(error))
     warnings = list(faults)
     parts = _foreground_parts(s, tab, foreground)
     if not parts and not (foreground and foreground.fault):
         warnings.append(texts.NEEDS_FOREGROUND)
     if parts:
         parts.append("·")
-    parts += _light_parts(s, tab, has_light_map)
+    if not {"light", "light_map"} & without:
+        parts += _light_parts(s, tab, start)
     if s.mode == "fbc":
         if has_background:
             parts.append(texts.ON_BACKGROUND)
-        elif has_light_map or s.light != "none":
+        elif is_lit(s):
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
-    if s.keep_background and not (s.mode == "fbc" and has_background):  # said already
+    if s.keep_background and "keep_background" not in without and not (s.mode == "fbc" and has_background):  # said already
         parts.append(texts.BACK_ON_PICTURE)
     if not faults:  # nothing speaks against it
         parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
@@ -109,6 +124,7 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
         warnings.append(texts.LOW_HIRES_DENOISE)
     if head is not None and head < hints.LEAST_HEAD and not (s.preserve_detail and hires_denoise is not None):
         warnings.append(texts.SMALL_FACE)
+    warnings += idle_sentences
     return Status(tuple(parts), tuple(warnings))
 
 
@@ -127,14 +143,14 @@ def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo |
     return [*parts, texts.CUT_OUT_BY, DEFAULT if settings.matting == "auto" else settings.matting]
 
 
-def _light_parts(settings: Settings, tab: str, has_light_map: bool) -> list[str]:
+def _light_parts(settings: Settings, tab: str, start: str) -> list[str]:
     """What lights it, and how freely."""
     s = settings
-    if not has_light_map and s.light == "none":
+    if not is_lit(s):
         return [] if s.mode == "fbc" else [texts.NO_LIGHT]
-    if has_light_map:
+    if s.light_map is not None:
         name = texts.FROM_REFERENCE if s.light_map_blur else texts.FROM_MAP
     else:
         name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
-    strength = [texts.AT_STRENGTH, f"{s.light_denoise:g}"] if tab != "img2img" and s.mode != "fbc" else []
+    strength = [texts.AT_STRENGTH, f"{s.light_denoise:g}"] if tab != "img2img" and start.startswith("light") else []
     return [texts.LIT_BY, name, *strength]

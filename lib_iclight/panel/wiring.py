@@ -68,11 +68,12 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
     host = {name: tab_widgets[elem_id.format(tab=panel.tab)] for name, elem_id in HOST_WIDGETS.items()
             if elem_id.format(tab=panel.tab) in tab_widgets}
     names = (*STATUS_FIELDS, *host)
-    widgets = [panel.foreground_info, fields["background"], fields["light_map"],
+    widgets = [panel.foreground_info, fields["background"], fields["light_map"], fields["mask"],
                *(fields[name] for name in STATUS_FIELDS), *host.values()]
 
-    def state_of(foreground: ForegroundInfo | None, background: Any, light_map: Any, *values: Any) -> PanelState:
-        return PanelState(foreground, background is not None, light_map is not None,
+    def state_of(foreground: ForegroundInfo | None, background: Any, light_map: Any, mask: Any,
+                 *values: Any) -> PanelState:
+        return PanelState(foreground, background is not None, light_map is not None, mask is not None,
                           dict(zip(names, values, strict=True)))
 
     def status(state: PanelState) -> str:
@@ -110,7 +111,7 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
         return [foreground, status(state_of(foreground, *values))]
 
     shown = [panel.status, *panel.matting_notes.shown]
-    events = [fields[name].change for name in ("enabled", "background", "light_map", *STATUS_FIELDS)]
+    events = [fields[name].change for name in ("enabled", "background", "light_map", "mask", *STATUS_FIELDS)]
     events += [host[name].release for name in SLIDERS if name in host]
     events += [host["hires"].change] if "hires" in host else []
     on_any(events, look, widgets, shown)
