@@ -95,6 +95,9 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
      "harmonise takes its colours."),
     (("background_flip",), lambda s, start, tab: s.background is None,
      "The background's flip is not used: there is no background picture."),
+    (("background_flip",),
+     lambda s, start, tab: s.background is not None and s.mode != "fbc" and start != "background" and s.harmonise > 0,
+     "The background's flip is not used: of the background picture only the colours are taken."),
     (("background_tint",), lambda s, start, tab: not s.keep_background,
      "The background's tint is not used: it falls on a kept background, and keep_background is off."),
     (("detail_radius", "detail_mode"), lambda s, start, tab: not s.preserve_detail,
@@ -112,3 +115,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
      "Fit is not used: in img2img the tab's resize mode lays its picture into the frame."),
 )
 """(settings, whether they have no effect given the settings, the start and the tab, the sentence)"""
+SENTENCES = tuple(sentence for _, _, sentence in _RULES)
+"""all that `idle` can say, for pages in other languages"""

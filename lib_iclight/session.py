@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from . import infotext
+from . import files, infotext
 from .download import offline
 from .errors import CheckpointError, SettingsError, WeightsError
 from .generation import NATIVE, Generation
@@ -24,7 +24,7 @@ from .matting import DEVICES, Cutter, model_names, obstacle
 from .progress import Progress, silent
 from .settings import Settings
 from .subject import Subject
-from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve
+from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
 
 if TYPE_CHECKING:
     from .hosts.standalone.checkpoint import Checkpoint
@@ -50,7 +50,7 @@ class Folders:
     def under(cls, models: Path | None = None) -> Folders:
         """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
         if models is None:
-            models = Path(os.environ.get("ICLIGHT_HOME") or ".").expanduser() / "models"
+            models = (files.expanded(os.environ.get("ICLIGHT_HOME") or ".") or Path()) / "models"
         return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))
 
 
@@ -208,8 +208,7 @@ class Session:
 
     def weights_names(self) -> list[str]:
         """File names in the IC-Light folder, unread: cheap enough for building a page."""
-        folder = self.folders.weights[0]
-        return sorted(name for name in os.listdir(folder) if name.endswith(".safetensors")) if folder.is_dir() else []
+        return weight_names(self.folders.weights[0])
 
     def matting_models(self) -> list[str]:
         """Names of the cut-out models, a person's own among them."""

@@ -6,13 +6,12 @@ The panel, the API, the command line and the infotext are all made from `FIELDS`
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SettingsError
+from .errors import SettingsError, hint, shown
 from .fields import Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
 from .lights import PRESETS, LightSpec
 
@@ -187,9 +186,7 @@ class Settings:
                                 "Send {\"enabled\": true, ...}.")
         for key in values:
             if key not in FIELD:
-                close = difflib.get_close_matches(str(key), FIELD, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known settings: {', '.join(FIELD)}."
-                raise SettingsError(f"unknown setting {key!r}. {hint}")
+                raise SettingsError(f"unknown setting {shown(key)}. {hint(key, FIELD)}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

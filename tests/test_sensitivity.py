@@ -36,18 +36,19 @@ RNG = np.random.default_rng(7)
 PHOTO = RNG.integers(20, 235, (40, 40, 3), np.uint8)
 OTHER_PHOTO = PHOTO[::-1].copy()
 CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (34, 34), np.uint8), 3)])
-DISC = ((np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2) < 150) * 200).astype(np.uint8)
+DISC = (255 - 1.1 * np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2)).clip(0).astype(np.uint8)
 SPOTS = DISC.copy()
-SPOTS[5:9, 5:9] = 255
+SPOTS[4:8, 4:8] = 255
 WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
 
 CHANGED: dict[str, tuple[Any, ...]] = {
-    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()),
+    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL // 2),
     "background_flip": (True,),
     "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
-    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",), "mask": (DISC, SPOTS),
+    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",),
+    "mask": (np.roll(DISC, 4, 0), np.roll(SPOTS, 3, 1)),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
     "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
@@ -66,7 +67,7 @@ def beside() -> Iterator[dict[str, Any]]:
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
     richer = {"mode": MODES, "start": STARTS, "light": ("none", "right"), "mask": (None, SPOTS),
               "background": (None, WALL),
-              "foreground": (PHOTO, CUT), "light_map": (None, GLOW[::-1].copy()), "keep_background": (False, True),
+              "foreground": (PHOTO, CUT), "light_map": (None, GLOW[:, ::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
               "mask_largest": (False, True)}
     choose = random.Random(11)

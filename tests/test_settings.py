@@ -96,7 +96,7 @@ def test_frozen_and_keyword_only():
 
 
 @pytest.mark.parametrize("key, hint", [("moode", "Did you mean 'mode'"), ("preserve_colour", "'preserve_color'"),
-                                       ("xyz", "Known settings: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
+                                       ("xyz", "Known are: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
 def test_unknown_keys_are_named_with_a_suggestion(key, hint):
     with pytest.raises(SettingsError, match=hint) as caught:
         Settings.from_dict({"enabled": True, key: 1})

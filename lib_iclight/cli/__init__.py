@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             args.run(args)
     except ICLightError as error:
-        print(printable(" ".join(error.sentence.split()), sys.stderr), file=sys.stderr)
+        print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

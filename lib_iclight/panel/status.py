@@ -72,13 +72,13 @@ def status_of(state: PanelState, tab: str, session: Session) -> Status:
         job = values["width"], values["height"]
         head = hints.head_height(state.foreground.standing, state.size, job, scale)
     return describe(settings, tab=tab, foreground=state.foreground, has_background=state.has_background,
-                    has_light_map=state.has_light_map, has_mask=state.has_mask, weights_ready=ready, faults=faults, cfg=values.get("cfg"),
-                    hires_denoise=hires, head=head)
+                    has_light_map=state.has_light_map, has_mask=state.has_mask, weights_ready=ready, faults=faults,
+                    cfg=values.get("cfg"), hires_denoise=hires, head=head)
 
 
 def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None, has_background: bool,
-             has_light_map: bool, has_mask: bool = False, weights_ready: bool = True, faults: Iterable[str] = (), cfg: float | None = None,
-             hires_denoise: float | None = None, head: float | None = None) -> Status:
+             has_light_map: bool, has_mask: bool = False, weights_ready: bool = True, faults: Iterable[str] = (),
+             cfg: float | None = None, hires_denoise: float | None = None, head: float | None = None) -> Status:
     """The status of the panel.
 
     foreground: what is known of it, if there is one. has_...: whether the panel has that picture.
@@ -114,7 +114,8 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
-    if s.keep_background and "keep_background" not in without and not (s.mode == "fbc" and has_background):  # said already
+    said_already = s.mode == "fbc" and has_background
+    if s.keep_background and "keep_background" not in without and not said_already:
         parts.append(texts.BACK_ON_PICTURE)
     if not faults:  # nothing speaks against it
         parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]

@@ -37,7 +37,7 @@ class Studio:
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
             made = self.session.relight(settings, _generation(values[len(FIELDS):]), show)
         except ICLightError as error:
-            log.error("%s", error.sentence)
+            log.error("%s", error.report)
             return [], "", fault(error.sentence)
         except Exception as error:
             # The page is where this person looks; the console has the rest.
