@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,12 @@ def test_a_new_vae_is_an_average_that_knows_colours() -> None:
     with torch.no_grad():
         made = vae.decode(vae.encode(pixels)[0])
     assert torch.corrcoef(torch.stack([made.flatten(), pixels.flatten()]))[0, 1] > 0.95
+
+
+def test_training_needs_no_more_than_it_says() -> None:
+    beyond = "{'diffusers', 'transformers', 'lib_iclight', 'skimage', 'scipy', 'matplotlib', 'gradio'}"
+    code = f"import sys, training.train; assert not {beyond} & set(sys.modules), {beyond} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
 
 
 # --- scenes ---
