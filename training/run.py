@@ -126,7 +126,7 @@ class Run:
         for path in self.out.glob(f"{part}*.safetensors"):
             if path.stem == part or path.stem.removeprefix(f"{part}.").isdigit():
                 kept.update(load_file(path))
-        replaced = (stage, config.STAGES[stage].initial if stage not in ("vae", "decoder") else None)
+        replaced = (stage, config.STAGES[stage].initial)
         kept = {key: value for key, value in kept.items() if key.split(".")[0] not in replaced}
         kept.update({f"{stage}.{key}": value.detach().half().contiguous().cpu() for key, value in state.items()})
         groups: list[dict[str, Tensor]] = [{}]
@@ -276,6 +276,8 @@ def _optimizer(modules: nn.Module, device: torch.device) -> torch.optim.Optimize
     """AdamW; what takes the conditions in learns faster."""
     fast, rest = [], []
     for key, weight in modules.named_parameters():
+        if not weight.requires_grad:
+            continue
         (fast if any(part in key for part in config.FAST) else rest).append(weight)
     return torch.optim.AdamW([{"params": rest, "speed": 1.0}, {"params": fast, "speed": config.FAST_FACTOR}],
                              weight_decay=1e-4, betas=(0.9, 0.99), fused=device.type == "cuda")

@@ -43,8 +43,8 @@ def train(run: Run, until: str | None = None) -> None:
     left = [name for name in config.STAGES if not run.done(name)]
     order = list(config.STAGES)
     wanted = [name for name in left if until is None or order.index(name) <= order.index(until)]
-    if "scale" in run.manifest and "vae" in wanted:
-        wanted.remove("vae")  # what was trained since knows these latents only
+    if "decoder" in run.manifest["stages"] and "vae" in wanted:
+        wanted.remove("vae")  # what has been trained since knows its latents only
     if {"vae", "decoder"} & set(wanted):
         pool = PicturePool(run.kind, run.size, run.device, run.data)
         for stage in ("vae", "decoder"):
