@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,12 @@ def test_a_new_vae_is_an_average_that_knows_colours() -> None:
     with torch.no_grad():
         made = vae.decode(vae.encode(pixels)[0])
     assert torch.corrcoef(torch.stack([made.flatten(), pixels.flatten()]))[0, 1] > 0.95
+
+
+def test_training_needs_no_more_than_it_says() -> None:
+    beyond = "{'diffusers', 'transformers', 'lib_iclight', 'skimage', 'scipy', 'matplotlib', 'gradio'}"
+    code = f"import sys, training.train; assert not {beyond} & set(sys.modules), {beyond} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)
 
 
 # --- scenes ---
@@ -278,9 +286,10 @@ def test_what_is_published_and_stored_keeps_to_its_limits() -> None:
 
     vae, text = VAE(config.VAE), TextEncoder(config.TEXT_ENCODER)
     unet = numbers(UNet(config.UNET, 12))
-    decoder = numbers(vae.decoder) + numbers(vae.post_quant_conv)
-    assert 2 * (numbers(vae) + decoder + numbers(text)) + 2**20 < PART_LIMIT, "the coders fit into one file"
+    coders = numbers(vae) + numbers(text)
+    assert 2 * coders + 2**20 < PART_LIMIT, "the coders fit into one file"
     assert 2 * unet < PART_LIMIT
+    assert 2 * (coders + 5 * unet) + 2**20 < 64 * 2**20
     assert len({*config.PARTS.values()}) + len(["manifest.json", "sheet.png"]) <= 8
     assert 2 * numbers(vae) + numbers(text) + 4 * unet < 29.5e6, "in fp8; the rest is left for what stays fp16"
 

@@ -49,10 +49,11 @@ def render_chunk(index: int, count: int, size: int, device: torch.device) -> Chu
     scenes = make(count, size, generator)
     a, b, c = (random_lighting(scenes, generator) for _ in range(3))
     pictures, backdrops = ([one.picture(scenes) for one in (a, b, c)], [one.backdrop(scenes) for one in (a, b, c)])
-    made = [_bytes(to_srgb(torch.stack([one, two, one + two, three], 1))) for one, two, three in (pictures, backdrops)]
+    lit, walls = (_bytes(to_srgb(torch.stack([one, two, one + two, three], 1)))
+                  for one, two, three in (pictures, backdrops))
     both = [f"{one} and {two}" for one, two in zip(a.captions, b.captions, strict=True)]
     lights = [list(row) for row in zip(a.captions, b.captions, both, c.captions, strict=True)]
-    return Chunk(*made, _bytes(scenes.alpha), list(scenes.captions), lights)
+    return Chunk(lit, walls, _bytes(scenes.alpha), list(scenes.captions), lights)
 
 
 def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: torch.device) -> Chunk:

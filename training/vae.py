@@ -99,13 +99,12 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
     """
     if run.done(stage):
         return
-    whole = load(run) if stage == "decoder" else make_vae()
-    published = run.weights(stage)
-    if published and stage == "vae":
-        whole.load_state_dict(published)
-    whole = whole.to(run.device, memory_format=torch.channels_last).requires_grad_(False)
-    trained = whole if stage == "vae" else nn.ModuleDict({"decoder": whole.decoder,
-                                                          "post_quant_conv": whole.post_quant_conv})
+    whole = make_vae()
+    whole.load_state_dict(run.weights(stage) or run.weights("vae") or whole.state_dict())
+    whole = whole.to(run.device, memory_format=torch.channels_last)
+    if stage == "decoder":
+        whole.encoder.requires_grad_(False)
+        whole.quant_conv.requires_grad_(False)
     features, batch = RandomFeatures().to(run.device), run.batch(stage)
     side = run.kind.crop if stage == "vae" else run.size
 
@@ -125,14 +124,13 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
             terms["kl"] = config.KL_WEIGHT * kl.mean()
         return terms
 
-    fit(run, stage, trained.requires_grad_(True), loss_of)
+    fit(run, stage, whole, loss_of)
 
 
 def load(run: Run) -> VAE:
-    """The trained VAE, with the decoder as far as it is."""
-    vae, state = VAE(config.VAE), run.weights("vae")
+    """The trained VAE, as far as it is."""
+    vae, state = VAE(config.VAE), run.weights("decoder") or run.weights("vae")
     if state is None:
         raise SystemExit(f"{run.out} has no VAE yet. Train the stage vae first.")
     vae.load_state_dict(state)
-    vae.load_state_dict(run.weights("decoder") or {}, strict=False)
     return vae.to(run.device, memory_format=torch.channels_last).eval().requires_grad_(False)
