@@ -39,6 +39,7 @@ CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (34, 34), np.uint8), 3)])
 DISC = (255 - 1.1 * np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2)).clip(0).astype(np.uint8)
 SPOTS = DISC.copy()
 SPOTS[4:8, 4:8] = 255
+SPOTS[7:14, 7:14] = np.maximum(SPOTS[7:14, 7:14], 100)  # joined to the disc under a low threshold
 WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
