@@ -19,7 +19,7 @@ from . import imaging, preserve
 from .cache import LRU, content_key
 from .effects import idle, is_lit, start_of
 from .errors import ImageError, SettingsError
-from .frame import Frame, Place, fit
+from .frame import Frame, Pixels, Place, fit
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
@@ -50,7 +50,7 @@ class Encoder:
     """
 
     key: str
-    encode: Callable[[np.ndarray], torch.Tensor]
+    encode: Callable[[Pixels], torch.Tensor]
 
 
 class LatentCache(LRU[torch.Tensor]):
@@ -69,12 +69,12 @@ class _Laid:
 
     subject: Subject
     place: Place
-    shown: np.ndarray
+    shown: Pixels
     """uint8 sRGB [H, W, 3], its colour: harmonised, if that is asked for"""
     key: str
     """names what is shown, alpha included"""
 
-    def on_grey(self) -> np.ndarray:
+    def on_grey(self) -> Pixels:
         """uint8 [H, W, 3]: what IC-Light was trained to see."""
         return imaging.composite_on_grey(self.shown, self.subject.alpha)
 
@@ -231,7 +231,7 @@ class Relight:
             raise ImageError("mode fbc places the foreground on a background, and there is none. "
                              "Add a background picture or choose a light, or use mode fc.")
 
-    def _load_background(self) -> np.ndarray | None:
+    def _load_background(self) -> Pixels | None:
         rgb = _load_plain(self.settings.background, "background")
         if rgb is None:
             return None
@@ -273,7 +273,7 @@ class Relight:
             self.warnings.append(sentence)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
-                     pixels: Callable[[_Laid], np.ndarray], placed: bool = False) -> torch.Tensor:
+                     pixels: Callable[[_Laid], Pixels], placed: bool = False) -> torch.Tensor:
         """The latents [batch, 4, h, w] of something made of each subject; `placed`: at the frame's size already."""
         latents = []
         for laid in (self._laid[i % len(self._laid)] for i in range(batch)):
@@ -287,9 +287,9 @@ class Relight:
             return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
         return self._latent(encoder, frame, content_key(background), lambda: background, fit)
 
-    def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
+    def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> Pixels:
         """uint8 [height, width, 3]: the light map of a pass."""
-        def drawn(width: int, height: int) -> np.ndarray:
+        def drawn(width: int, height: int) -> Pixels:
             if self._light_picture is not None:
                 return broad_light(fit(self._light_picture, width, height), self.settings.light_map_blur)
             made = light_map(self.settings.light, width, height, form)
@@ -303,13 +303,14 @@ class Relight:
         around = ((top, frame.height - bottom), (left, frame.width - right), (0, 0))
         return np.pad(drawn(right - left, bottom - top), around, mode="edge")
 
-    def _over_light(self, laid: _Laid, frame: Frame) -> np.ndarray:
+    def _over_light(self, laid: _Laid, frame: Frame) -> Pixels:
         """uint8 [height, width, 3]: the foreground over the light map."""
         alpha = self.settings.start_amount * frame.place(laid.subject.alpha, laid.place)[..., None]
         color = frame.place(laid.shown, laid.place)
-        return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
+        over: Pixels = np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
+        return over
 
-    def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],
+    def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], Pixels],
                 place: Place | None) -> torch.Tensor:
         """The latent of `make()`, laid into the frame by `place` (None: it is made at the frame's size)."""
         def encode() -> torch.Tensor:
@@ -319,7 +320,7 @@ class Relight:
         return self._latents.get((encoder.key, frame, key, place), encode)
 
 
-def _load_plain(source: object, what: str) -> np.ndarray | None:
+def _load_plain(source: object, what: str) -> Pixels | None:
     """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
     if source is None:
         return None
