@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.color import srgb_to_linear
 from lib_iclight.errors import LightError
@@ -18,7 +20,7 @@ LAMP = {"kind": "point", "x": 0.2, "y": 0.3, "radius": 0.5, "color": "#ffcc88", 
 SUN = {"kind": "directional", "angle": 180, "color": "#ffffff", "intensity": 1.0}
 
 
-def test_presets_are_all_there_in_order():
+def test_presets_are_all_there_in_order() -> None:
     assert list(PRESETS) == [*NAMES, *SCENES]
     assert PRESETS["none"] == LightSpec()
     with pytest.raises(TypeError):
@@ -35,7 +37,7 @@ def test_presets_are_all_there_in_order():
     ("top", "fbc", [224, 176, 128, 80, 32]),
     ("bottom", "fbc", [32, 80, 128, 176, 224]),
 ])
-def test_side_presets_literal_values(name, form, ramp):
+def test_side_presets_literal_values(name: str, form: str, ramp: Any) -> None:
     across = name in ("left", "right")
     result = light_map(name, *((5, 3) if across else (3, 5)), form)
     assert result.dtype == np.uint8 and result.shape == ((3, 5, 3) if across else (5, 3, 3))
@@ -45,7 +47,7 @@ def test_side_presets_literal_values(name, form, ramp):
             np.testing.assert_array_equal(result[line, :, channel] if across else result[:, line, channel], ramp)
 
 
-def test_side_presets_equal_linspace_at_a_working_size():
+def test_side_presets_equal_linspace_at_a_working_size() -> None:
     for form, bright, dark in (("fc", 255, 0), ("fbc", 224, 32)):
         ramp = np.linspace(bright, dark, 512)
         expected = np.stack([np.tile(ramp, (640, 1))] * 3, axis=-1).astype(np.uint8)
@@ -53,7 +55,7 @@ def test_side_presets_equal_linspace_at_a_working_size():
         np.testing.assert_array_equal(light_map("top", 640, 512, form), expected.transpose(1, 0, 2))
 
 
-def test_ambient_preset_and_none():
+def test_ambient_preset_and_none() -> None:
     np.testing.assert_array_equal(light_map("ambient", 4, 2), np.full((2, 4, 3), 127))
     np.testing.assert_array_equal(light_map("ambient", 4, 2, "fbc"), np.full((2, 4, 3), 64))
     for nothing in ("none", LightSpec()):
@@ -63,7 +65,7 @@ def test_ambient_preset_and_none():
 @pytest.mark.parametrize("name, row, column", [("top-left", 0, 0), ("top-right", 0, -1), ("bottom-left", -1, 0),
                                                ("bottom-right", -1, -1)])
 @pytest.mark.parametrize("form, dark, bright", [("fc", 0, 255), ("fbc", 32, 224)])
-def test_corner_presets(name, row, column, form, dark, bright):
+def test_corner_presets(name: str, row: int, column: int, form: str, dark: int, bright: int) -> None:
     result = light_map(name, 9, 5, form)
     assert result[row, column].tolist() == [bright] * 3
     opposite = (-1 if row == 0 else 0, -1 if column == 0 else 0)
@@ -74,7 +76,7 @@ def test_corner_presets(name, row, column, form, dark, bright):
 
 
 @pytest.mark.parametrize("form", ["fc", "fbc"])
-def test_named_presets_and_their_specs_agree(form):
+def test_named_presets_and_their_specs_agree(form: str) -> None:
     for name in NAMES[1:-1]:
         np.testing.assert_allclose(light_map(name, 40, 30, form), light_map(PRESETS[name], 40, 30, form).astype(int),
                                    atol=1)
@@ -82,7 +84,7 @@ def test_named_presets_and_their_specs_agree(form):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_scenes_are_drawn_from_their_specs_and_are_all_different(name):
+def test_scenes_are_drawn_from_their_specs_and_are_all_different(name: Any) -> None:
     drawn = light_map(name, 24, 32)
     np.testing.assert_array_equal(drawn, light_map(PRESETS[name], 24, 32))
     assert drawn.max() > 150 and drawn.min() < (150 if name == "front" else 80)
@@ -93,12 +95,12 @@ def test_scenes_are_drawn_from_their_specs_and_are_all_different(name):
 @pytest.mark.parametrize("name, brighter, darker", [
     ("rim", (slice(None), 0), (slice(None), 12)), ("softbox", (0, 0), (-1, -1)),
     ("window", (slice(None), 0), (slice(None), -1)), ("sunset", (slice(None), -1), (slice(None), 0))])
-def test_scenes_are_bright_where_their_names_say(name, brighter, darker):
+def test_scenes_are_bright_where_their_names_say(name: str, brighter: Any, darker: Any) -> None:
     drawn = light_map(name, 24, 32).astype(float)
     assert drawn[brighter].mean() > drawn[darker].mean() + 40
 
 
-def test_sunset_is_warm_and_the_neon_pair_is_of_two_colours():
+def test_sunset_is_warm_and_the_neon_pair_is_of_two_colours() -> None:
     assert light_map("sunset", 24, 32)[24, -1].argmin() == 2
     neon = light_map("neon pair", 24, 32)
     assert (neon[16, 0].argmin(), neon[16, -1].argmin()) == (1, 0)
@@ -134,7 +136,7 @@ def one_pixel(spec: dict, column: int, row: int, width: int, height: int, form: 
 
 @pytest.mark.parametrize("form", ["fc", "fbc"])
 @pytest.mark.parametrize("width, height", [(7, 11), (12, 5), (1, 6), (6, 1), (1, 1)])
-def test_specs_equal_the_documented_formula(width, height, form):
+def test_specs_equal_the_documented_formula(width: int, height: int, form: str) -> None:
     spec = {"ambient": "#101820", "lights": [
         LAMP, {**LAMP, "x": 1.4, "y": -0.5, "radius": 2.5, "color": "#3060ff"},
         {**LAMP, "hole": 0.4, "color": "#204020"},
@@ -145,7 +147,7 @@ def test_specs_equal_the_documented_formula(width, height, form):
     np.testing.assert_allclose(result, expected, atol=0.51)
 
 
-def test_point_light_is_round_brightest_at_its_place_and_dark_from_its_radius_on():
+def test_point_light_is_round_brightest_at_its_place_and_dark_from_its_radius_on() -> None:
     spec = LightSpec(lights=(Point(0.5, 0.5, radius=0.25),))
     result = light_map(spec, 161, 81)[..., 0].astype(int)
     assert result[40, 80] == result.max() == 255
@@ -155,7 +157,7 @@ def test_point_light_is_round_brightest_at_its_place_and_dark_from_its_radius_on
     assert (np.diff(result[40, 80:]) <= 0).all() and (np.diff(result[40, :81]) >= 0).all()
 
 
-def test_a_ring_is_brightest_on_its_circle_and_front_in_the_middle():
+def test_a_ring_is_brightest_on_its_circle_and_front_in_the_middle() -> None:
     ring = light_map("ring", 101, 81)[40, :, 0].astype(int)
     assert ring[50] < 130 and abs(int(ring[50:].argmax()) - 0.385 * 81) < 2 and ring.max() > 240
     np.testing.assert_allclose(ring, ring[::-1], atol=1)
@@ -167,7 +169,7 @@ def test_a_ring_is_brightest_on_its_circle_and_front_in_the_middle():
         Point(0.5, 0.5, hole=1)
 
 
-def test_lights_add_in_linear_light():
+def test_lights_add_in_linear_light() -> None:
     red, green = Directional(10, "#c01000"), Point(0.4, 0.6, 1.0, "#00a020")
     single = [srgb_to_linear(light_map(LightSpec(lights=(light,)), 20, 16) / 255) for light in (red, green)]
     both = srgb_to_linear(light_map(LightSpec(lights=(red, green)), 20, 16) / 255)
@@ -175,19 +177,19 @@ def test_lights_add_in_linear_light():
     assert light_map(LightSpec(lights=(Directional(0),) * 2), 9, 9).max() == 255  # clipped, not wrapped
 
 
-def test_intensity_scales_linear_light():
+def test_intensity_scales_linear_light() -> None:
     half = light_map(LightSpec(lights=(Directional(0, intensity=0.5),)), 9, 1)
     assert half[0, -1].tolist() == [188] * 3  # 0.5 in linear light is 187.5 of 255 in sRGB
     assert light_map(LightSpec(lights=(Directional(0, intensity=0),)), 9, 9).max() == 0
 
 
-def test_angles_go_round():
+def test_angles_go_round() -> None:
     for angle, same in ((-90, 270), (360, 0), (540, 180), (-1e-20, 0)):
         assert Directional(angle) == Directional(same)
     assert 0.0 <= Directional(-1e-20).angle < 360.0
 
 
-def black_body(kelvin: float) -> np.ndarray:
+def black_body(kelvin: float) -> NDArray[Any]:
     """Planck's law through Wyman, Sloan and Shirley's analytic fit of the CIE 1931 observer (JCGT 2(2), 2013)."""
     nm = np.arange(360.0, 831.0)
 
@@ -204,7 +206,7 @@ def black_body(kelvin: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kelvin", [1667, 2000, 2222, 2223, 2856, 3200, 4000, 4001, 5000, 6500, 10000, 25000])
-def test_temperatures_follow_plancks_law(kelvin):
+def test_temperatures_follow_plancks_law(kelvin: int) -> None:
     color = linear_color(f"{kelvin}K")
     assert color.max() == 1.0 and color.min() >= 0.0
     # sRGB's primaries and white, from which the matrix to XYZ is derived anew
@@ -214,7 +216,7 @@ def test_temperatures_follow_plancks_law(kelvin):
     np.testing.assert_allclose(color, (expected / expected.max()).clip(0), atol=0.02)
 
 
-def test_published_temperatures():
+def test_published_temperatures() -> None:
     assert (linear_color("6500K") > 0.94).all()  # near white
     assert linear_color("2000K")[2] < linear_color("3200K")[2] < linear_color("6500K")[2]
     assert linear_color("10000K")[0] < linear_color("7000K")[0] < 1.0
@@ -224,7 +226,7 @@ def test_published_temperatures():
     np.testing.assert_allclose([x / (x + y + z), y / (x + y + z)], [0.44757, 0.40745], atol=1e-3)
 
 
-def test_colours():
+def test_colours() -> None:
     np.testing.assert_allclose(linear_color("#fff"), [1, 1, 1])
     np.testing.assert_allclose(linear_color("#000080"), [0, 0, 0.215861], atol=1e-6)
     assert LightSpec("#AbC").ambient == "#aabbcc" and LightSpec(" 3200k ").ambient == "3200K"
@@ -234,7 +236,7 @@ def test_colours():
             linear_color(bad)
 
 
-def test_round_trip_and_hash():
+def test_round_trip_and_hash() -> None:
     spec = LightSpec("#303030", (Directional(180), Point(0.2, 0.3, 0.5, "3200K", 1.2)))
     assert LightSpec.from_dict(spec.to_dict()) == spec
     assert LightSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
@@ -244,7 +246,7 @@ def test_round_trip_and_hash():
         assert LightSpec.from_dict(preset.to_dict()) == preset
 
 
-def test_parse_light():
+def test_parse_light() -> None:
     for name in NAMES:
         assert parse_light(name) == name
     spec = {"ambient": "#303030", "lights": [SUN, LAMP]}
@@ -296,20 +298,20 @@ def test_parse_light():
     ({"lights": [{**LAMP, "radius": None}]}, r"^lights\[0\].radius .* null"),
     ({"lights": [SUN] * 33}, "33 entries. Use at most 32"),
 ])
-def test_refusals_name_the_field_at_fault(value, at_fault):
+def test_refusals_name_the_field_at_fault(value: Any, at_fault: str) -> None:
     with pytest.raises(LightError, match=at_fault):
         parse_light(value)
 
 
 @pytest.mark.filterwarnings("error")
-def test_the_extremes_that_are_allowed_render():
+def test_the_extremes_that_are_allowed_render() -> None:
     lights = (Point(-1, 2, 4.0, "25000K", 10), Point(2, -1, 5e-324), *(Directional(0.0),) * 30)
     assert light_map(LightSpec(lights=lights), 8, 8).max() == 255
     with pytest.raises(LightError, match="unknown light"):
         light_map("lft", 8, 8)
 
 
-def test_broad_light_of_nothing_to_smooth_is_the_picture():
+def test_broad_light_of_nothing_to_smooth_is_the_picture() -> None:
     flat = np.full((3, 5, 3), (10, 127, 255), np.uint8)
     assert np.array_equal(broad_light(flat, 0.3), flat)
     busy = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -317,14 +319,14 @@ def test_broad_light_of_nothing_to_smooth_is_the_picture():
     assert np.array_equal(broad_light(busy, 0.001), busy)  # a Gaussian far narrower than a pixel
 
 
-def test_broad_light_averages_in_linear_light():
+def test_broad_light_averages_in_linear_light() -> None:
     """Black and white stripes far finer than the Gaussian: half the light, which is the shade 188, not 127."""
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     assert np.abs(broad_light(stripes, 0.05)[16:-16, 16:-16].astype(int) - 188).max() <= 1
 
 
-def test_broad_light_equals_a_direct_sum_also_at_the_edges():
+def test_broad_light_equals_a_direct_sum_also_at_the_edges() -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (7, 11, 3), dtype=np.uint8)
     sigma = 0.2 * 7
     linear = srgb_to_linear(pixels / 255)
@@ -336,7 +338,7 @@ def test_broad_light_equals_a_direct_sum_also_at_the_edges():
         assert np.abs(broad_light(pixels, 0.2)[row, column] - 255 * encoded).max() <= 0.6
 
 
-def test_broad_light_keeps_where_the_light_is_and_drops_the_things():
+def test_broad_light_keeps_where_the_light_is_and_drops_the_things() -> None:
     things = np.random.default_rng(3).integers(0, 2, (64, 48, 1)) * np.linspace(240, 20, 48)[None, :, None]
     smoothed = broad_light(np.broadcast_to(things, (64, 48, 3)).astype(np.uint8), 0.15)
     along = smoothed[..., 0].mean(0)

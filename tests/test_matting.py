@@ -12,10 +12,12 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from tiny_onnx import FLOAT16, UINT8, endless, pixelwise
 
 from lib_iclight.errors import DownloadError, MattingError
@@ -64,11 +66,11 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def flat(color: tuple[int, int, int] = COLOR, height: int = 20, width: int = 30) -> np.ndarray:
+def flat(color: tuple[int, int, int] = COLOR, height: int = 20, width: int = 30) -> NDArray[Any]:
     return np.full((height, width, 3), color, np.uint8)
 
 
-def ramp(height: int = 24, width: int = 48) -> np.ndarray:
+def ramp(height: int = 24, width: int = 48) -> NDArray[Any]:
     """Red from 0 to 235 to the right, green from 0 to 230 downwards."""
     rgb = np.zeros((height, width, 3), np.uint8)
     rgb[..., 0] = np.arange(width) * 5
@@ -529,7 +531,7 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def soft_disc(contrast: float, side: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def soft_disc(contrast: float, side: int = 160) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """A disc with a soft rim on a background, neither quite plain: F [H, W, 3], alpha, the composite.
 
     `contrast` is that of six wedges of two hues in the disc.
@@ -543,11 +545,11 @@ def soft_disc(contrast: float, side: int = 160) -> tuple[np.ndarray, np.ndarray,
     return fore, alpha, mixed
 
 
-def one_pass(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def one_pass(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """The first equation of the paper with a window of 90, written out anew; floats 0..1."""
     image, a = rgb / 255, alpha[..., None].astype(np.float64)
 
-    def blur(values: np.ndarray) -> np.ndarray:
+    def blur(values: NDArray[Any]) -> NDArray[Any]:
         return box_sum(values.transpose(2, 0, 1).astype(np.float32), 90).transpose(1, 2, 0) / 90**2
 
     fore, back = blur(image * a) / (blur(a) + 1e-5), blur(image * (1 - a)) / (blur(1 - a) + 1e-5)

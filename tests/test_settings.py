@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,20 +38,20 @@ OTHERS = {
 }
 
 
-def test_defaults():
+def test_defaults() -> None:
     assert {field.name: getattr(Settings(), field.name) for field in FIELDS} == DEFAULTS
     assert set(FIELD) == set(DEFAULTS) and len(FIELDS) == len(DEFAULTS)
     assert Settings.from_dict({}) == Settings()
 
 
-def test_choices_are_those_of_the_api():
+def test_choices_are_those_of_the_api() -> None:
     assert FIELD["mode"].kind.choices == ("fc", "fcon", "fbc")
     assert FIELD["start"].kind.choices == ("auto", "noise", "light", "light+foreground", "image", "background")
     assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw")
     assert FIELD["light"].kind.choices == tuple(PRESETS)
 
 
-def test_every_field_tells_people_what_it_is():
+def test_every_field_tells_people_what_it_is() -> None:
     for field in FIELDS:
         assert field.label and field.help.endswith(".")
     keys = [field.infotext for field in FIELDS if field.infotext]
@@ -58,7 +59,7 @@ def test_every_field_tells_people_what_it_is():
     assert all(key.startswith("IC-Light ") and not set(key) & set(":,\"") for key in keys)
 
 
-def test_values_are_kept_and_come_back_from_json():
+def test_values_are_kept_and_come_back_from_json() -> None:
     settings = Settings(**OTHERS)
     for name, value in OTHERS.items():
         assert getattr(settings, name) == value
@@ -68,7 +69,7 @@ def test_values_are_kept_and_come_back_from_json():
     assert "foreground" not in settings.to_dict()
 
 
-def test_values_are_made_canonical():
+def test_values_are_made_canonical() -> None:
     settings = Settings.from_dict({"light_denoise": 1, "outputs": ["raw", "cutout", "raw"], "foreground": "",
                                    "light": json.dumps(OTHERS["light"].to_dict())})
     assert settings.light_denoise == 1.0 and isinstance(settings.light_denoise, float)
@@ -77,14 +78,14 @@ def test_values_are_made_canonical():
     assert settings.light == OTHERS["light"]
 
 
-def test_pictures_are_kept_as_they_came():
+def test_pictures_are_kept_as_they_came() -> None:
     for picture in ("aGVsbG8=", "data:image/png;base64,aGVsbG8=", b"hello", np.zeros((2, 2)), Image.new("L", (2, 2))):
         assert Settings(foreground=picture).foreground is picture
         assert Settings(background=picture).background is picture
         assert Settings(mask=picture).mask is picture
 
 
-def test_frozen_and_keyword_only():
+def test_frozen_and_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().mode = "fbc"
     with pytest.raises(TypeError):
@@ -97,14 +98,14 @@ def test_frozen_and_keyword_only():
 
 @pytest.mark.parametrize("key, hint", [("moode", "Did you mean 'mode'"), ("preserve_colour", "'preserve_color'"),
                                        ("xyz", "Known are: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
-def test_unknown_keys_are_named_with_a_suggestion(key, hint):
+def test_unknown_keys_are_named_with_a_suggestion(key: str | int, hint: str) -> None:
     with pytest.raises(SettingsError, match=hint) as caught:
         Settings.from_dict({"enabled": True, key: 1})
     assert repr(key) in str(caught.value)
 
 
 @pytest.mark.parametrize("values", [None, [], [{}], "auto", 3, True])
-def test_settings_must_be_one_object(values):
+def test_settings_must_be_one_object(values: Any) -> None:
     with pytest.raises(SettingsError, match="one JSON object"):
         Settings.from_dict(values)
 
@@ -124,7 +125,7 @@ WRONG = {
     pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
     for field in FIELDS for i, value in enumerate(WRONG[type(field.kind)])
     if not (field.name == "mask_grow" and value in (-1e-9, -1))])
-def test_wrong_values_are_refused_by_the_fields_name(name, value):
+def test_wrong_values_are_refused_by_the_fields_name(name: Any, value: Any) -> None:
     with pytest.raises(ICLightError, match=name) as caught:
         Settings.from_dict({name: value})
     assert isinstance(caught.value, LightError if name == "light" else SettingsError)
@@ -132,7 +133,7 @@ def test_wrong_values_are_refused_by_the_fields_name(name, value):
 
 
 @pytest.mark.parametrize("name", [field.name for field in FIELDS if isinstance(field.kind, Number)])
-def test_ranges_are_inclusive(name):
+def test_ranges_are_inclusive(name: Any) -> None:
     field = FIELD[name].kind
     for value in (field.minimum, field.maximum):
         assert getattr(Settings(**{name: value}), name) == value
@@ -141,7 +142,7 @@ def test_ranges_are_inclusive(name):
             Settings(**{name: value})
 
 
-def test_ranges_are_those_of_the_api():
+def test_ranges_are_those_of_the_api() -> None:
     assert (FIELD["light_denoise"].kind.minimum, FIELD["light_denoise"].kind.maximum) == (0.05, 1.0)
     for name in ("preserve_color", "preserve_detail"):
         assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
@@ -155,18 +156,18 @@ def test_ranges_are_those_of_the_api():
 @pytest.mark.parametrize("name", ["weights", "matting"])
 @pytest.mark.parametrize("path", ["a/b", "/etc/passwd", "..\\x.safetensors", "..", ".", "../x", "C:x.safetensors",
                                   "C:\\x", "x\0.safetensors"])
-def test_names_are_never_paths(name, path):
+def test_names_are_never_paths(name: str, path: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be a plain file or model name"):
         Settings(**{name: path})
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
-def test_ordinary_names_are_taken(name):
+def test_ordinary_names_are_taken(name: str) -> None:
     for plain in ("auto", "iclight_sd15_fc.safetensors", "my copy (2).v1.safetensors", "..hidden", "ä 光"):
         assert getattr(Settings(**{name: plain}), name) == plain
 
 
-def test_schema_lists_each_field_once_with_its_default():
+def test_schema_lists_each_field_once_with_its_default() -> None:
     text = json.dumps(schema(), allow_nan=False)
     keys: list[str] = []
 

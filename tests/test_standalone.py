@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import Miniature
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -50,7 +51,7 @@ def models() -> Any:
     return CHECKPOINT.load()
 
 
-def picture(seed: int = 0, size: int = SIZE) -> np.ndarray:
+def picture(seed: int = 0, size: int = SIZE) -> NDArray[Any]:
     """uint8 [size, size, 3]: smooth random colours."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
@@ -61,7 +62,7 @@ def make_job(kind: type[Relight] = Relight, **settings: Any) -> Relight:
     return kind(Settings(**values), cutter=Cutter([]), latents=LatentCache())
 
 
-def latent_of(models: Any, pixels: np.ndarray) -> torch.Tensor:
+def latent_of(models: Any, pixels: NDArray[Any]) -> torch.Tensor:
     """The reference's latent: v / 127 - 1, the posterior's mean, times 0.18215."""
     image = torch.tensor(pixels.astype(np.float64) / 127 - 1, dtype=torch.float32).permute(2, 0, 1)[None]
     with torch.no_grad():
@@ -159,13 +160,13 @@ def reference_relight(models: Any, generation: Generation, concat: torch.Tensor,
                 **common).images
 
 
-def decoded(models: Any, latent: torch.Tensor) -> np.ndarray:
+def decoded(models: Any, latent: torch.Tensor) -> NDArray[Any]:
     with torch.no_grad():
         image = models.vae.decode(latent / 0.18215).sample[0]
     return (image.permute(1, 2, 0).numpy() * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
 
 
-def assert_same_pixels(ours: Image.Image, theirs: np.ndarray) -> None:
+def assert_same_pixels(ours: Image.Image, theirs: NDArray[Any]) -> None:
     difference = np.abs(np.asarray(ours).astype(int) - theirs.astype(int))
     assert difference.max() <= 1, "float32 sums in another order may move a value over a rounding edge, not more"
     assert (difference != 0).mean() < 0.01
@@ -190,7 +191,7 @@ def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone
     foreground = picture(6, 200)
     result = host.relight(make_job(light="left", foreground=foreground), generation, offsets)
 
-    def fitted(size: int) -> np.ndarray:
+    def fitted(size: int) -> NDArray[Any]:
         return np.asarray(Image.fromarray(foreground).resize((size, size), Image.Resampling.LANCZOS))
 
     gradient = np.tile(np.linspace(255, 0, SIZE), (SIZE, 1))

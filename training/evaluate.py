@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -79,7 +80,7 @@ class Subjects:
         return torch.stack([lamp.backdrop(self.scenes) for lamp in lamps]).sum(0).clamp(0, 1)
 
 
-def relit(session: Session, foregrounds: np.ndarray, prompts: list[str], seed: int, mode: str = "fc",
+def relit(session: Session, foregrounds: NDArray[Any], prompts: list[str], seed: int, mode: str = "fc",
           **pictures: Any) -> Tensor:
     """All subjects relit, linear RGB [N, 3, H, W]: the one place that asks the model for something.
 
@@ -95,7 +96,7 @@ def relit(session: Session, foregrounds: np.ndarray, prompts: list[str], seed: i
     return to_linear(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255)
 
 
-def pixels(linear: Tensor) -> np.ndarray:
+def pixels(linear: Tensor) -> NDArray[Any]:
     """Linear RGB [N, 3, H, W] -> uint8 sRGB [N, H, W, 3]."""
     return (to_srgb(linear) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from campaign import cases, holds
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,6 +17,8 @@ from lib_iclight.hosts.standalone.checkpoint import open_checkpoint
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
 from lib_iclight.imaging import load_image
 from lib_iclight.weights import find_weights, identify
+
+from .campaign import cases, holds
 
 
 def written(form: str) -> bytes | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from campaign import cases, holds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ from lib_iclight import infotext
 from lib_iclight.generation import Generation
 from lib_iclight.lights import PRESETS, light_map, parse_light
 from lib_iclight.settings import FIELDS, Settings, from_infotext
+
+from .campaign import cases, holds
 
 TEXT = st.text(max_size=20) | st.text(st.characters(), max_size=8) | st.just("x" * 10**5) | st.just("\ud800")
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 1, 10**400, -0.0, 1e308, 0.5, 45, 2**63])
