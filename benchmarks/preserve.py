@@ -157,9 +157,11 @@ def on_stage(number: int) -> Stage:
     paint, label = print_on(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, 1)
     body = {"albedo": torch.from_numpy(paint.transpose(2, 0, 1))[None]}
     body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
-    printed = dataclasses.replace(scenes, **{name: field.repeat(2, 1, 1, 1) for name, field in body.items()})
-    pictures = (lights[0].picture(printed)[0], lights[1].picture(printed)[1], lights[1].backdrop(printed)[1])
-    return Stage(*(picture.numpy().transpose(1, 2, 0) for picture in pictures), alpha, label)
+    fields: dict[str, Any] = {name: field.repeat(2, 1, 1, 1) for name, field in body.items()}
+    printed = dataclasses.replace(scenes, **fields)
+    before, after, wall = (picture.numpy().transpose(1, 2, 0) for picture in (
+        lights[0].picture(printed)[0], lights[1].picture(printed)[1], lights[1].backdrop(printed)[1]))
+    return Stage(before, after, wall, alpha, label)
 
 
 def stage_cases(count: int, tint: bool = False) -> list[Case]:
@@ -219,7 +221,8 @@ def hard_cases() -> list[Case]:
 
 
 def shone_on(right: NDArray[Any], down: NDArray[Any], radius: float, paint: NDArray[Any], gloss: NDArray[Any] | float,
-             wall: float, box: tuple[slice, slice]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[slice, slice]]:
+             wall: float, box: tuple[slice, slice],
+             ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[slice, slice]]:
     """A round body before a grey wall under a white lamp from the left and a warm one from the right, and its alpha.
 
     right, down: the surface's slopes, of which the body is where their length is under 1.

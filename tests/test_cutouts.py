@@ -15,9 +15,10 @@ from tiny_onnx import pixelwise
 
 from lib_iclight.errors import ImageError, SettingsError
 from lib_iclight.imaging import load_mask
-from lib_iclight.job import LatentCache, Relight, Subject
+from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter, Refinement, foreground_color, refine, runner
 from lib_iclight.settings import Settings, from_infotext
+from lib_iclight.subject import Subject
 
 WIDTH, HEIGHT = 96, 64
 

@@ -34,7 +34,7 @@ RGBA = np.dstack([RGB, random_pixels(HEIGHT, WIDTH, seed=1)])
 GREY = RGB[..., 0]
 
 
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
@@ -423,9 +423,10 @@ def test_srgb_transfer_function() -> None:
 
 def test_content_key_tells_contents_apart() -> None:
     array = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    parts = [(array,), (array.reshape(4, 3),), (array.astype(np.int8),), (array.astype(">u2"),), (array + 1,),
-             (array, array), (array.tobytes(),), (), (None,), ("",), (b"",), ("None",), ("1",), (1,), (1.0,),
-             ("ab", "c"), ("a", "bc"), (1, 2), (2, 1), (12,), (array, 1), (array, 2)]
+    parts: list[tuple[Any, ...]] = [
+        (array,), (array.reshape(4, 3),), (array.astype(np.int8),), (array.astype(">u2"),), (array + 1,),
+        (array, array), (array.tobytes(),), (), (None,), ("",), (b"",), ("None",), ("1",), (1,), (1.0,),
+        ("ab", "c"), ("a", "bc"), (1, 2), (2, 1), (12,), (array, 1), (array, 2)]
     keys = [content_key(*part) for part in parts]
     assert len(set(keys)) == len(parts)
     assert keys == [content_key(*part) for part in parts]

@@ -182,7 +182,9 @@ def test_offline_the_message_names_file_folder_and_way_out(folder: Path) -> None
     with pytest.raises(MattingError) as caught:
         Cutter([folder]).cut(ramp())
     place = f"{folder.parent.name}/matting"
-    for part in ("isnet-general-use.onnx", place, MODELS["isnet-general-use"].url, "matting to none"):
+    url = MODELS["isnet-general-use"].url
+    assert url is not None
+    for part in ("isnet-general-use.onnx", place, url, "matting to none"):
         assert part in str(caught.value)
     assert isinstance(caught.value.__cause__, DownloadError)
     assert not list(folder.iterdir())
@@ -260,7 +262,9 @@ def test_all_foreground_stays_all_foreground(folder: Path) -> None:
 def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, weights in (("a", [1, 0, 0]), ("b", [0, 1, 0])):
         (folder / f"{name}.onnx").write_bytes(pixelwise(weights, 3, (1, 3, 16, 16)))
-    cuts, loads, reports = [], [], []
+    cuts: Any = []
+    loads: Any = []
+    reports: list[Any] = []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
     monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
@@ -289,7 +293,8 @@ def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monk
 def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, weights in (("a", [1, 0, 0]), ("b", [0, 1, 0])):
         (folder / f"{name}.onnx").write_bytes(pixelwise(weights, 3, (1, 3, 16, 16)))
-    cuts, loads = [], []
+    cuts: Any = []
+    loads: Any = []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
     monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
@@ -307,7 +312,7 @@ def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.Mon
 def test_refining_again_runs_no_model_and_the_same_again_runs_nothing(folder: Path,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
-    did: list[str] = []
+    did: Any = []
     for name in ("predict", "refine", "foreground_color"):
         real = getattr(runner, name)
         monkeypatch.setattr(runner, name, lambda *args, real=real, name=name: did.append(name) or real(*args))

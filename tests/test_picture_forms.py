@@ -397,7 +397,8 @@ def test_an_avif_may_begin_with_a_general_brand(monkeypatch: pytest.MonkeyPatch)
         load_image(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(40))
 
 
-def test_a_very_large_picture_of_sixteen_bits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_very_large_picture_of_sixteen_bits(monkeypatch: pytest.MonkeyPatch,
+                                              caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(decode_module, "_DEEP_PIXELS", HEIGHT * WIDTH - 1)
     result = pixels(png(DEEP[..., :3], iccp(LINEAR_SRGB)))
     np.testing.assert_allclose(result, srgb((DEEP[..., :3] >> 8) / 255), atol=0.6)
@@ -408,7 +409,7 @@ def test_a_very_large_picture_of_sixteen_bits(monkeypatch: pytest.MonkeyPatch, c
 
 def test_avif_is_read_through_the_plugin_once_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for pillow-avif-plugin, which adds itself to Pillow when it is imported."""
-    class Opener(Image.Image):
+    class Opener(Image.Image):  # type: ignore[misc]  # mypy does not look into Pillow
         format = "AVIF"
 
         def __init__(self, file: io.BytesIO, name: str) -> None:
@@ -426,7 +427,7 @@ def test_avif_is_read_through_the_plugin_once_needed(monkeypatch: pytest.MonkeyP
         monkeypatch.setitem(Image.OPEN, "AVIF", (Opener, lambda prefix: prefix[8:12] == b"avif"))
         return types.ModuleType(name)
 
-    monkeypatch.setattr(decode_module.importlib, "import_module", importing)
+    monkeypatch.setattr("importlib.import_module", importing)
     np.testing.assert_array_equal(pixels(avif), RGB)
 
 

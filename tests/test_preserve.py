@@ -16,7 +16,7 @@ from PIL import Image
 from lib_iclight.errors import SettingsError
 from lib_iclight.frame import Frame
 from lib_iclight.imaging import composite_on_grey
-from lib_iclight.job import LatentCache, Relight
+from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.lights import light_map
 from lib_iclight.matting import Cutter, blur_fusion
 from lib_iclight.preserve import preserve, restore_background
@@ -58,7 +58,8 @@ def noise(seed: int, side: int = SIDE) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
 
 
-def color(result: NDArray[Any], original: NDArray[Any], alpha: NDArray[Any] = SOLID, strength: float = 1.0) -> NDArray[Any]:
+def color(result: NDArray[Any], original: NDArray[Any], alpha: NDArray[Any] = SOLID,
+          strength: float = 1.0) -> NDArray[Any]:
     return preserve(result, original, alpha, color=strength, detail=0, detail_radius=4)
 
 
@@ -403,14 +404,13 @@ def test_the_tint_knows_no_generated_background() -> None:
 
 
 class Seen:
-    """An encoder that keeps the pixels it is given."""
-
-    key = "seen"
+    """An encoder and the pixels that it was given."""
 
     def __init__(self) -> None:
+        self.encoder = Encoder("seen", self._encode)
         self.pixels: list[NDArray[Any]] = []
 
-    def encode(self, pixels: NDArray[Any]) -> torch.Tensor:
+    def _encode(self, pixels: NDArray[Any]) -> torch.Tensor:
         self.pixels.append(pixels)
         return torch.zeros(1, 4, SIDE // 8, SIDE // 8)
 
@@ -467,7 +467,7 @@ def test_the_tint_and_the_detail_mode_arrive() -> None:
 
 def test_the_model_is_shown_the_harmonised_subject_and_preservation_its_own_colours() -> None:
     job, seen = relight(mode="fbc", background=BACKGROUND, harmonise=1.0), Seen()
-    job.concat(seen, FRAME)
+    job.concat(seen.encoder, FRAME)
     own = relight(mode="fbc", background=BACKGROUND).subjects[0]
     shown = harmonise(own.color, own.alpha, BACKGROUND, 1.0)
     np.testing.assert_array_equal(seen.pixels[0], composite_on_grey(shown, own.alpha))
@@ -479,7 +479,7 @@ def test_the_model_is_shown_the_harmonised_subject_and_preservation_its_own_colo
 @pytest.mark.parametrize("amount", [0.0, 0.4, 1.0])
 def test_so_much_of_the_foreground_is_in_the_start(amount: float) -> None:
     job, seen = relight(light="left", start="light+foreground", start_amount=amount), Seen()
-    job.initial(seen, FRAME)
+    job.initial(seen.encoder, FRAME)
     light = light_map("left", SIDE, SIDE)
     assert light is not None
     subject = job.subjects[0]
@@ -493,7 +493,7 @@ def test_amounts_do_not_share_latents() -> None:
     for amount in (0.4, 0.4, 1.0):
         settings = Settings(foreground=encode(label_on_card()), mask=disc(), light="left", start="light+foreground",
                             start_amount=amount)
-        Relight(settings, cutter=Cutter([]), latents=latents).initial(seen, FRAME)
+        Relight(settings, cutter=Cutter([]), latents=latents).initial(seen.encoder, FRAME)
     assert len(seen.pixels) == 2
 
 
@@ -502,5 +502,5 @@ def test_harmonised_subjects_do_not_share_latents_with_their_own() -> None:
     for amount in (0.0, 1.0, 1.0):
         settings = Settings(mode="fbc", foreground=encode(label_on_card()), mask=disc(), background=BACKGROUND,
                             harmonise=amount)
-        Relight(settings, cutter=Cutter([]), latents=latents).concat(seen, FRAME)
+        Relight(settings, cutter=Cutter([]), latents=latents).concat(seen.encoder, FRAME)
     assert len(seen.pixels) == 3  # the background once

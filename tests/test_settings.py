@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from lib_iclight.errors import ICLightError, LightError, SettingsError
-from lib_iclight.fields import Bool, Choice, Light, List, Name, Number, Picture
+from lib_iclight.fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from lib_iclight.lights import PRESETS, Directional, LightSpec
 from lib_iclight.settings import FIELD, FIELDS, PICTURES, Field, Settings, schema
 
 # Version 1 of the API, written out: a change here breaks people's requests.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
     "background_flip": False, "matting": "auto", "mask": None, "mask_contrast": 0.0, "mask_threshold": 0.5,
     "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
@@ -26,7 +26,7 @@ DEFAULTS = {
     "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "fit": "cover",
     "outputs": (),
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "light_map_blur": 0.15,
@@ -87,9 +87,9 @@ def test_pictures_are_kept_as_they_came() -> None:
 
 def test_frozen_and_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().mode = "fbc"
+        Settings().mode = "fbc"  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Settings(True)
+        Settings(True)  # type: ignore[misc]
     changed = Settings().replace(mode="fcon")
     assert changed.mode == "fcon" and Settings().mode == "fc"
     with pytest.raises(SettingsError, match="^mode "):
@@ -110,7 +110,7 @@ def test_settings_must_be_one_object(values: Any) -> None:
         Settings.from_dict(values)
 
 
-WRONG = {
+WRONG: dict[type[Kind], list[Any]] = {
     Bool: [None, 0, 1, "true", "", [], {}, math.nan],
     Choice: [None, "", 0, True, [], {}, "FC", "fc ", "sdxl", "Auto"],
     Name: [None, "", "  ", 0, True, [], {}],
@@ -125,32 +125,43 @@ WRONG = {
     pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
     for field in FIELDS for i, value in enumerate(WRONG[type(field.kind)])
     if not (field.name == "mask_grow" and value in (-1e-9, -1))])
-def test_wrong_values_are_refused_by_the_fields_name(name: Any, value: Any) -> None:
+def test_wrong_values_are_refused_by_the_fields_name(name: str, value: Any) -> None:
     with pytest.raises(ICLightError, match=name) as caught:
         Settings.from_dict({name: value})
     assert isinstance(caught.value, LightError if name == "light" else SettingsError)
     assert len(str(caught.value)) < 300
 
 
+def with_one(name: str, value: Any) -> Settings:
+    values: dict[str, Any] = {name: value}
+    return Settings(**values)
+
+
+def limits(name: str) -> tuple[float, float]:
+    kind = FIELD[name].kind
+    assert isinstance(kind, Number)
+    return kind.minimum, kind.maximum
+
+
 @pytest.mark.parametrize("name", [field.name for field in FIELDS if isinstance(field.kind, Number)])
-def test_ranges_are_inclusive(name: Any) -> None:
-    field = FIELD[name].kind
-    for value in (field.minimum, field.maximum):
-        assert getattr(Settings(**{name: value}), name) == value
-    for value in (math.nextafter(field.minimum, -math.inf), math.nextafter(field.maximum, math.inf)):
+def test_ranges_are_inclusive(name: str) -> None:
+    minimum, maximum = limits(name)
+    for value in (minimum, maximum):
+        assert getattr(with_one(name, value), name) == value
+    for value in (math.nextafter(minimum, -math.inf), math.nextafter(maximum, math.inf)):
         with pytest.raises(SettingsError, match=f"^{name} "):
-            Settings(**{name: value})
+            with_one(name, value)
 
 
 def test_ranges_are_those_of_the_api() -> None:
-    assert (FIELD["light_denoise"].kind.minimum, FIELD["light_denoise"].kind.maximum) == (0.05, 1.0)
+    assert limits("light_denoise") == (0.05, 1.0)
     for name in ("preserve_color", "preserve_detail"):
-        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
-    assert FIELD["detail_radius"].kind.minimum > 0
+        assert limits(name) == (0.0, 1.0)
+    assert limits("detail_radius")[0] > 0
     for name in ("mask_contrast", "mask_threshold"):
-        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
-    assert (FIELD["mask_grow"].kind.minimum, FIELD["mask_grow"].kind.maximum) == (-64.0, 64.0)
-    assert (FIELD["mask_feather"].kind.minimum, FIELD["mask_feather"].kind.maximum) == (0.0, 64.0)
+        assert limits(name) == (0.0, 1.0)
+    assert limits("mask_grow") == (-64.0, 64.0)
+    assert limits("mask_feather") == (0.0, 64.0)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
@@ -158,13 +169,13 @@ def test_ranges_are_those_of_the_api() -> None:
                                   "C:\\x", "x\0.safetensors"])
 def test_names_are_never_paths(name: str, path: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be a plain file or model name"):
-        Settings(**{name: path})
+        with_one(name, path)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
 def test_ordinary_names_are_taken(name: str) -> None:
     for plain in ("auto", "iclight_sd15_fc.safetensors", "my copy (2).v1.safetensors", "..hidden", "ä 光"):
-        assert getattr(Settings(**{name: plain}), name) == plain
+        assert getattr(with_one(name, plain), name) == plain
 
 
 def test_schema_lists_each_field_once_with_its_default() -> None:

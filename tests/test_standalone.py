@@ -32,6 +32,7 @@ from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
+from lib_iclight.weights.header import read_header
 from lib_iclight.weights.keys import TO_LDM, shapes
 
 SIZE = 64
@@ -58,7 +59,7 @@ def picture(seed: int = 0, size: int = SIZE) -> NDArray[Any]:
 
 
 def make_job(kind: type[Relight] = Relight, **settings: Any) -> Relight:
-    values = {"foreground": picture(), "matting": "none"} | settings
+    values: dict[str, Any] = {"foreground": picture(), "matting": "none"} | settings
     return kind(Settings(**values), cutter=Cutter([]), latents=LatentCache())
 
 
@@ -616,7 +617,7 @@ def ldm_vae_key(key: str) -> str:
             (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
             (r"mid_block\.attentions\.0", "mid.attn_1"), (r"group_norm", "norm"), (r"to_([qkv])\.", r"\1."),
             (r"to_out\.0", "proj_out"), (r"conv_norm_out", "norm_out"), (r"conv_shortcut", "nin_shortcut")):
-        key = re.sub(pattern, replacement, key)  # type: ignore[call-overload]
+        key = re.sub(pattern, replacement, key)
     return key
 
 
@@ -732,8 +733,8 @@ def test_half_copied_and_damaged_folders_are_named(
 
 def test_a_checkpoint_is_judged_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_header(tmp_path / "a.safetensors", sd15_header())
-    reads = []
-    genuine = checkpoint.read_header
+    reads: Any = []
+    genuine = read_header
     monkeypatch.setattr(checkpoint, "read_header", lambda path: reads.append(path) or genuine(path))
     for _ in range(3):
         open_checkpoint(path)

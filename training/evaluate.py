@@ -155,14 +155,16 @@ def measure(model: Path, others: dict[str, Path], subjects: Subjects, seed: int,
         for kind, energy in zip(("made", "true"), measures.mottling(candidates[name], truth, alpha), strict=True):
             figures.add(f"{name} energy {kind}", energy)
 
-    figures.add("consistency FBC", measures.consistency_error(*backed, alpha))
-    figures.add("mixtures", measures.mixture_error(*backed, alpha))
-    four = [ask("fbc", light=preset) for preset in ("left", "right", "top", "bottom")]
-    figures.add("normals", measures.normal_error(measures.normals(*four, alpha), scenes))
+    under_a, under_b, under_both = backed
+    figures.add("consistency FBC", measures.consistency_error(under_a, under_b, under_both, alpha))
+    figures.add("mixtures", measures.mixture_error(under_a, under_b, under_both, alpha))
+    left, right, top, bottom = (ask("fbc", light=preset) for preset in ("left", "right", "top", "bottom"))
+    figures.add("normals", measures.normal_error(measures.normals(left, right, top, bottom, alpha), scenes))
     for name, other in {"with": None, **others}.items():
-        asked = session if other is None else Session(lambda file=other: Exported(model, other=file), device="cpu")
-        three = [relit(asked, foregrounds, prompts, seed, light_map=one) for one in walls]
-        figures.add(f"consistency FC, {name}", measures.consistency_error(*three, alpha))
+        asked = session if other is None else \
+            Session(functools.partial(Exported, model, other=other), device="cpu")
+        under_a, under_b, under_both = (relit(asked, foregrounds, prompts, seed, light_map=one) for one in walls)
+        figures.add(f"consistency FC, {name}", measures.consistency_error(under_a, under_b, under_both, alpha))
     if drifting:
         for mode, settings in (("fc", {"light": "left"}), ("fbc", {"background": walls[0]})):
             seeds = [relit(session, foregrounds, prompts, seed + 1 + k, mode, **settings) for k in range(SEEDS)]

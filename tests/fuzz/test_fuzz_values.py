@@ -28,7 +28,8 @@ SOUND = st.builds(lambda x, y, r, c, i: {"kind": "point", "x": x, "y": y, "radiu
                   st.floats(0, 10))
 SPECS = st.fixed_dictionaries({}, optional={
     "ambient": COLORS, "lights": st.lists(SOUND | LIGHT | JSON, max_size=40) | JSON, "other": JSON})
-LIGHTS = st.sampled_from([*PRESETS, "lft"]) | SPECS | SPECS.map(json.dumps) | JSON | st.just({"lights": [{}] * 300_000})
+LIGHTS: st.SearchStrategy[object] = (st.sampled_from([*PRESETS, "lft"]) | SPECS | SPECS.map(json.dumps) | JSON
+                                     | st.just({"lights": [{}] * 300_000}))
 VALUES = {field.name: JSON | NUMBERS | st.just(field.default) for field in FIELDS} | {"light": LIGHTS}
 SETTINGS = st.fixed_dictionaries({}, optional=VALUES) | JSON | st.dictionaries(TEXT, JSON, max_size=3)
 
@@ -50,7 +51,7 @@ def test_settings(values: Any) -> None:
 def test_lights(value: Any, width: int, height: int, form: Any) -> None:
     made = holds(lambda: light_map(parse_light(value), width, height, form))
     if made is not None and not isinstance(made, Exception):
-        assert made.shape == (height, width, 3)  # type: ignore[attr-defined]
+        assert made.shape == (height, width, 3)
 
 
 KEYS = st.sampled_from([field.infotext for field in FIELDS if field.infotext] + ["Steps", "Seed", "Size", "CFG scale"])
