@@ -7,6 +7,7 @@ outermost may import a host's, and nothing heavy is imported at the start.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ SOURCES = sorted([*LIB.rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "
 NOT_HOSTS = [path for path in SOURCES if LIB / "hosts" not in path.parents]
 
 
-def packages(nodes: list[ast.AST]) -> set[str]:
+def packages(nodes: Iterable[ast.AST]) -> set[str]:
     """Top-level packages that absolute import statements among `nodes` name."""
     names: set[str] = set()
     for node in nodes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lib_iclight.lights import LightSpec, Point
@@ -11,13 +13,13 @@ from lib_iclight.panel.status import Status, describe
 from lib_iclight.settings import Settings
 
 
-def described(**settings: object) -> tuple[str, tuple[str, ...]]:
+def described(**settings: Any) -> tuple[str, tuple[str, ...]]:
     of_host = ("tab", "foreground", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise", "head",
                "faults")
     host = {key: settings.pop(key) for key in of_host if key in settings}
-    status = describe(Settings(**settings), **{
-        "tab": "txt2img", "foreground": ForegroundInfo(832, 1216, False), "has_background": False,
-        "has_light_map": False, "weights_ready": True, **host})
+    usual: dict[str, Any] = {"tab": "txt2img", "foreground": ForegroundInfo(832, 1216, False), "has_background": False,
+                             "has_light_map": False, "weights_ready": True}
+    status = describe(Settings(**settings), **usual | host)
     return " ".join(status.parts), status.warnings
 
 
