@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 POCKET = "pocket"
 """the name of the checkpoint that comes with the program"""
+WAITING = "waiting for another job"
+"""what a relight's progress hears until its turn comes"""
 WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
 MATTING_FOLDERS = ("matting", "u2net")
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
@@ -175,14 +178,14 @@ class Session:
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
-        One relight runs at a time; another thread's waits for its turn. Raises ICLightErrors before any sampling where
-        they can be told then.
+        One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
+        raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
         progress = progress or self._progress
         size = generation.hires_size if generation.hires_scale > 1 else (generation.width, generation.height)
         job = Relight(settings, cutter=self.cutter, latents=self.latents, largest=size, progress=progress)
         offsets = self.offsets(settings, progress=progress)
-        with self._turn:
+        with self._taking_turn(progress):
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress)
         made = tuple(self._finished(job, generation, result.pictures))
@@ -217,6 +220,18 @@ class Session:
     def matting_obstacle(self, model: str) -> str:
         """Why no cut-out can be expected of the model, as one sentence, or nothing; cheap."""
         return obstacle(model, self.folders.matting)
+
+    @contextmanager
+    def _taking_turn(self, progress: Progress) -> Iterator[None]:
+        """Alone with the UNet."""
+        if not self._turn.acquire(blocking=False):
+            progress(WAITING, 0, 0)
+            while not self._turn.acquire(timeout=1.0):
+                progress(WAITING, 0, 0)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _told_checkpoint(self) -> Checkpoint | None:
         try:

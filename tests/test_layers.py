@@ -102,6 +102,11 @@ def test_nothing_heavy_is_imported_at_start(path: Path) -> None:
     assert not packages(tree.body) & HEAVY
 
 
+@pytest.mark.parametrize("path", sorted(LIB.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
 def test_the_readers_see_imports_inside_functions() -> None:
     tree = ast.parse("def f():\n    from modules.shared import opts\n    import gradio as gr\n    from . import job\n"
                      "    from ..errors import HostError\n    from .. import __version__\n")

@@ -26,6 +26,7 @@ from lib_iclight.matting import (
     MODELS,
     Cutter,
     Refinement,
+    foreground,
     foreground_color,
     model_names,
     obstacle,
@@ -601,3 +602,15 @@ def test_box_sums_equal_sums_written_out(side: int) -> None:
     padded = np.pad(planes.astype(np.float64), ((0, 0), (before, side), (before, side)))
     expected = [[padded[:, y:y + side, x:x + side].sum((1, 2)) for x in range(17)] for y in range(13)]
     np.testing.assert_allclose(box_sum(planes, side), np.moveaxis(np.array(expected), 2, 0), rtol=1e-5)
+
+
+def test_the_coarse_grid_of_larger_pictures_changes_no_more_than_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[-1:1:1030j, -1:1:1040j].astype(np.float32)
+    alpha = np.clip((0.6 - np.hypot(x, y)) * 8, 0, 1)
+    rgb = np.stack([128 + 100 * np.sin(9 * x), 90 + 60 * y, np.where(alpha > 0.5, 200, 20)], -1).astype(np.uint8)
+    coarse = foreground.foreground_color(rgb, alpha).astype(int)
+    monkeypatch.setattr(foreground, "_STEP", 1)
+    exact = foreground.foreground_color(rgb, alpha).astype(int)
+    soft = (alpha > 0.05) & (alpha < 1)
+    assert np.abs(coarse - exact)[soft].max() <= 2
+    np.testing.assert_array_equal(coarse[alpha == 1], rgb[alpha == 1])

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class Answer:
     pictures: list[NDArray[Any]]
     infotexts: list[str]
     sentence: str
+    warnings: list[str] = field(default_factory=list)
+    """what the API's info says under "IC-Light warnings"; empty without that key"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ class Forge:
             detail = answer.get("detail") or answer.get("errors")
             return Answer(status, [], [], detail if isinstance(detail, str) else json.dumps(detail))
         pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in answer["images"]]
-        return Answer(status, pictures, json.loads(answer["info"])["infotexts"], "")
+        info = json.loads(answer["info"])
+        return Answer(status, pictures, info["infotexts"], "",
+                      info["extra_generation_params"].get("IC-Light warnings", []))
 
     def txt2img(self, iclight: dict[str, Any] | None = None, **changes: Any) -> Answer:
         """A txt2img job."""

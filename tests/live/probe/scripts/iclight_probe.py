@@ -189,6 +189,14 @@ def state() -> dict[str, str]:
     return {"hash": digest.hexdigest(), "dtype": str(value.dtype)}
 
 
+def outlook(settings: dict[str, Any] = Body({})) -> dict[str, Any]:  # noqa: B008  FastAPI's way
+    """What the extension's session says of a job before it runs."""
+    script = next(script for script in scripts.scripts_txt2img.alwayson_scripts if script.title() == "IC-Light")
+    session = script.panel.session
+    kind = importlib.import_module(type(session).__module__.removesuffix("session") + "settings").Settings
+    return dict(session.outlook(kind.from_dict({"enabled": True, **settings}))._asdict())
+
+
 def memory() -> dict[str, int]:
     """Bytes: resident now, of these anonymous and mapped from files, and the highest since /probe/memory/reset."""
     with open("/proc/self/status") as status:
@@ -272,6 +280,7 @@ def add_routes(demo: Any, app: Any) -> None:
     app.add_api_route("/probe/disarm", disarm, methods=["POST"])
     app.add_api_route("/probe/records", records, methods=["GET"])
     app.add_api_route("/probe/state", state, methods=["GET"])
+    app.add_api_route("/probe/outlook", outlook, methods=["POST"])
     app.add_api_route("/probe/memory", memory, methods=["GET"])
     app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
     app.add_api_route("/probe/seconds", seconds, methods=["GET"])
