@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("preserve", "fields"),
     ("settings",),
     ("generation", "subject", "effects", "frame"),
+    ("laid",),
     ("infotext", "job", "preview"),
     ("stage",),
     ("hosts",),
