@@ -40,6 +40,9 @@ class ICLightScript(scripts.Script):
         if self.panel and component.elem_id == f"generation_info_{self.panel.tab}":  # the tab's last
             self.panel.connect(self.components)
 
+    def before_process(self, p, *args):
+        hooks.count(p, args)
+
     def process(self, p, *args):
         hooks.begin(p, args, SESSION, HOST)
 

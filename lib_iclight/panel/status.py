@@ -10,14 +10,14 @@ from ..errors import ICLightError
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..session import Session
-from ..settings import Settings
+from ..settings import STAGES, Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
 STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
-                 "keep_background", "weights")
+                 "keep_background", "stage", "weights")
 """the settings that the status line is made of"""
 
 
@@ -95,7 +95,7 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
     if s.mode == "fbc":
         if has_background:
             parts.append(texts.ON_BACKGROUND)
-        elif has_light_map or s.light != "none":
+        elif has_light_map or s.light != "none" or s.stage != "off":
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
@@ -130,6 +130,8 @@ def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo |
 def _light_parts(settings: Settings, tab: str, has_light_map: bool) -> list[str]:
     """What lights it, and how freely."""
     s = settings
+    if s.stage != "off":
+        return [str(len(STAGES[s.stage])), texts.STAGE_PICTURES]
     if not has_light_map and s.light == "none":
         return [] if s.mode == "fbc" else [texts.NO_LIGHT]
     if has_light_map:
