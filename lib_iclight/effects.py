@@ -25,8 +25,8 @@ class Idle:
 
 
 def is_lit(settings: Settings) -> bool:
-    """Whether there is a light: a light map, or a light that can be drawn as one."""
-    return settings.light_map is not None or settings.light != "none"
+    """Whether there is a light: a light map, a light that can be drawn as one, or a stage, which has its own."""
+    return settings.light_map is not None or settings.light != "none" or settings.stage != "off"
 
 
 def start_of(settings: Settings, tab: str = "txt2img") -> str:
@@ -35,6 +35,9 @@ def start_of(settings: Settings, tab: str = "txt2img") -> str:
     tab: "img2img" where the host starts from a picture of its own.
     """
     start = settings.start
+    if settings.stage != "off" and settings.mode != "fbc" and start not in ("auto", "light", "light+foreground"):
+        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by what they start from, and "
+                            f"start is {start!r}. Set start to auto or light, or mode to fbc.")
     if start == "auto":
         if settings.mode != "fbc" and is_lit(settings):
             return "light"
@@ -67,12 +70,14 @@ def _is_given(settings: Settings, name: str) -> bool:
 
 
 def _draws_light(s: Settings, start: str) -> bool:
-    """Whether a drawn light or a light map reaches the model: as the start, or as the background of fbc."""
-    return start in ("light", "light+foreground") or (s.mode == "fbc" and s.background is None)
+    """Whether a drawn light or a light map reaches the model: as the start, or as or over the background of fbc."""
+    return start in ("light", "light+foreground") or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str], ...] = (
-    (("light",), lambda s, start, tab: s.light_map is not None,
+    (("light", "light_map", "light_map_blur"), lambda s, start, tab: s.stage != "off",
+     "The light is not used: each picture of a light stage has a light of its own."),
+    (("light",), lambda s, start, tab: s.light_map is not None and s.stage == "off",
      "The light is not used: the light map takes its place."),
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode == "fbc" and s.background is not None and not _draws_light(s, start),
@@ -81,7 +86,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode != "fbc" and not _draws_light(s, start),
      "The light is not used: the start that was chosen is not made of it. Set start to auto or light."),
-    (("light_map_blur",), lambda s, start, tab: s.light_map is None,
+    (("light_map_blur",), lambda s, start, tab: s.light_map is None and s.stage == "off",
      "The light map's blur is not used: there is no light map picture."),
     (("light_denoise",), lambda s, start, tab: tab == "img2img",
      "Light denoise is not used: in img2img the tab's own denoising strength rules."),

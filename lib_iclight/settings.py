@@ -20,7 +20,14 @@ MODES = ("fc", "fcon", "fbc")
 STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
 FITS = ("cover", "contain")
 DETAIL_MODES = ("multiply", "add")
-OUTPUTS = ("cutout", "mask", "lightmap", "raw")
+OUTPUTS = ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
+STAGE_OUTPUTS = ("normals", "albedo")
+"""those that are made of a light stage"""
+_SIDES = ("left", "right", "bottom", "top")
+STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "off": (), "4": (*_SIDES, "ambient"),
+    "8": (*_SIDES, "top-left", "top-right", "bottom-left", "bottom-right", "ambient")})
+"""the single lights of a light stage, in its pictures' order: the sides, the corners, and light from everywhere"""
 
 
 class Recommended(NamedTuple):
@@ -110,6 +117,11 @@ class Settings:
         "How the foreground lies in the frame. cover: it fills the frame, and what stands out is cut off. contain: all "
         "of it is in, and the result is cut back to the picture's own shape.",
         group="advanced", infotext="IC-Light fit")
+    stage: str = _setting(
+        Choice(tuple(STAGES)), "off", "Light stage",
+        "One picture for each single light, to mix any light of afterwards. 4: the four sides and ambient. 8: the "
+        "corners too. Mixtures are best in mode fbc.",
+        group="advanced", infotext="IC-Light stage")
     matting: str = _setting(
         Name(), "auto", "Cut-out",
         "auto: the picture's own transparency, else a cut-out by the default model. none: use the picture whole. "

@@ -16,12 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "color", "cache", "console", "files"),
-    ("imaging", "transfer"),
+    ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
     ("generation", "subject", "effects", "frame"),
+    ("laid",),
     ("infotext", "job", "preview"),
     ("stage",),
     ("hosts",),

@@ -23,12 +23,13 @@ from PIL import Image
 from lib_iclight.cache import content_key
 from lib_iclight.effects import idle
 from lib_iclight.errors import ICLightError
+from lib_iclight.folders import Folders
 from lib_iclight.frame import Frame
 from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.matting import Cutout, Cutter
 from lib_iclight.progress import silent
-from lib_iclight.session import Folders, Session
-from lib_iclight.settings import FIELD, FIELDS, MODES, STARTS, Settings
+from lib_iclight.session import Session
+from lib_iclight.settings import FIELD, FIELDS, MODES, STAGE_OUTPUTS, STARTS, Settings
 from lib_iclight.weights.keys import shapes
 
 FRAME = Frame(48, 32)
@@ -48,12 +49,13 @@ CHANGED: dict[str, tuple[Any, ...]] = {
     "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL // 2),
     "background_flip": (True,),
     "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
-    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",),
+    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",),
     "mask": (np.roll(DISC, 4, 0), np.roll(SPOTS, 3, 1)),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
     "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
-    "harmonise": (0.6,), "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",)),
+    "harmonise": (0.6,),
+    "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
 }
 """setting -> values to change it to"""
 
@@ -72,8 +74,9 @@ def beside() -> Iterator[dict[str, Any]]:
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
               "mask_largest": (False, True)}
     choose = random.Random(11)
-    for _ in range(60):
-        yield {name: choose.choice(values) for name, values in richer.items()}
+    for number in range(80):
+        yield {name: choose.choice(values) for name, values in richer.items()} | {
+            "stage": "8" if number > 60 else "off"}
 
 
 class BrightIsSubject(Cutter):
@@ -94,6 +97,10 @@ def encode(pixels: np.ndarray) -> torch.Tensor:
     seed = int(content_key(pixels)[:12], 16)
     height, width = pixels.shape[:2]
     return torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+
+
+def content_of(latent: torch.Tensor | None) -> bytes | None:
+    return None if latent is None else latent.numpy().tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +127,16 @@ class Given:
         pictures = [OTHER_PHOTO] if tab == "img2img" else []
         job = Relight(settings, cutter=BrightIsSubject(), latents=LatentCache(), tab=tab, pictures=pictures)
         encoder = Encoder("double", encode)
-        concat, initial = job.concat(encoder, FRAME), job.initial(encoder, FRAME)
-        started = tab != "img2img" and initial is not None
+        concats = [single.concat(encoder, FRAME).numpy().tobytes() for single in job.singles]
+        initials = [single.initial(encoder, FRAME) for single in job.singles]
+        assert len({*zip(concats, map(content_of, initials), strict=True)}) == len(job.singles), "two lights are alike"
+        started = tab != "img2img" and initials[0] is not None
         extras = [(name, picture.tobytes()) for name, picture in job.extras(FRAME)]
         self.signature = (
-            session.resolve_weights(settings).name, concat.numpy().tobytes(),
-            None if initial is None else initial.numpy().tobytes(), job.start,
-            settings.light_denoise if started else None, job.finish(RESULT, FRAME).tobytes(), extras,
-            "raw" in settings.outputs)
+            session.resolve_weights(settings).name, concats, [content_of(initial) for initial in initials], job.start,
+            settings.light_denoise if started else None,
+            [single.finish(RESULT, FRAME).tobytes() for single in job.singles], extras, "raw" in settings.outputs,
+            settings.stage != "off" and [name for name in settings.outputs if name in STAGE_OUTPUTS])
         self.idle = {name for found in idle(settings, tab) for name in found.names}
         self.warnings = job.warnings
         self.infotext = job.infotext()

@@ -151,6 +151,7 @@ class Panel:
             self._add("start")
             self._add("start_amount")
             self._add("fit")
+            self._add("stage")
             self._add("outputs")
             weights = self._add("weights", choices=["auto", *self.session.weights_names()])
             refresh = gr.Button(texts.REFRESH_WEIGHTS, size="sm", elem_id=self._id("weights_refresh"))

@@ -11,7 +11,7 @@ from ..errors import ICLightError
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..session import Session
-from ..settings import FIELDS, PICTURES, Settings
+from ..settings import FIELDS, PICTURES, STAGES, Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
 
@@ -110,7 +110,7 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
     if s.mode == "fbc":
         if has_background:
             parts.append(texts.ON_BACKGROUND)
-        elif is_lit(s):
+        elif is_lit(s) or s.stage != "off":
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
@@ -147,6 +147,8 @@ def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo |
 def _light_parts(settings: Settings, tab: str, start: str) -> list[str]:
     """What lights it, and how freely."""
     s = settings
+    if s.stage != "off":
+        return [str(len(STAGES[s.stage])), texts.STAGE_PICTURES]
     if not is_lit(s):
         return [] if s.mode == "fbc" else [texts.NO_LIGHT]
     if s.light_map is not None:

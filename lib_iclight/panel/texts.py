@@ -14,6 +14,7 @@ WANT = "What I want"
 NEW_BACKGROUND = "New background from the prompt"
 MY_BACKGROUND = "Place on my background"
 SAME_SCENE = "Keep the scene, change the light"
+LIGHT_STAGE = "Light stage: mix the light afterwards"
 
 MODE_LABELS: Mapping[str, str] = MappingProxyType({
     "fc": "New background from the prompt (fc)",
@@ -98,6 +99,7 @@ FROM_MAP = "your light map"
 FROM_REFERENCE = "the light of your picture"
 FROM_EDITOR = "the light editor"
 AT_STRENGTH = "at"
+STAGE_PICTURES = "pictures, one for each light"
 ON_BACKGROUND = "on your background"
 ON_DRAWN_BACKGROUND = "on a background drawn from the light"
 BACK_ON_PICTURE = "put back on its own picture"

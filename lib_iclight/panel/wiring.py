@@ -35,14 +35,14 @@ CUT_FIELDS = ("matting", *(field.name for field in FIELDS if field.group == "mat
 def join(panel: Panel) -> None:
     """Join the panel's own widgets to each other."""
     fields = panel.fields
-    kept = [fields[name] for name in ("mode", "keep_background", "preserve_color", "preserve_detail")]
+    kept = [fields[name] for name in ("mode", "keep_background", "preserve_color", "preserve_detail", "stage")]
 
-    def want(chosen: str, mode: str, keep: bool, color: float, detail: float) -> list[Any]:
-        return list(helpers.settings_for(chosen, mode, color, detail).values())
+    def want(chosen: str, mode: str, keep: bool, color: float, detail: float, stage: str) -> list[Any]:
+        return list(helpers.settings_for(chosen, mode, color, detail, stage).values())
 
     on_server(panel.want.input, want, [panel.want, *kept], kept)
-    on_any([fields[name].change for name in ("mode", "keep_background", "start")], _follow,
-           [fields["mode"], fields["keep_background"], fields["start"]],
+    followed = [fields[name] for name in ("mode", "keep_background", "start", "stage")]
+    on_any([field.change for field in followed], _follow, followed,
            [panel.want, fields["background"], fields["background_flip"]])
 
     # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
@@ -176,10 +176,10 @@ def _another(wanted: bool, foreground: PictureValue) -> Any:
     return gr.update(visible=False, value=None)
 
 
-def _follow(mode: str, keep_background: bool, start: str) -> tuple[str, Any, Any]:
+def _follow(mode: str, keep_background: bool, start: str, stage: str) -> tuple[str, Any, Any]:
     """What they want, and whether a background and its flip are to be seen."""
     needed = mode == "fbc" or start == "background"
-    return helpers.want_of(mode, keep_background), gr.update(visible=needed), gr.update(visible=needed)
+    return helpers.want_of(mode, keep_background, stage), gr.update(visible=needed), gr.update(visible=needed)
 
 
 def _copied(data_uri: str) -> Image.Image | None:

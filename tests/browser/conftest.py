@@ -75,9 +75,10 @@ def studio(browser: Any, models: Path) -> Iterator[str]:
 def img2img(browser: Any, models: Path) -> Iterator[str]:
     """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
     gr = need("gradio")
+    from lib_iclight.folders import Folders
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
     from lib_iclight.panel.panel import Panel
-    from lib_iclight.session import Folders, Session
+    from lib_iclight.session import Session
     from lib_iclight.studio.page import FONTS, ROOT, always_open
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
