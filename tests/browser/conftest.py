@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from running import running
 
 from . import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
+            "--disable-component-update", "--disable-sync",
+            "--host-resolver-rules=MAP evil.test 127.0.0.1"]
 HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
             "Failed to load resource: net::ERR_INTERNET_DISCONNECTED", "manifest.json")
 """What Gradio's own page says where there is no internet."""
@@ -62,13 +64,14 @@ def served(page: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def studio(browser: Any, models: Path) -> Iterator[str]:
-    """The address of a running studio over the pocket model."""
+    """The address of a running studio over the pocket model, as it is printed: with the token."""
     need("gradio")
     from lib_iclight.session import Session
-    from lib_iclight.studio.jobs import Studio
-    from lib_iclight.studio.page import build
+    from lib_iclight.studio.serve import prepared
 
-    yield from served(build(Studio(Session.open(models=models, device="cpu"))))
+    session = Session.open(models=models, device="cpu")
+    with prepared(session, token="the token of the tests") as (server, addresses), running(server):
+        yield addresses[0]
 
 
 @pytest.fixture(scope="module")
