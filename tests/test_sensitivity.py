@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.cache import content_key
@@ -85,14 +86,14 @@ class BrightIsSubject(Cutter):
     def __init__(self) -> None:
         super().__init__([])
 
-    def cut(self, rgb: np.ndarray, model: str = "auto", progress: Any = silent, *, own: Any = None, mask: Any = None,
+    def cut(self, rgb: NDArray[Any], model: str = "auto", progress: Any = silent, *, own: Any = None, mask: Any = None,
             refinement: Any = None) -> Cutout:
         if mask is None and (own is None or model != "auto"):
             mask = (rgb.mean(axis=2) / 127 - 0.5).clip(0, 1).astype(np.float32)
         return super().cut(rgb, "auto", progress, own=own, mask=mask, refinement=refinement)
 
 
-def encode(pixels: np.ndarray) -> torch.Tensor:
+def encode(pixels: NDArray[Any]) -> torch.Tensor:
     """Another latent for every other picture, the same for the same."""
     seed = int(content_key(pixels)[:12], 16)
     height, width = pixels.shape[:2]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from running import running
 
@@ -155,7 +156,7 @@ class Visitor:
     def generate(self) -> None:
         self.page.click("#studio_generate")
 
-    def result(self) -> np.ndarray:
+    def result(self) -> NDArray[Any]:
         """Generate, and look at the first picture: uint8 [H, W, 3]."""
         self.page.fill("#studio_infotext textarea", "")
         self.generate()
@@ -168,7 +169,7 @@ class Visitor:
         }""", url)
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
-    def canvas_pixels(self) -> np.ndarray:
+    def canvas_pixels(self) -> NDArray[Any]:
         """What the light editor's canvas shows: uint8 [H, W, 3]."""
         width, height, data = self.page.evaluate("""() => {
             const canvas = document.querySelector(".iclight-canvas"), {width, height} = canvas;

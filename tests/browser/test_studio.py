@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.color import srgb_to_linear
@@ -66,7 +67,7 @@ def test_from_a_photo_to_a_relit_picture(person: Any) -> None:
     assert "0%" in person.page.locator(".iclight-after").get_attribute("style")
 
 
-def brighter_side(picture: np.ndarray, alpha: np.ndarray) -> float:
+def brighter_side(picture: NDArray[Any], alpha: NDArray[Any]) -> float:
     """Mean linear luminance of the subject's right half less that of its left, as a share of both."""
     light = srgb_to_linear(picture / 255.0) @ (0.2126, 0.7152, 0.0722)
     middle = picture.shape[1] // 2
