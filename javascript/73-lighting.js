@@ -135,8 +135,8 @@
     /** How far round the gauge of a handle goes, 0..1: half for intensity 1, never whole. */
     const levelOf = (intensity) => intensity / (intensity + 1);
 
-    /** A light's colour as CSS, darker the weaker it is. */
-    const glow = ({color, intensity}) => intensity > 0 ? cssColor(color) : "#000000";
+    /** A light's colour as CSS; of one that is off, dark. */
+    const glow = ({color, intensity}) => intensity > 0 ? cssColor(color) : "#262626";
 
     iclight.lighting = {
         START, weightsFor, factorFor, handMixed, relit, toJson, toSettings, fromSettings, ofLight, orbiting, ring,

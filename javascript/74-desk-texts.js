@@ -51,7 +51,7 @@
         auto: "Automatic",
         stops: "Stops",
         background: "Background",
-        own: "As in the set",
+        own: "Original",
         picture: "My picture …",
         none: "Transparent",
         noMask: "This set has no mask of its subject, so its background stays.",

@@ -26,10 +26,11 @@
             this.desk = desk;
             this.reach = make("div", {class: "iclight-desk-reach"});
             this.clip = make("div", {class: "iclight-desk-clip", "aria-hidden": "true"}, this.reach);
+            this.grip = make("div", {class: "iclight-desk-size", "aria-hidden": "true"}); // of the chosen lamp's size
             this.lampBox = make("div", {class: "iclight-desk-lamps"});
             this.picture = make("div", {class: "iclight-desk-picture", pointerdown: (event) => this.press(event),
                 pointermove: (event) => this.drag(event), pointerup: (event) => this.drop(event),
-                pointercancel: (event) => this.drop(event)}, this.clip, this.lampBox);
+                pointercancel: (event) => this.drop(event)}, this.clip, this.grip, this.lampBox);
             this.knobBox = make("div", {class: "iclight-desk-knobs"});
             this.loose = make("div", {class: "iclight-desk-loose"}); // knobs of lights without a side
             this.element = make("div", {class: "iclight-desk-ring", role: "group",
@@ -39,7 +40,6 @@
 
         /** Show a new set, painted on `canvas`. */
         open(set, canvas) {
-            this.element.style.setProperty("--aspect", set.aspect);
             this.show(canvas);
             const places = ring(set.lamps, set.aspect);
             this.knobs = set.lamps.map((lamp, number) => this.knob(lamp, number, places[number]));
@@ -131,21 +131,17 @@
 
         lamp(index) {
             return make("button", {type: "button", class: "iclight-desk-lamp", "data-lamp": index,
-                focus: () => this.desk.choose({what: "lamp", index}), keydown: (event) => this.desk.key(event)},
-            make("span", {class: "iclight-desk-size", "aria-hidden": "true"}));
+                focus: () => this.desk.choose({what: "lamp", index}), keydown: (event) => this.desk.key(event)});
         }
 
         place(light, index) {
             const {desk} = this, button = this.lampBox.children[index];
-            const {move, size} = handles(light, desk.frame), chosen = desk.chosen;
+            const {move} = handles(light, desk.frame), {chosen} = desk;
             const isChosen = chosen.what === "lamp" && chosen.index === index;
             put(button, move);
             button.style.setProperty("--tint", cssColor(light.color || "#ffffff"));
             button.classList.toggle("is-side", light.kind === "directional");
             button.classList.toggle("is-chosen", isChosen);
-            const grip = button.firstChild; // a sized lamp's square, beside the lamp
-            grip.hidden = !(isChosen && size);
-            if (size) grip.style.setProperty("--away", (size[0] - move[0]) * 100);
             const {texts} = desk, kind = `${texts[light.kind]} ${index + 1}`;
             button.setAttribute("aria-label", light.kind === "directional" ? `${kind}: ${Math.round(light.angle)}°`
                 : `${kind}, ${texts.lampAt} ${Math.round(100 * light.x)}, ${Math.round(100 * light.y)}`);
@@ -153,8 +149,9 @@
 
         /** The circle where the chosen lamp's light ends. */
         around(light) {
-            this.reach.hidden = light?.kind !== "point";
+            this.reach.hidden = this.grip.hidden = light?.kind !== "point";
             if (this.reach.hidden) return;
+            put(this.grip, handles(light, this.desk.frame).size);
             const [width, height] = this.desk.frame, radius = (light.radius ?? 0.5) * Math.min(width, height);
             const {style} = this.reach;
             style.setProperty("left", percent(light.x - radius / width));

@@ -103,8 +103,8 @@
             this.grounds = {own: desk.button("own", choose("own")),
                 picture: desk.opener("picture", "image/*", (files) => desk.setUnder(files[0])),
                 none: desk.button("none", choose("none"))};
-            return this.section(texts.background, make("div", {class: "iclight-tools", role: "group",
-                "aria-label": texts.background}, ...Object.values(this.grounds)), this.noMask);
+            return this.section(texts.background, make("div", {class: "iclight-tools iclight-desk-three",
+                role: "group", "aria-label": texts.background}, ...Object.values(this.grounds)), this.noMask);
         }
 
         saving() {

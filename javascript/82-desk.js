@@ -62,13 +62,13 @@
             const bar = make("div", {class: "iclight-tools iclight-desk-bar"}, this.ring.loose, this.undo, this.redo,
                 this.beforeButton, this.play);
             this.bench = make("div", {class: "iclight-desk-bench"}, make("div", {class: "iclight-desk-view"},
-                this.ring.element, bar), this.panel.element);
+                this.ring.element, make("div", {class: "iclight-desk-under"}, bar, this.status)), this.panel.element);
             this.bench.hidden = true;
             this.root = make("section", {class: "iclight-desk", "aria-label": this.title,
                 keydown: (event) => this.rootKey(event), keyup: (event) => this.rootKey(event),
                 dragover: (event) => this.over(event, true), dragleave: (event) => this.over(event, false),
                 drop: (event) => { this.over(event, false); this.take([...event.dataTransfer.files]); }},
-            this.fault, this.empty, this.bench, this.status);
+            this.fault, this.empty, this.bench);
             element.replaceChildren(this.root);
         }
 
@@ -124,6 +124,7 @@
                     : handMixed(START, set.lamps.map(() => [1, 1, 1]));
                 this.history = new History(JSON.stringify(this.state));
                 this.setPainter(this.plain);
+                this.root.style.setProperty("--aspect", set.aspect);
                 this.ring.open(set, this.painter.canvas);
                 this.panel.open();
                 this.empty.hidden = true;
