@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
+            "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+            "--ignore-gpu-blocklist"]
 HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
             "Failed to load resource: net::ERR_INTERNET_DISCONNECTED", "manifest.json")
 """What Gradio's own page says where there is no internet."""
