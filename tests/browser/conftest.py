@@ -18,8 +18,8 @@ from running import running
 from . import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync",
-            "--host-resolver-rules=MAP evil.test 127.0.0.1"]
+            "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+            "--ignore-gpu-blocklist", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
 HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
             "Failed to load resource: net::ERR_INTERNET_DISCONNECTED", "manifest.json")
 """What Gradio's own page says where there is no internet."""
