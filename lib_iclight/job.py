@@ -17,11 +17,14 @@ from PIL import Image
 
 from . import imaging, preserve
 from .cache import LRU, content_key
-from .effects import idle, is_lit, start_of
+from .effects import idle, is_lit, looks_for_light, start_of
 from .errors import ImageError, SettingsError
+from .fields import FROM_BACKGROUND
 from .frame import Frame, Place, fit
+from .lightfrom import light_in
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
+from .preview import shape_of, sketch
 from .progress import Progress, silent
 from .settings import FIELD, Settings
 from .subject import ENOUGH, CutsOut, Subject
@@ -105,10 +108,7 @@ class Relight:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
         self._check_background()
-        picture = _load_plain(settings.light_map, "light map")
-        self._light_picture = picture
-        self._light: Hashable = (settings.light if picture is None
-                                 else (content_key(picture), settings.light_map_blur))
+        self._light_picture = imaging.load_plain(settings.light_map, "light map")
         self._background = self._load_background()
         own_place = place
         if settings.foreground is not None:
@@ -119,6 +119,10 @@ class Relight:
         enough = None if whole else (side, side)
         self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
                       for source in sources]
+        if looks_for_light(settings):
+            self._find_light()
+        self._light: Hashable = (self.settings.light if self._light_picture is None
+                                 else (content_key(self._light_picture), settings.light_map_blur))
 
     @property
     def subjects(self) -> list[Subject]:
@@ -166,6 +170,10 @@ class Relight:
         if self.start == "light+foreground":
             return self._of_subjects(encoder, frame, batch, ("over", self._light, self.settings.start_amount),
                                      lambda laid: self._over_light(laid, frame), placed=True)
+        if self.start == "sketch":
+            behind = None if self._background is None else content_key(self._background)
+            return self._of_subjects(encoder, frame, batch, ("sketch", self._light, behind),
+                                     lambda laid: self._sketched(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
             return self._of_subjects(encoder, frame, batch, "image", lambda laid: laid.subject.original)
         return None
@@ -224,6 +232,9 @@ class Relight:
         s = self.settings
         if s.background is not None:
             return
+        if looks_for_light(s):
+            raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
+                                "choose another light.")
         if s.harmonise:
             raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
                                 "Add one, or set harmonise to 0.")
@@ -232,10 +243,19 @@ class Relight:
                              "Add a background picture or choose a light, or use mode fc.")
 
     def _load_background(self) -> np.ndarray | None:
-        rgb = _load_plain(self.settings.background, "background")
+        rgb = imaging.load_plain(self.settings.background, "background")
         if rgb is None:
             return None
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
+
+    def _find_light(self) -> None:
+        """Look the light up in the background, and go on with what was found."""
+        assert self._background is not None, "_check_background asks for one"
+        found = light_in(self._background, self._laid[0].subject, flipped=self.settings.background_flip)
+        self.settings = self.settings.replace(light=found.spec)
+        self.start = start_of(self.settings, self._tab)
+        if not any("light" in told.names for told in self._idle):
+            self._warn(found.note)
 
     def _lay(self, subject: Subject, place: Place) -> _Laid:
         """The subject cut out, and as the model is to see it."""
@@ -256,12 +276,7 @@ class Relight:
         # Contained, laid by the tab as the person sees it there, or cut by the host's hires fix after a first pass.
         if laid.place is not fit or frame.full is not None:
             return
-        alpha = laid.subject.alpha
-        height, width = alpha.shape
-        scale = max(frame.width / width, frame.height / height)
-        x, y = (width - frame.width / scale) / 2, (height - frame.height / scale) / 2
-        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
-        share = float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
+        share = frame.share_inside(laid.subject.alpha)
         if share < LEAST_IN_FRAME:
             raise ImageError(f"the subject lies outside the frame of {frame.width} x {frame.height} pixels: hardly "
                              "anything of it would be relit. Set fit to contain, or use the foreground's own aspect.")
@@ -309,6 +324,19 @@ class Relight:
         color = frame.place(laid.shown, laid.place)
         return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
 
+    def _sketched(self, laid: _Laid, frame: Frame) -> np.ndarray:
+        """uint8 [height, width, 3]: the sketch of the light over the light map, in fbc over the background picture."""
+        color, alpha = frame.place(laid.shown, laid.place), frame.place(laid.subject.alpha, laid.place)
+        behind = frame.place(self._background, fit) if self._on_background else self._map(frame, "fc")
+        box = np.s_[:, :]
+        if laid.place is imaging.contain:  # as the light map lies
+            left, top, right, bottom = frame.box(laid.subject.size)
+            box = np.s_[top:bottom, left:right]
+        made = behind.copy()
+        color, alpha = np.ascontiguousarray(color[box]), np.ascontiguousarray(alpha[box])
+        made[box] = sketch(color, alpha, shape_of(color, alpha), self.settings.light, behind[box])
+        return made
+
     def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],
                 place: Place | None) -> torch.Tensor:
         """The latent of `make()`, laid into the frame by `place` (None: it is made at the frame's size)."""
@@ -317,11 +345,3 @@ class Relight:
             return encoder.encode(np.ascontiguousarray(frame.place(pixels, place) if place else pixels))
 
         return self._latents.get((encoder.key, frame, key, place), encode)
-
-
-def _load_plain(source: object, what: str) -> np.ndarray | None:
-    """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
-    if source is None:
-        return None
-    rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
-    return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)

@@ -23,6 +23,7 @@ from PIL import Image
 from lib_iclight.cache import content_key
 from lib_iclight.effects import idle
 from lib_iclight.errors import ICLightError
+from lib_iclight.fields import FROM_BACKGROUND
 from lib_iclight.frame import Frame
 from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.matting import Cutout, Cutter
@@ -39,14 +40,15 @@ CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (34, 34), np.uint8), 3)])
 DISC = ((np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2) < 150) * 200).astype(np.uint8)
 SPOTS = DISC.copy()
 SPOTS[5:9, 5:9] = 255
-WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
+WALL = (RNG.integers(0, 255, (32, 48, 3)) * np.add.outer(np.linspace(0.5, 0.1, 32), np.linspace(0.1, 0.5, 48))[..., None]
+        ).astype(np.uint8)  # lit from the upper right
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
 
 CHANGED: dict[str, tuple[Any, ...]] = {
     "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()),
     "background_flip": (True,),
-    "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
+    "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
     "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",), "mask": (DISC, SPOTS),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
@@ -64,7 +66,7 @@ def beside() -> Iterator[dict[str, Any]]:
     """Settings to change one of: every mode, start and tab plainly, and a seeded choice of richer ones."""
     for mode, start in itertools.product(MODES, STARTS):
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
-    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right"), "mask": (None, SPOTS),
+    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right", FROM_BACKGROUND), "mask": (None, SPOTS),
               "background": (None, WALL),
               "foreground": (PHOTO, CUT), "light_map": (None, GLOW[::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
