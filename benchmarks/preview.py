@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The sketch of a light against the truth, the light of backgrounds, and what both cost.
 
-    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start | --behind] [--model DIR] [--speed] [--pictures DIR]
+    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start | --behind | --speed] [--model DIR]
+                                 [--pictures DIR]
 
 Prints Markdown tables. Bodies of the light stage that no training saw, photographed under one lamp and looked at under
 another, from another side and half of the time of another colour. The spec that the sketch is given has a directional
@@ -13,8 +14,8 @@ gain each that gives them the truth's mean luminance, for a spec does not say ho
   90 degrees (and 45) of the lamp's side.
 
 `--start` compares ways to begin a relight by the pocket model (fc): from the light map, from the light map with the
-foreground over it, and from the sketch over the light map. `--behind` does so in fbc before a wall of another lamp: from
-noise, from the light drawn over the background, and from the sketch over that. `--speed` times it.
+foreground over it, and from the sketch over the light map. `--behind` does so in fbc before a wall of another lamp:
+from noise, from the light drawn over the background, and from the sketch over that. `--speed` times it.
 """
 
 from __future__ import annotations

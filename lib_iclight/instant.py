@@ -22,8 +22,8 @@ USED = ("foreground", "background", "background_flip", "light", "matting",
         *(field.name for field in FIELDS if field.group == "matting"))
 """the settings that a preview is made by"""
 NO_LIGHT = "there is no light to show. Choose one, such as left."
-UNSURE = ("The normal map does not tell whether green is up or down; up (opengl) was taken. If light from the top comes "
-          "from the bottom, say directx.")
+UNSURE = ("The normal map does not tell whether green is up or down; up (opengl) was taken. If light from the top "
+          "comes from the bottom, say directx.")
 
 
 class Instant(NamedTuple):

@@ -40,15 +40,17 @@ CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (34, 34), np.uint8), 3)])
 DISC = ((np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2) < 150) * 200).astype(np.uint8)
 SPOTS = DISC.copy()
 SPOTS[5:9, 5:9] = 255
-WALL = (RNG.integers(0, 255, (32, 48, 3)) * np.add.outer(np.linspace(0.5, 0.1, 32), np.linspace(0.1, 0.5, 48))[..., None]
-        ).astype(np.uint8)  # lit from the upper right
+UPPER_RIGHT = np.add.outer(np.linspace(0.5, 0.1, 32), np.linspace(0.1, 0.5, 48))[..., None]
+WALL = (RNG.integers(0, 255, (32, 48, 3)) * UPPER_RIGHT).astype(np.uint8)
+OTHER_WALL = WALL[::-1] // 2
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
 
 CHANGED: dict[str, tuple[Any, ...]] = {
-    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()),
+    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, OTHER_WALL),
     "background_flip": (True,),
-    "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
+    "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,),
+    "light_denoise": (0.5,),
     "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "matting": ("none",), "mask": (DISC, SPOTS),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),

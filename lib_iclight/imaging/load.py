@@ -93,14 +93,14 @@ def load_mask(source: object, width: int, height: int) -> NDArray[np.float32]:
     return scaled.clip(0.0, 1.0, out=scaled)
 
 
-def load_plain(source: object, what: str) -> NDArray[np.uint8] | None:
+def load_plain(source: object, what: str, enough: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
     """A picture in any form as uint8 sRGB [H, W, 3], grey where it is transparent; None for None.
 
-    Raises ImageError as `load_image`.
+    enough: as `load_image` has it. Raises ImageError as `load_image`.
     """
     if source is None:
         return None
-    rgb, alpha = split_alpha(load_image(source, what))
+    rgb, alpha = split_alpha(load_image(source, what, enough))
     return rgb if alpha is None else composite_on_grey(rgb, alpha)
 
 
