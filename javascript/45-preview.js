@@ -76,9 +76,11 @@
 
     /** The graphics card's painter of prepared pictures. Throws where there is none, or it cannot do it. */
     class Card {
-        constructor() {
+        /** emulated: also where the processor has to do its work, which is slower than Plain's small picture. */
+        constructor({emulated = false} = {}) {
             this.canvas = make("canvas");
-            const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false});
+            const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false,
+                failIfMajorPerformanceCaveat: !emulated});
             if (!gl) throw new Error("there is no WebGL 2");
             this.program = gl.createProgram();
             for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT()]]) {

@@ -175,9 +175,10 @@
             this.canvas.paint({
                 moving, frame: page.frame(tab), lights: spec.lights, chosen: this.chosen,
                 lightMap: (width, height) => this.lightMap(width, height, moving),
-                sketch: sketches && ((size) => this.preview.draw({
+                sketch: sketches ? (size) => this.preview.draw({
                     size, moving, subject: page.subject(tab), photo: page.foreground(tab),
-                    background: page.background(tab), flipped: page.isFlipped(tab), spec: isNone(spec) ? null : spec})),
+                    background: page.background(tab), flipped: page.isFlipped(tab), spec: isNone(spec) ? null : spec,
+                }) : null,
                 map: page.mapPicture(tab), blur: page.mapBlur(tab),
                 picture: this.withPicture.checked && page.foreground(tab),
             });

@@ -327,11 +327,12 @@ class Relight:
     def _sketched(self, laid: _Laid, frame: Frame) -> np.ndarray:
         """uint8 [height, width, 3]: the sketch of the light over the light map, in fbc over the background picture."""
         color, alpha = frame.place(laid.shown, laid.place), frame.place(laid.subject.alpha, laid.place)
-        behind = frame.place(self._background, fit) if self._on_background else self._map(frame, "fc")
-        box = np.s_[:, :]
+        background = self._background if self.kind == "fbc" else None
+        behind = self._map(frame, "fc") if background is None else frame.place(background, fit)
+        left, top, right, bottom = 0, 0, frame.width, frame.height
         if laid.place is imaging.contain:  # as the light map lies
             left, top, right, bottom = frame.box(laid.subject.size)
-            box = np.s_[top:bottom, left:right]
+        box = slice(top, bottom), slice(left, right)
         made = behind.copy()
         color, alpha = np.ascontiguousarray(color[box]), np.ascontiguousarray(alpha[box])
         made[box] = sketch(color, alpha, shape_of(color, alpha), self.settings.light, behind[box])

@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> None:
 
     settings = Settings(mode=args.mode, light=args.light)
     if settings.light == FROM_BACKGROUND:
-        raise LightError("lightmap draws a light, and needs no background. Find that light with lightfrom, and give what "
-                         "it prints.")
+        raise LightError("lightmap draws a light, and has no background. Find that light with lightfrom, and give "
+                         "what it prints.")
     size = Generation(width=Generation.width if args.width is None else args.width,
                       height=Generation.height if args.height is None else args.height)
     outputs = plan_outputs(args.output, [""])

@@ -78,9 +78,9 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
     def state_of(foreground: ForegroundInfo | None, background: PictureValue, light_map: Any, mask: Any,
                  *values: Any) -> PanelState:
         named = dict(zip(names, values, strict=True))
-        wanted = named["light"] == FROM_BACKGROUND and background is not None
         return PanelState(foreground, background is not None, light_map is not None, mask is not None, named,
-                          backgrounds.light(background, named["background_flip"]) if wanted else None)
+                          backgrounds.light(background, named["background_flip"])
+                          if background is not None and named["light"] == FROM_BACKGROUND else None)
 
     def status(state: PanelState) -> str:
         return status_of(state, panel.tab, session).html()
