@@ -22,8 +22,10 @@ from .errors import CheckpointError, SettingsError, WeightsError
 from .folders import Folders
 from .frame import Frame
 from .generation import NATIVE, Generation
+from .instant import Instant, instant
 from .job import LatentCache, Relight
 from .matting import DEVICES, Cutter, model_names, obstacle
+from .preview import Convention
 from .progress import Progress, silent
 from .settings import STAGES, Settings
 from .subject import Subject
@@ -156,6 +158,14 @@ class Session:
             raise SettingsError("there is no foreground picture. Give one.")
         size = {"enough": None} if whole else {}
         return Subject(settings.foreground, settings, self.cutter, progress or self._progress, **size)
+
+    def preview(self, settings: Settings, progress: Progress | None = None, *, normals: object = None,
+                convention: Convention = "auto", side: int | None = None) -> Instant:
+        """The settings' foreground under their light at once, sketched without a model; see `instant`.
+
+        side: its longer side in pixels at most; None keeps the photo's own size. Raises as `subject` and `instant`.
+        """
+        return instant(settings, self.subject(settings, progress), normals=normals, convention=convention, side=side)
 
     def offsets(self, settings: Settings, layout: Layout = "diffusers", progress: Progress | None = None) -> Offsets:
         """The offsets for a job, for UNets of that key layout: the checkpoint's own, or from IC-Light's files.

@@ -24,6 +24,7 @@ from PIL import Image
 from lib_iclight.cache import content_key
 from lib_iclight.effects import idle
 from lib_iclight.errors import ICLightError
+from lib_iclight.fields import FROM_BACKGROUND
 from lib_iclight.folders import Folders
 from lib_iclight.frame import Frame
 from lib_iclight.job import Encoder, LatentCache, Relight
@@ -42,14 +43,17 @@ DISC = (255 - 1.1 * np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 1
 SPOTS = DISC.copy()
 SPOTS[4:8, 4:8] = 255
 SPOTS[7:14, 7:14] = np.maximum(SPOTS[7:14, 7:14], 100)  # joined to the disc under a low threshold
-WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
+UPPER_RIGHT = np.add.outer(np.linspace(0.5, 0.1, 32), np.linspace(0.1, 0.5, 48))[..., None]
+WALL = (RNG.integers(0, 255, (32, 48, 3)) * UPPER_RIGHT).astype(np.uint8)
+OTHER_WALL = WALL[::-1] // 2
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
 
 CHANGED: dict[str, tuple[Any, ...]] = {
-    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL // 2),
+    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, OTHER_WALL),
     "background_flip": (True,),
-    "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
+    "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,),
+    "light_denoise": (0.5,),
     "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",),
     "mask": (np.roll(DISC, 4, 0), np.roll(SPOTS, 3, 1)),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
@@ -69,7 +73,7 @@ def beside() -> Iterator[dict[str, Any]]:
     """Settings to change one of: every mode, start and tab plainly, and a seeded choice of richer ones."""
     for mode, start in itertools.product(MODES, STARTS):
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
-    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right"), "mask": (None, SPOTS),
+    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right", FROM_BACKGROUND), "mask": (None, SPOTS),
               "background": (None, WALL),
               "foreground": (PHOTO, CUT), "light_map": (None, GLOW[:, ::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),

@@ -46,10 +46,11 @@ def test_defaults() -> None:
 
 def test_choices_are_those_of_the_api() -> None:
     assert FIELD["mode"].kind.choices == ("fc", "fcon", "fbc")
-    assert FIELD["start"].kind.choices == ("auto", "noise", "light", "light+foreground", "image", "background")
+    assert FIELD["start"].kind.choices == (
+        "auto", "noise", "light", "light+foreground", "sketch", "image", "background")
     assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
     assert FIELD["stage"].kind.choices == ("off", "4", "8")
-    assert FIELD["light"].kind.choices == tuple(PRESETS)
+    assert FIELD["light"].kind.choices == (*PRESETS, "from background")
 
 
 def test_every_field_tells_people_what_it_is() -> None:

@@ -13,12 +13,12 @@ import pytest
 from test_javascript import HERE, NODE, random_specs, run
 
 from lib_iclight.lights import PRESETS
-from lib_iclight.stage import EIGHT, FOUR, Lamp, from_pictures, from_panorama, mix_codes, over, rig, weights_of
+from lib_iclight.stage import EIGHT, FOUR, Lamp, from_panorama, from_pictures, mix_codes, over, rig, weights_of
 from lib_iclight.stage.desk import read_mix
+from lib_iclight.stage.files import to_linear
 from lib_iclight.stage.hdr import read_hdr, write_hdr
 from lib_iclight.stage.mix import exposure_of
 from lib_iclight.stage.rig import Direction
-from lib_iclight.stage.files import to_linear
 
 
 def dome(count: int, seed: int, front: bool = False) -> tuple[Lamp, ...]:
