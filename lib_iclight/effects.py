@@ -99,7 +99,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode == "fbc" and s.background is not None and not _draws_light(s, start),
      "The light is not used: in mode fbc the background picture tells where the light comes from. "
-     "Set start to light to begin from the light, or take the background away."),
+     "Take the background away, or use mode fc."),
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode != "fbc" and not _draws_light(s, start),
      "The light is not used: the start that was chosen is not made of it. Set start to auto or light."),
