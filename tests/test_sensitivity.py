@@ -47,11 +47,13 @@ CHANGED: dict[str, tuple[Any, ...]] = {
     "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()),
     "background_flip": (True,),
     "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
-    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",), "mask": (DISC, SPOTS),
+    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",),
+    "mask": (DISC, SPOTS),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
     "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
-    "harmonise": (0.6,), "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
+    "harmonise": (0.6,), "weights": ("other.safetensors",),
+    "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
 }
 """setting -> values to change it to"""
 
@@ -70,9 +72,9 @@ def beside() -> Iterator[dict[str, Any]]:
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
               "mask_largest": (False, True)}
     choose = random.Random(11)
-    for number in range(80):
+    for number in range(70):
         yield {name: choose.choice(values) for name, values in richer.items()} | {
-            "stage": "8" if number > 60 else "off"}
+            "stage": "off" if number < 60 else "4"}
 
 
 class BrightIsSubject(Cutter):
