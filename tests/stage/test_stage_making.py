@@ -212,7 +212,7 @@ def test_light_settings_are_told_to_be_idle_and_not_claimed() -> None:
 
 @pytest.mark.parametrize("start", ["noise", "image", "background"])
 def test_a_stage_of_equal_pictures_is_refused(start: str) -> None:
-    with pytest.raises(SettingsError, match="differ by what they start from"):
+    with pytest.raises(SettingsError, match="shows none of it"):
         job(mode="fc", start=start)
     assert job(mode="fbc", start=start).start == start
     assert start_of(Settings(mode="fc", stage="4"), "img2img") == "light"
@@ -355,7 +355,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["stage", "{photo}"], "SettingsError", "--output"),
     (["stage", "-o", "{out}/set"], "SettingsError", "neither a photo nor --from-lp"),
     (["stage", "{photo}", "-o", "{out}/set", "--rig", "6"], "SettingsError", "4 or 8"),
-    (["stage", "{photo}", "-o", "{out}/set", "--mode", "fc", "--start", "noise"], "SettingsError", "start is 'noise'"),
+    (["stage", "{photo}", "-o", "{out}/set", "--mode", "fc", "--start", "noise"], "SettingsError", "start 'noise'"),
     (["stage", "{photo}", "-o", "{photo}/set", "--rig", "4"], "StageError", "cannot be made"),
     (["stage", "{out}/no.png", "-o", "{out}/set"], "ImageError", "no.png"),
     (["stage", "--from-lp", "{out}/no.lp", "-o", "{out}/set"], "StageError", "cannot be read"),
