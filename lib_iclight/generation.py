@@ -94,6 +94,11 @@ class Generation:
         return found
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the finished pictures."""
+        return self.hires_size if self.hires_scale > 1 else (self.width, self.height)
+
+    @property
     def hires_size(self) -> tuple[int, int]:
         """Width and height of the second pass: scaled, to the nearest multiple of 64, as the reference does."""
         return (round(self.width * self.hires_scale / 64) * 64, round(self.height * self.hires_scale / 64) * 64)

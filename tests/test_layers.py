@@ -16,13 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "color", "cache", "console", "files"),
-    ("imaging", "transfer"),
+    ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
-    ("generation", "subject", "effects", "frame"),
-    ("infotext", "job", "preview"),
+    ("generation", "subject", "effects", "frame", "preview"),
+    ("laid", "infotext", "lightfrom"),
+    ("job", "instant"),
     ("stage",),
     ("hosts",),
     ("session",),

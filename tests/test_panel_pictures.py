@@ -15,12 +15,13 @@ from PIL import Image
 
 from lib_iclight import imaging
 from lib_iclight.errors import ImageError
+from lib_iclight.folders import Folders
 from lib_iclight.panel import pictures, wiring
 from lib_iclight.panel.gradio_host import GRADIO_4, PictureFile, image, uploaded
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.pictures import ForegroundInfo, TabPicture, measure
 from lib_iclight.panel.status import describe
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from lib_iclight.studio.page import always_open
 

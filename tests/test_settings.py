@@ -24,13 +24,13 @@ DEFAULTS: dict[str, Any] = {
     "light": "none", "light_map": None, "light_map_blur": 0.0, "light_denoise": 0.9, "start": "auto",
     "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "detail_mode": "multiply",
     "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "fit": "cover",
-    "outputs": (),
+    "stage": "off", "outputs": (),
 }
 OTHERS: dict[str, Any] = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "light_map_blur": 0.15,
-    "start": "light+foreground", "fit": "contain",
+    "start": "light+foreground", "fit": "contain", "stage": "8",
     "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
     "detail_mode": "add", "background_tint": 0.4, "harmonise": 0.6, "start_amount": 0.7,
     "keep_background": True, "outputs": ("cutout", "raw"), "mask_contrast": 0.3, "mask_threshold": 0.2,
@@ -46,9 +46,11 @@ def test_defaults() -> None:
 
 def test_choices_are_those_of_the_api() -> None:
     assert FIELD["mode"].kind.choices == ("fc", "fcon", "fbc")
-    assert FIELD["start"].kind.choices == ("auto", "noise", "light", "light+foreground", "image", "background")
-    assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw")
-    assert FIELD["light"].kind.choices == tuple(PRESETS)
+    assert FIELD["start"].kind.choices == (
+        "auto", "noise", "light", "light+foreground", "sketch", "image", "background")
+    assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
+    assert FIELD["stage"].kind.choices == ("off", "4", "8")
+    assert FIELD["light"].kind.choices == (*PRESETS, "from background")
 
 
 def test_every_field_tells_people_what_it_is() -> None:

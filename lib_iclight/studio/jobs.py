@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import random
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from PIL import Image
+
 from ..errors import ICLightError, SettingsError, shown
 from ..generation import Generation
+from ..imaging import read_text
 from ..panel import texts
 from ..panel.markup import fault, warning
+from ..progress import Progress
 from ..session import Session
 from ..settings import FIELDS, Settings
+from ..stage import load
 
 log = logging.getLogger("iclight")
 GENERATION = ("prompt", "negative_prompt", "width", "height", "steps", "cfg", "seed", "sampler", "hires_scale",
@@ -48,6 +55,8 @@ class Studio:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self._stages = tempfile.TemporaryDirectory(prefix="iclight-stages-")
+        """light stages live as long as the studio"""
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -67,7 +76,7 @@ class Studio:
                 raise SettingsError(f"a job takes {len(FIELDS) + len(GENERATION)} values, not {len(values)}.")
             generation = _generation(values[len(FIELDS):])
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
-            made = self.session.relight(settings, generation, show)
+            pictures, text, warnings = self._made(settings, generation, show)
         except ICLightError as error:
             log.error("%s", error.report)
             return [], "", fault(error.sentence)
@@ -75,8 +84,19 @@ class Studio:
             # The page is where this person looks. What the error itself says may name files; the console has it.
             log.exception("the job failed")
             return [], "", fault(f"{texts.UNEXPECTED} {type(error).__name__}.")
-        told = "".join(warning(sentence) for sentence in made.warnings)
-        return [finished.picture for finished in made.finished], made.finished[0].text, told
+        return pictures, text, "".join(warning(sentence) for sentence in warnings)
+
+    def _made(self, settings: Settings, generation: Generation,
+              progress: Progress) -> tuple[list[Image.Image], str, tuple[str, ...]]:
+        """The pictures of a relight or of a light stage, the infotext of the first, and what to tell."""
+        if settings.stage == "off":
+            relit = self.session.relight(settings, generation, progress)
+            return [finished.picture for finished in relit.finished], relit.finished[0].text, relit.warnings
+        folder = Path(tempfile.mkdtemp(dir=self._stages.name))
+        staged = self.session.stage(settings, generation, folder, settings.stage, progress)
+        paths = [path for one in staged.folders for path in load(one).paths]
+        pictures = [Image.open(path).convert("RGB") for path in paths]
+        return [*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]), staged.warnings
 
 
 def _generation(values: Sequence[Any]) -> Generation:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlencode
 
 import gradio as gr
 import uvicorn
@@ -124,6 +125,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
+        # Pages that are open keep connections that have to be cut; each would be a traceback.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 
@@ -213,7 +216,8 @@ def _addresses(address: str, port: int, token: str | None) -> list[str]:
     """What to open: at this machine first, then elsewhere."""
     ip = str(_ip(address))
     hosts = [LOCAL, socket.gethostname().lower()] if ip in ANY else [f"[{ip}]" if ":" in ip else ip]
-    return [f"http://{host}:{port}/" + ("" if token is None else f"?token={token}") for host in hosts]
+    query = "" if token is None else "?" + urlencode({"token": token})
+    return [f"http://{host}:{port}/{query}" for host in hosts]
 
 
 def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -233,11 +237,14 @@ def _stoppable() -> Iterator[None]:
     def leave(number: int, frame: Any) -> NoReturn:
         raise SystemExit(128 + number)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, leave)
+    def as_terminated(number: int, frame: Any) -> None:  # which a running server ends in good order on
+        signal.raise_signal(signal.SIGTERM)
+
+    handlers = {signal.SIGTERM: leave, **({signal.SIGHUP: as_terminated} if hasattr(signal, "SIGHUP") else {})}
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if before[number] is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, handler)
     try:
         yield
     finally:

@@ -363,7 +363,7 @@ def test_a_file_that_is_no_picture_is_told_and_the_next_is_taken(person: Any, tm
     broken.write_bytes(b"no picture")
     Image.fromarray(np.full((48, 96), 20000, np.uint16)).save(deep)
     person.page.set_input_files(f"{person.field('foreground')} input[type=file]", str(broken))
-    person.wait_for_status("the foreground is in no picture format")
+    person.wait_for_status("the foreground broken.png is in no picture format")
     person.page.locator(f"{person.field('foreground')} button[aria-label*=Remove], "
                         f"{person.field('foreground')} button[aria-label=Clear]").first.click()
     person.wait_for_status("Drop a foreground picture to begin.")

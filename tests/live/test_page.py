@@ -27,10 +27,11 @@ import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
+PATIENCE = 600_000
+"""milliseconds for a picture on a busy machine"""
 HARMLESS = ("iframeResizer", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_INTERNET_DISCONNECTED", "manifest.json",
             "net::ERR_PROXY_CONNECTION_FAILED", "net::ERR_CONNECTION_REFUSED")
 """what the host's own page says where there is no internet"""
-OPEN = {"txt2img": "#iclight_txt2img_enabled"}
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +64,6 @@ class Visitor:
     def open(self, url: str) -> None:
         self.page.goto(f"{url}/?__theme={self.theme}", wait_until="domcontentloaded")
         self.page.wait_for_selector("#iclight_txt2img_enabled .label-wrap")
-        self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="attached")
-        for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
-            self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
-            self.page.keyboard.press("Tab")
-        self.page.fill("#txt2img_prompt textarea", "a cat")
         self.page.click("#iclight_txt2img_enabled .label-wrap")
         self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="visible")
 
@@ -95,9 +91,14 @@ class Visitor:
                 "(part) => document.querySelector('#iclight_txt2img_status').innerText.includes(part)", arg=part)
 
     def generate(self) -> str:
-        """What stands under the result."""
+        """Two steps at the live cases' size; what stands under the result."""
+        for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
+            self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
+            self.page.keyboard.press("Tab")
+        self.page.fill("#txt2img_prompt textarea", "a cat")
         self.page.click("#txt2img_generate")
-        self.page.wait_for_function("() => document.querySelector('#html_info_txt2img').innerText.includes('Steps:')")
+        self.page.wait_for_function("() => document.querySelector('#html_info_txt2img').innerText.includes('Steps:')",
+                                    timeout=PATIENCE)
         self.page.wait_for_selector("#txt2img_gallery img")
         return str(self.page.inner_text("#txt2img_results"))
 
