@@ -51,7 +51,7 @@ def make(folder: Path, width: int, height: int) -> tuple[Path, Path]:
     small = np.random.default_rng(1).integers(0, 256, (height // 20, width // 20, 3), np.uint8)
     photo, mask = folder / f"{width}.jpg", folder / f"{width}.png"
     Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(photo, quality=90)
-    y, x = np.ogrid[-1:1:height * 1j, -1:1:width * 1j]
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
     Image.fromarray(((x**2 + y**2) < 0.5).astype(np.uint8) * 255).save(mask)
     return photo, mask
 

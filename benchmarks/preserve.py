@@ -123,7 +123,7 @@ def difference_of_gaussians(case: Case) -> NDArray[Any]:
     original, result = case.original.astype(np.float32), case.result.astype(np.float32)
     blur = (sigma, sigma, 0)
     mixed = gaussian_filter(result, blur) + original - gaussian_filter(original, blur)
-    return np.rint(mixed).clip(0, 255).astype(np.uint8)
+    return np.asarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
 
 
 METHODS: dict[str, Callable[[Case], NDArray[Any]]] = {
@@ -276,7 +276,7 @@ def degrade(truth: NDArray[Any], alpha: NDArray[Any], seed: int, tint: bool = Fa
     sigma = 2.0 * np.sqrt(alpha.size) / 512
     codes = gaussian_filter(linear_to_srgb(picture), (sigma, sigma, 0))
     middle, contrast = codes.mean(), generator.uniform(0.85, 1.15)
-    return np.rint(255 * (middle + contrast * (codes - middle)).clip(0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * (middle + contrast * (codes - middle)).clip(0, 1)).astype(np.uint8))
 
 
 def decode(codes: NDArray[Any]) -> NDArray[Any]:
@@ -286,7 +286,7 @@ def decode(codes: NDArray[Any]) -> NDArray[Any]:
 
 def encode(linear: NDArray[Any]) -> NDArray[Any]:
     """Linear light as 8-bit sRGB."""
-    return np.rint(255 * linear_to_srgb(np.clip(linear, 0, 1))).astype(np.uint8)
+    return np.asarray(np.rint(255 * linear_to_srgb(np.clip(linear, 0, 1))).astype(np.uint8))
 
 
 # --- measures -----------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def color_error(picture: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """CIEDE2000 [H, W] once each pixel has the truth's luminance."""
     linear, true = decode(picture), decode(truth)
     linear = linear * ((true @ LUMINANCE + 1e-3) / (linear @ LUMINANCE + 1e-3))[..., None]
-    return deltaE_ciede2000(rgb2lab(linear_to_srgb(linear.clip(0, 1))), rgb2lab(truth))
+    return np.asarray(deltaE_ciede2000(rgb2lab(linear_to_srgb(linear.clip(0, 1))), rgb2lab(truth)))
 
 
 def legibility(picture: NDArray[Any], case: Case) -> float:

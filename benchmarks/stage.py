@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib_iclight.color import linear_to_srgb, srgb_to_linear
-from lib_iclight.lights import Directional, LightSpec, Point, light_map
+from lib_iclight.lights import Directional, LightSpec, Point
 from lib_iclight.stage import (
     EIGHT,
     FOUR,
@@ -51,6 +51,11 @@ from lib_iclight.stage import (
     weights_of,
 )
 from lib_iclight.stage.files import to_codes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from training.light_stage import Lighting
 
 BATCH, SIZE, SEED = 16, 128, 20250101 + 77
 SIDES = {"left": 180.0, "right": 0.0, "bottom": 270.0, "top": 90.0}
@@ -120,7 +125,7 @@ class Subjects:
         self.alpha = self.scenes.alpha.numpy()[:, 0]
         self.normal = pixels(self.scenes.normal)
 
-    def lamp(self, degrees: float):
+    def lamp(self, degrees: float) -> Lighting:
         """The same white lamp for all, from the side at that angle, with a little fill."""
         import torch
 
@@ -133,7 +138,7 @@ class Subjects:
                         torch.zeros(BATCH, dtype=torch.long), full(EXPOSURE))
 
 
-def pixels(tensor) -> NDArray[Any]:
+def pixels(tensor: Tensor) -> NDArray[Any]:
     """[N, C, H, W] as float32 [N, H, W, C]."""
     return np.ascontiguousarray(tensor.numpy().transpose(0, 2, 3, 1), np.float32)
 
@@ -193,29 +198,24 @@ def relights(batch: int, subjects: Subjects, keep: Path | None) -> dict[str, NDA
     file = keep and keep / f"relit-{batch}.npz"
     if file and file.is_file():
         return dict(np.load(file))
-    import torch
-
-    from training.data import on_grey
-    from training.evaluate import FOLDER, Relighter
+    from lib_iclight.hosts.standalone.pocket import Pocket
+    from lib_iclight.session import Session
     from training.evaluate import Subjects as Lit
     from training.evaluate import pixels as codes
+    from training.evaluate import relit as relit_all
 
-    relighter = Relighter(FOLDER)
+    session = Session(Pocket, device="cpu")
     lit = Lit(subjects.scenes, (subjects.a, subjects.b, subjects.own))
-    mask = (subjects.scenes.alpha * 255).round().to(torch.uint8).numpy()
-    foreground = relighter.encode(on_grey(codes(lit.picture(subjects.own)), mask))
+    masks = np.rint(subjects.alpha[..., None] * 255).astype(np.uint8)
+    foregrounds = np.concatenate([codes(lit.picture(subjects.own)), masks], axis=-1)
     prompts = [f"{name}, best quality" for name in subjects.scenes.captions]
-    fbc = relighter.pocket.offsets("fbc")
-    drawn = {name: name for name in (*SIDES, "ambient")} | DRAWN
-    behind = {}
-    for name, light in drawn.items():
-        picture = light_map(light, SIZE, SIZE, "fbc")
-        behind[name] = relighter.encode(picture.transpose(2, 0, 1)[None]).expand(BATCH, -1, -1, -1)
+    behind: dict[str, dict[str, Any]] = {name: {"light": name} for name in (*SIDES, "ambient")}
+    behind |= {name: {"light": spec} for name, spec in DRAWN.items()}
     for name, lamps in (("wall a", (lit.lamps[0],)), ("wall b", (lit.lamps[1],)), ("wall both", lit.lamps[:2])):
-        behind[name] = relighter.encode(codes(lit.wall(*lamps)))
-    made = {name: pixels(relighter.relight(fbc, foreground, prompts, seed=batch, background=one))
+        behind[name] = {"background": codes(lit.wall(*lamps))}
+    made = {name: pixels(relit_all(session, foregrounds, prompts, batch, "fbc", **one))
             for name, one in behind.items()}
-    if file:
+    if file and keep:
         keep.mkdir(parents=True, exist_ok=True)
         np.savez(file, **made)
     return made
@@ -225,8 +225,8 @@ def dome(batch: int) -> Scores:
     """24 lamps far away on a dome, pictures of 16 bits."""
     import torch
 
-    from training.light_stage import Directional as Far
-    from training.light_stage import render
+    from training.renderer import Directional as Far
+    from training.renderer import render
 
     subjects = Subjects(batch)
     toward = [(math.cos(turn) * math.cos(high), math.sin(turn) * math.cos(high), math.sin(high))
@@ -282,7 +282,7 @@ def angle(normal: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> flo
 def score_shape(scores: Scores, stage: Stage, normal: NDArray[Any], paint: NDArray[Any], high: NDArray[Any]) -> None:
     """Normals of each method, albedo and depth of the default one, and both with the true normals."""
     alpha = stage.subject
-    flat = np.broadcast_to(np.float32([0, 0, 1]), normal.shape)
+    flat = np.broadcast_to(np.array([0, 0, 1], np.float32), normal.shape)
     found = {"flat": flat, "reference, sigma 10": reference(stage), "reference, sigma 1": reference(stage, 1.0),
              "pairs (ours)": pairs(stage)}
     for name, one in found.items():

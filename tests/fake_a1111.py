@@ -65,7 +65,8 @@ def with_loras(layer: torch.nn.Module, opts: Any) -> torch.nn.Module:
         elif networks is not None and networks.loaded_networks:
             networks.network_restore_weights_from_backup(layer)
             networks.network_reset_cached_weight(layer)
-        return plain(x)
+        result: torch.Tensor = plain(x)
+        return result
 
     layer.forward = forward
     return layer
@@ -92,7 +93,8 @@ class Unet(torch.nn.Module):
         for layer in self.out:
             hidden = layer(hidden)
         self.seen.append(hidden)
-        return hidden
+        result: torch.Tensor = hidden
+        return result
 
 
 class DiffusionWrapper(torch.nn.Module):
@@ -104,7 +106,8 @@ class DiffusionWrapper(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, t: Any, c_concat: list[torch.Tensor] | None = None,
                 c_crossattn: Any = None, c_adm: Any = None) -> torch.Tensor:
-        return self.diffusion_model(x, t, context=c_crossattn)
+        result: torch.Tensor = self.diffusion_model(x, t, context=c_crossattn)
+        return result
 
 
 class FirstStage(torch.nn.Module):

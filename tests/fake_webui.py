@@ -158,7 +158,8 @@ class Vae:
 
     def encode(self, pixel_samples: torch.Tensor) -> torch.Tensor:
         self.calls.append(tuple(pixel_samples.shape))
-        return self.first_stage_model.encode(2 * pixel_samples.movedim(-1, 1) - 1)
+        result: torch.Tensor = self.first_stage_model.encode(2 * pixel_samples.movedim(-1, 1) - 1)
+        return result
 
 
 class SdModel:

@@ -38,7 +38,7 @@ def grey(width: int = WIDTH, height: int = HEIGHT) -> NDArray[Any]:
     """A mask: a disc with a soft edge, uint8 [height, width]."""
     y, x = np.mgrid[:height, :width]
     distance = np.hypot((x + 0.5) / width - 0.5, ((y + 0.5) / height - 0.5) * HEIGHT / WIDTH)
-    return np.rint(255 * ((0.25 - distance) * 20 + 0.5).clip(0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * ((0.25 - distance) * 20 + 0.5).clip(0, 1)).astype(np.uint8))
 
 
 def transparent(alpha: NDArray[Any]) -> Image.Image:

@@ -17,7 +17,7 @@ def clouds(seed: int, mean: tuple[int, ...], spread: tuple[int, ...], tilt: floa
     """uint8 [64, 64, 3]: correlated noise well inside 0..255."""
     normal = np.random.default_rng(seed).normal(size=(64, 64, 3))
     normal[..., 0] += tilt * normal[..., 1]
-    return np.rint(np.clip(np.array(mean) + np.array(spread) * normal, 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(np.array(mean) + np.array(spread) * normal, 0, 255)).astype(np.uint8))
 
 
 COLD, WARM = clouds(0, (120, 110, 150), (14, 18, 12), 0.3), clouds(1, (170, 120, 80), (18, 14, 12), -0.5)

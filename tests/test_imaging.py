@@ -156,7 +156,7 @@ def test_an_animation_gives_its_first_frame(format: str) -> None:
 
 def swapped_profile() -> bytes:
     """An sRGB profile in which red and green have changed places, under another name."""
-    data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data: bytes = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for a, b in ((b"rXYZ", b"gXYZ"), ("sRGB".encode("utf-16-be"), "Swap".encode("utf-16-be"))):
         assert a in data
         data = data.replace(a, b"\0TMP").replace(b, a).replace(b"\0TMP", b)
@@ -366,7 +366,7 @@ def test_fit_alpha_is_fit_without_8_bit_steps() -> None:
     clipped = fit_alpha(noise.astype(np.float32) / 255, 40, 32)
     assert clipped.min() == 0.0 and clipped.max() == 1.0  # Lanczos overshoots on noise
     # tame enough not to overshoot, which 8 bits would clip between the two passes
-    steps: NDArray[np.uint8] = noise // 3 + 80
+    steps = (noise // 3 + 80).astype(np.uint8)
     result = fit_alpha(steps.astype(np.float32) / 255, 40, 32)
     assert result.dtype == np.float32 and result.shape == (32, 40)
     np.testing.assert_allclose(result * 255, fit(steps, 40, 32), atol=1.01)

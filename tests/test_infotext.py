@@ -125,7 +125,7 @@ def test_anything_is_read_in_one_pass(unit: str, monkeypatch: pytest.MonkeyPatch
         def __getattr__(self, method: str) -> object:
             def look(text: str, at: int = 0, end: int = len(unit) * 10**9) -> re.Match[str] | None:
                 nonlocal looked
-                found = getattr(self.pattern, method)(text, at, end)
+                found: re.Match[str] | None = getattr(self.pattern, method)(text, at, end)
                 looked += (found.end() if found else min(end, len(text))) - at
                 return found
             return look

@@ -105,7 +105,7 @@ def hue_errors(alpha: NDArray[Any], color: NDArray[Any], old: NDArray[Any], new:
 def hue(rgb: NDArray[Any]) -> NDArray[Any]:
     """In degrees."""
     r, g, b = np.moveaxis(rgb, -1, 0)
-    return np.degrees(np.arctan2(np.sqrt(3) * (g - b), 2 * r - g - b))
+    return np.asarray(np.degrees(np.arctan2(np.sqrt(3) * (g - b), 2 * r - g - b)))
 
 
 @pytest.mark.parametrize(("old", "new"), [(GREEN, MAGENTA), (MAGENTA, GREEN)], ids=["on magenta", "on green"])

@@ -559,7 +559,7 @@ def one_pass(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
         return box_sum(values.transpose(2, 0, 1).astype(np.float32), 90).transpose(1, 2, 0) / 90**2
 
     fore, back = blur(image * a) / (blur(a) + 1e-5), blur(image * (1 - a)) / (blur(1 - a) + 1e-5)
-    return fore + a * (image - a * fore - (1 - a) * back)
+    return np.asarray(fore + a * (image - a * fore - (1 - a) * back))
 
 
 def test_the_foregrounds_own_colour_is_found_at_soft_edges() -> None:
@@ -605,7 +605,7 @@ def test_box_sums_equal_sums_written_out(side: int) -> None:
 
 
 def test_the_coarse_grid_of_larger_pictures_changes_no_more_than_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    y, x = np.mgrid[-1:1:1030j, -1:1:1040j].astype(np.float32)
+    y, x = np.array(np.meshgrid(np.linspace(-1, 1, 1030), np.linspace(-1, 1, 1040), indexing="ij"), np.float32)
     alpha = np.clip((0.6 - np.hypot(x, y)) * 8, 0, 1)
     rgb = np.stack([128 + 100 * np.sin(9 * x), 90 + 60 * y, np.where(alpha > 0.5, 200, 20)], -1).astype(np.uint8)
     coarse = foreground.foreground_color(rgb, alpha).astype(int)

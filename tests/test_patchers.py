@@ -131,7 +131,8 @@ class Vae:
                                                       process_in=lambda latent: latent * 0.5)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.first_stage_model.encode(2 * pixels.movedim(-1, 1) - 1)
+        result: torch.Tensor = self.first_stage_model.encode(2 * pixels.movedim(-1, 1) - 1)
+        return result
 
 
 class _Callable(SimpleNamespace):

@@ -32,7 +32,7 @@ ORANGE = np.array([1.3, 0.9, 0.5])
 
 def encode(linear: NDArray[Any]) -> NDArray[Any]:
     v = np.clip(linear, 0, 1)
-    return np.rint(255 * np.where(v <= 0.0031308, 12.92 * v, 1.055 * v ** (1 / 2.4) - 0.055)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.where(v <= 0.0031308, 12.92 * v, 1.055 * v ** (1 / 2.4) - 0.055)), np.uint8)
 
 
 def decode(codes: NDArray[Any]) -> NDArray[Any]:
@@ -46,7 +46,7 @@ def luminance(codes: NDArray[Any]) -> NDArray[Any]:
 
 def chromaticity(codes: NDArray[Any]) -> NDArray[Any]:
     linear = decode(codes)
-    return linear / linear.sum(-1, keepdims=True)
+    return np.asarray(linear / linear.sum(-1, keepdims=True))
 
 
 def falloff() -> NDArray[Any]:
@@ -422,7 +422,7 @@ BACKGROUND = encode(np.full((SIDE, SIDE, 3), (0.6, 0.2, 0.1)))
 def disc(softness: float = 8.0) -> NDArray[Any]:
     """uint8 [SIDE, SIDE]: a mask."""
     y, x = np.mgrid[:SIDE, :SIDE]
-    return np.rint(255 * ((40 - np.hypot(y - 64, x - 64)) / softness + 0.5).clip(0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * ((40 - np.hypot(y - 64, x - 64)) / softness + 0.5).clip(0, 1)).astype(np.uint8))
 
 
 def relight(**values: Any) -> Relight:

@@ -25,7 +25,7 @@ def square(low: int = 200, high: int = 300, side: int = SIDE) -> NDArray[Any]:
 def disc(radius: float, center: tuple[float, float] = (256, 256), side: int = SIDE) -> NDArray[Any]:
     """Alpha of a disc with an edge one pixel wide."""
     y, x = np.mgrid[:side, :side]
-    return (radius + 0.5 - np.hypot(y - center[0], x - center[1])).clip(0, 1).astype(np.float32)
+    return np.asarray((radius + 0.5 - np.hypot(y - center[0], x - center[1])).clip(0, 1).astype(np.float32))
 
 
 def ramp(width: int = 101) -> NDArray[Any]:

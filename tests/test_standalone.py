@@ -67,7 +67,8 @@ def latent_of(models: Any, pixels: NDArray[Any]) -> torch.Tensor:
     """The reference's latent: v / 127 - 1, the posterior's mean, times 0.18215."""
     image = torch.tensor(pixels.astype(np.float64) / 127 - 1, dtype=torch.float32).permute(2, 0, 1)[None]
     with torch.no_grad():
-        return models.vae.quant_conv(models.vae.encoder(image))[:, :4] * 0.18215
+        result: torch.Tensor = models.vae.quant_conv(models.vae.encoder(image))[:, :4] * 0.18215
+        return result
 
 
 def merged_unet(models: Any, offsets: Offsets) -> Any:
@@ -153,18 +154,20 @@ def reference_relight(models: Any, generation: Generation, concat: torch.Tensor,
     if start is None:
         pipe = StableDiffusionPipeline(**parts)
         pipe.set_progress_bar_config(disable=True)
-        return pipe(width=generation.width, height=generation.height, num_inference_steps=generation.steps,
-                    **common).images
+        made: torch.Tensor = pipe(width=generation.width, height=generation.height,
+                                  num_inference_steps=generation.steps, **common).images
+        return made
     pipe = StableDiffusionImg2ImgPipeline(**parts)
     pipe.set_progress_bar_config(disable=True)
-    return pipe(image=start, strength=strength, num_inference_steps=round(generation.steps / strength),
-                **common).images
+    result: torch.Tensor = pipe(image=start, strength=strength, num_inference_steps=round(generation.steps / strength),
+                                **common).images
+    return result
 
 
 def decoded(models: Any, latent: torch.Tensor) -> NDArray[Any]:
     with torch.no_grad():
         image = models.vae.decode(latent / 0.18215).sample[0]
-    return (image.permute(1, 2, 0).numpy() * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
+    return np.asarray((image.permute(1, 2, 0).numpy() * 127.5 + 127.5).clip(0, 255).astype(np.uint8))
 
 
 def assert_same_pixels(ours: Image.Image, theirs: NDArray[Any]) -> None:
@@ -516,7 +519,8 @@ def test_a_missing_vocabulary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_long_prompts_are_encoded_in_chunks(models: Any) -> None:
     """Against the text encoder run on ids that are laid out by hand."""
     def encoded(*rows: list[int]) -> torch.Tensor:
-        return models.text_encoder(torch.tensor(rows)).last_hidden_state
+        result: torch.Tensor = models.text_encoder(torch.tensor(rows)).last_hidden_state
+        return result
 
     with torch.no_grad():
         long = prompts.encode_prompt("cat " * 80, models.tokenizer, models.text_encoder)

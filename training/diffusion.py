@@ -123,7 +123,8 @@ def _steps(run: Run, stage: str) -> int | None:
     if stage != "fc":
         return None
     before = run.manifest["stages"]["fc-begin"]
-    return max(LEAST_STEPS, round(before["step"] / before["seconds"] * run.seconds(stage) * 0.95))
+    result: int | None = max(LEAST_STEPS, round(before["step"] / before["seconds"] * run.seconds(stage) * 0.95))
+    return result
 
 
 def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tensor, merger: Merger) -> Tensor:
@@ -135,7 +136,8 @@ def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tenso
     shares = products.view(-1, 1, 1, 1)
     under_a, under_b, under_both = ((noisy - (1 - shares).sqrt() * predicted) / shares.sqrt()).chunk(3)
     weight = (shares / (1 - shares) * (1 / shares).clamp(max=config.HIGH_NOISE_LIMIT))[:len(under_a)].clamp(max=1)
-    return (weight * (under_both - merger(under_a, under_b)).square() * masks).mean()
+    result: Tensor = (weight * (under_both - merger(under_a, under_b)).square() * masks).mean()
+    return result
 
 
 class Merger(nn.Module):
@@ -155,7 +157,8 @@ class Merger(nn.Module):
     def forward(self, under_a: Tensor, under_b: Tensor) -> Tensor:
         """See the class."""
         both = [self.layers(torch.cat(pair, 1)) for pair in ((under_a, under_b), (under_b, under_a))]
-        return (both[0] + both[1]) / 2
+        result: Tensor = (both[0] + both[1]) / 2
+        return result
 
 
 def fit_merger(run: Run, latents: Latents) -> Merger:

@@ -60,7 +60,8 @@ def _encoded(run: Run, vae: VAE, chunk: Chunk, index: int) -> dict[str, Tensor]:
     """The latents and masks of a chunk, from the work folder if they are there."""
     path = run.data / f"latents-{run.size}-{index}.safetensors" if run.data else None
     if path and path.is_file():
-        return load_file(path, device=str(run.device))
+        result: dict[str, Tensor] = load_file(path, device=str(run.device))
+        return result
     alpha = chunk.alpha[:, None]
     sources = {"pictures": chunk.pictures, "backdrops": chunk.backdrops,
                "foregrounds": on_grey(chunk.pictures, alpha)}

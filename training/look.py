@@ -52,7 +52,8 @@ def _looked(run: Run, model: VAE, encoder: TextEncoder, scenes: Scenes,
         pixels = (to_srgb(linear) * 255).round().to(torch.uint8)
         if alpha is not None:
             pixels = on_grey(pixels, (alpha * 255).round().to(torch.uint8))
-        return encode(model, pixels).float() * scale
+        result: Tensor = encode(model, pixels).float() * scale
+        return result
 
     def decoded(latent: Tensor) -> Tensor:
         with run.autocast():

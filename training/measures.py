@@ -63,7 +63,8 @@ def lab(picture: Tensor) -> Tensor:
 def chroma_error(picture: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
     """Mean distance in the a, b plane of CIELAB over the subject, [N]."""
     distance = (lab(picture)[..., 1:] - lab(truth)[..., 1:]).norm(dim=-1)
-    return (distance * alpha[:, 0]).sum((1, 2)) / alpha[:, 0].sum((1, 2))
+    result: Tensor = (distance * alpha[:, 0]).sum((1, 2)) / alpha[:, 0].sum((1, 2))
+    return result
 
 
 def drift(pictures: Tensor, alpha: Tensor) -> Tensor:
@@ -125,7 +126,8 @@ def color_transfer(foreground: Tensor, alpha: Tensor, backdrop: Tensor) -> Tenso
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag(values.clamp(min=1e-7) ** exponent) @ vectors.T
+    result: Tensor = vectors @ torch.diag(values.clamp(min=1e-7) ** exponent) @ vectors.T
+    return result
 
 
 def consistency_error(under_a: Tensor, under_b: Tensor, under_both: Tensor, alpha: Tensor) -> Tensor:
@@ -138,7 +140,8 @@ def mixture_error(under_a: Tensor, under_b: Tensor, under_both: Tensor, alpha: T
     """The same without clipping, and with the gain of the mixture that makes it least, [N]."""
     mixed, both = (under_a + under_b) * alpha.sqrt(), under_both * alpha.sqrt()
     gain = (mixed * both).sum((1, 2, 3), keepdim=True) / mixed.square().sum((1, 2, 3), keepdim=True)
-    return (gain * mixed - both).flatten(1).norm(dim=1) / both.flatten(1).norm(dim=1)
+    result: Tensor = (gain * mixed - both).flatten(1).norm(dim=1) / both.flatten(1).norm(dim=1)
+    return result
 
 
 def normals(left: Tensor, right: Tensor, top: Tensor, bottom: Tensor, alpha: Tensor) -> Tensor:

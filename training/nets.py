@@ -53,7 +53,8 @@ class Residual(nn.Module):
         if time is not None:
             inner = inner + self.time_emb_proj(silu(time))[:, :, None, None]
         inner = self.conv2(silu(self.norm2(inner)))
-        return inner + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        result: Tensor = inner + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
+        return result
 
 
 class Resample(nn.Module):
@@ -67,8 +68,10 @@ class Resample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Twice or half the height and width."""
         if self.up:
-            return self.conv(interpolate(x, scale_factor=2.0, mode="nearest"))
-        return self.conv(x if self.padded else pad(x, (0, 1, 0, 1)))
+            result: Tensor = self.conv(interpolate(x, scale_factor=2.0, mode="nearest"))
+            return result
+        result: Tensor = self.conv(x if self.padded else pad(x, (0, 1, 0, 1)))
+        return result
 
 
 class Attention(nn.Module):
@@ -85,7 +88,8 @@ class Attention(nn.Module):
         """[B, places, width], [B, tokens, context] -> [B, places, width]"""
         q, k, v = (one.unflatten(2, (self.heads, -1)).transpose(1, 2)
                    for one in (self.to_q(x), self.to_k(context), self.to_v(context)))
-        return self.to_out[0](scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        result: Tensor = self.to_out[0](scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return result
 
 
 class Gated(nn.Module):
@@ -98,7 +102,8 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, places, width] -> [B, places, 4 width]"""
         value, gate = self.proj(x).chunk(2, -1)
-        return value * gelu(gate)
+        result: Tensor = value * gelu(gate)
+        return result
 
 
 class FeedForward(nn.Module):
@@ -110,7 +115,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, places, width] -> the same"""
-        return self.net[2](self.net[0](x))
+        result: Tensor = self.net[2](self.net[0](x))
+        return result
 
 
 class TransformerBlock(nn.Module):
@@ -127,7 +133,8 @@ class TransformerBlock(nn.Module):
         normed = self.norm1(x)
         x = x + self.attn1(normed, normed)
         x = x + self.attn2(self.norm2(x), context)
-        return x + self.ff(self.norm3(x))
+        result: Tensor = x + self.ff(self.norm3(x))
+        return result
 
 
 class Transformer(nn.Module):
@@ -143,7 +150,8 @@ class Transformer(nn.Module):
         """[B, width, H, W] -> the same"""
         inner = self.proj_in(self.norm(x))
         places = self.transformer_blocks[0](inner.flatten(2).transpose(1, 2), context)
-        return x + self.proj_out(places.transpose(1, 2).unflatten(2, x.shape[2:]))
+        result: Tensor = x + self.proj_out(places.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return result
 
 
 class Block(nn.Module):
@@ -228,7 +236,8 @@ class UNet(nn.Module):
             for index, resnet in enumerate(block.resnets):
                 x = block.attend(index, resnet(torch.cat([x, skips.pop()], 1), time), context)
             x = block.resampled(x)
-        return self.conv_out(silu(self.conv_norm_out(x)))
+        result: Tensor = self.conv_out(silu(self.conv_norm_out(x)))
+        return result
 
 
 class Half(nn.Module):
@@ -259,7 +268,8 @@ class Half(nn.Module):
             for resnet in block.resnets:
                 x = resnet(x)
             x = block.resampled(x)
-        return self.conv_out(silu(self.conv_norm_out(x)))
+        result: Tensor = self.conv_out(silu(self.conv_norm_out(x)))
+        return result
 
 
 class VAE(nn.Module):
@@ -280,7 +290,8 @@ class VAE(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """[B, 4, h, w] -> [B, 3, H, W] in about -1..1, float32."""
-        return self.decoder(self.post_quant_conv(latent)).float()
+        result: Tensor = self.decoder(self.post_quant_conv(latent)).float()
+        return result
 
 
 class TextEncoder(nn.Module):
@@ -311,4 +322,5 @@ class TextEncoder(nn.Module):
             x = x + own["out_proj"](seen.transpose(1, 2).flatten(2))
             inner = layer["mlp"]["fc1"](layer["layer_norm2"](x))
             x = x + layer["mlp"]["fc2"](inner * torch.sigmoid(1.702 * inner))
-        return parts["final_layer_norm"](x)
+        result: Tensor = parts["final_layer_norm"](x)
+        return result

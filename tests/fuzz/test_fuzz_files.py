@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import warnings
@@ -88,7 +89,7 @@ def test_weights_files(tmp_path_factory: Any, header: Any, bends: Any, head: int
     path: Path = folder / "a.safetensors"
     path.write_bytes(bent(len(raw).to_bytes(8, "little") + raw + b"\0" * tail, bends, head))
     for look in (identify, open_checkpoint, lambda path: load_loras([Lora(path)], {}, {})):
-        holds(lambda look=look: look(path))
+        holds(functools.partial(look, path))
     assert find_weights([folder]) == []
     assert [file.name for file in folder.iterdir()] == ["a.safetensors"]
     path.unlink()

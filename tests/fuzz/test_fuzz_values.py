@@ -49,7 +49,7 @@ def test_settings(values: Any) -> None:
 @cases(300)
 @given(value=LIGHTS, width=st.integers(1, 40), height=st.integers(1, 40), form=st.sampled_from(["fc", "fbc"]))
 def test_lights(value: Any, width: int, height: int, form: Any) -> None:
-    made = holds(lambda: light_map(parse_light(value), width, height, form))
+    made: Any = holds(lambda: light_map(parse_light(value), width, height, form))
     if made is not None and not isinstance(made, Exception):
         assert made.shape == (height, width, 3)
 

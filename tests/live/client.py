@@ -63,7 +63,8 @@ class Pass:
     def start(self) -> torch.Tensor:
         """The latent that noise was added to, [images, 4, h, w], worked out from the first call's input."""
         noisy = self.x[:self.noise.shape[0], :4] * (self.sigma**2 + 1) ** 0.5
-        return noisy - self.sigma * self.noise
+        result: torch.Tensor = noisy - self.sigma * self.noise
+        return result
 
 
 @dataclass(frozen=True)

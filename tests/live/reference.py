@@ -37,7 +37,8 @@ class Reference:
     def latent(self, pixels: NDArray[Any]) -> torch.Tensor:
         """The posterior's mode of uint8 pixels [h, w, 3], scaled: [1, 4, h/8, w/8]."""
         image = torch.from_numpy(pixels.astype(np.float32) / GREY - 1).movedim(-1, 0)[None]
-        return self._vae.encode(image).latent_dist.mode() * SCALING
+        result: torch.Tensor = self._vae.encode(image).latent_dist.mode() * SCALING
+        return result
 
     @torch.inference_mode()
     def noise(self, kind: str, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor,
@@ -48,7 +49,8 @@ class Reference:
             gc.collect()
             self._unet, self._unet_key = self._make_unet(kind, lora), (kind, lora)
         assert self._unet is not None
-        return self._unet(x, timesteps, context).sample
+        result: torch.Tensor = self._unet(x, timesteps, context).sample
+        return result
 
     def _make_unet(self, kind: str, lora: float) -> UNet2DConditionModel:
         with torch.device("meta"):

@@ -22,8 +22,8 @@ from .client import SIZE, Forge, subject
 from .conftest import check_equal
 from .reference import Reference, fitted, light_from
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "browser"))
-import chromium
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from browser import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]

@@ -23,7 +23,7 @@ def wall(angle: float, color: tuple[float, float, float] = (1, 1, 1), height: in
     x, y = (x - width / 2) / height, (height / 2 - y) / height
     level = 0.15 * np.exp(1.5 * (math.cos(math.radians(angle)) * x + math.sin(math.radians(angle)) * y))
     linear = level[..., None] * color * (1 + 0.1 * rng.normal(size=(height, width, 1)))
-    return np.rint(255 * linear_to_srgb(linear.clip(0, 1))).astype(np.uint8)
+    return np.asarray(np.rint(255 * linear_to_srgb(linear.clip(0, 1))).astype(np.uint8))
 
 
 @pytest.mark.parametrize("angle", [0, 37, 90, 145, 180, 251, 270, 340])

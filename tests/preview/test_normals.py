@@ -25,7 +25,7 @@ def rendered(seed: int, size: int = 128) -> tuple[NDArray[Any], NDArray[Any]]:
 def as_picture(normals: NDArray[Any], convention: str) -> NDArray[Any]:
     """The usual 8-bit picture."""
     up = 1 if convention == "opengl" else -1
-    return np.rint(normals * [1, up, 1] * 127.5 + 127.5).astype(np.uint8)
+    return np.asarray(np.rint(normals * [1, up, 1] * 127.5 + 127.5).astype(np.uint8))
 
 
 @pytest.mark.parametrize("convention", ["opengl", "directx"])

@@ -104,7 +104,7 @@ def test_the_sketch_is_the_documented_formula(light: str | LightSpec, width: int
     (LightSpec(lights=(Point(0.1, 0.5, 1.0),)), np.s_[:, :24], np.s_[:, 24:]),
     (LightSpec(lights=(Point(0.9, 0.1, 0.8),)), np.s_[:24, 24:], np.s_[24:, :24])])
 @pytest.mark.parametrize("known", ["normals", "nothing"])
-def test_the_side_of_the_light_is_brighter(light: str | LightSpec, bright: tuple, dark: tuple, known: str) -> None:
+def test_the_side_of_the_light_is_brighter(light: str | LightSpec, bright: Any, dark: Any, known: str) -> None:
     shape = SHAPE if known == "normals" else shape_of(GREY, ALPHA)
     linear = srgb_to_linear(sketch(GREY, ALPHA, shape, light) / 255)
     inside = ALPHA > 0
@@ -179,7 +179,7 @@ def test_a_smaller_shape_does_for_a_larger_picture(height: int, width: int, smal
     def normals(rows: int, columns: int) -> NDArray[Any]:
         v, u = (np.mgrid[:rows, :columns] + 0.5) / [[[rows]], [[columns]]]
         field = np.stack([np.sin(5 * u), np.cos(4 * v), np.full_like(u, 1.2)], -1)
-        return (field / np.linalg.norm(field, axis=-1, keepdims=True)).astype(np.float32)
+        return np.asarray((field / np.linalg.norm(field, axis=-1, keepdims=True)).astype(np.float32))
 
     rgb = np.stack([x % 256, y % 256, (x + y) % 256], -1).astype(np.uint8)
     alpha = np.ones((height, width), np.float32)

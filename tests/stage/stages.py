@@ -26,7 +26,7 @@ def round_alpha(height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     """A disc with a soft edge, in steps of 1/255."""
     y, x = np.mgrid[:height, :width]
     away = np.hypot(y - height / 2, x - width / 2)
-    return (np.rint((min(height, width) / 2.2 - away).clip(0, 1) * 255) / 255).astype(np.float32)
+    return np.asarray((np.rint((min(height, width) / 2.2 - away).clip(0, 1) * 255) / 255).astype(np.float32))
 
 
 def random_stage(lamps: Sequence[Lamp] = FOUR, seed: int = 0, alpha: bool = True, height: int = HEIGHT,

@@ -81,7 +81,7 @@ def drawn(size: int = 64, lamps: tuple[Lamp, ...] = FOUR) -> Stage:
 
 
 def degrees(found: NDArray[Any], truth: NDArray[Any], where: NDArray[Any]) -> NDArray[Any]:
-    return np.degrees(np.arccos((found * truth).sum(axis=2).clip(-1, 1)))[where]
+    return np.asarray(np.degrees(np.arccos((found * truth).sum(axis=2).clip(-1, 1)))[where])
 
 
 # --- the reference ------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def demo(left: NDArray[Any], right: NDArray[Any], bottom: NDArray[Any], top: NDA
     u, v = np.mean((ratio[1] - ratio[0]) * 0.5, axis=2), np.mean((ratio[3] - ratio[2]) * 0.5, axis=2)
     n = np.dstack([u, v, (1 - u * u - v * v).clip(0) ** (10 / 2)])
     n = n / np.sqrt((n * n).sum(axis=2, keepdims=True))
-    return n * alpha[..., None] + np.array([0, 0, 1]) * (1 - alpha[..., None])
+    return np.asarray(n * alpha[..., None] + np.array([0, 0, 1]) * (1 - alpha[..., None]))
 
 
 @pytest.mark.parametrize("bits", [8, 16])
