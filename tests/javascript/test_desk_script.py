@@ -54,11 +54,11 @@ def text(data: bytes) -> str:
 
 
 def test_weights_of_lights_are_pythons() -> None:
-    lights = [json.dumps(spec) for spec in random_specs(40)] + [name for name in PRESETS if name != "none"]
-    lights += ['{"ambient": "#7f7f7f"}', '{"ambient": "#123"}',
-               '{"lights": [{"kind": "point", "x": 0.5, "y": 0.5}]}', '{"lights": [{"kind": "directional", "angle": 540}]}']
-    cases = [(name, light, aspect) for name in SETS for light in lights for aspect in (1.0, 0.7, 1.9)
-             if name != "ambient only" or not (PRESETS[light] if light in PRESETS else json.loads(light)).__class__]
+    lights = [json.dumps(spec) for spec in random_specs(20)] + [name for name in PRESETS if name != "none"]
+    lights += ['{"ambient": "#7f7f7f"}', '{"ambient": "#123"}', '{"lights": [{"kind": "point", "x": 0.5, "y": 0.5}]}',
+               '{"lights": [{"kind": "directional", "angle": 540}]}']
+    cases = [(name, light, aspect) for name in SETS for light in lights for aspect in (0.7, 1.9)
+             if name != "ambient only"]
     cases += [("ambient only", light, 1.0) for light in ('{"ambient": "#123"}', "ambient")]
     made = ask(weights=[(listed(SETS[name]), light, aspect) for name, light, aspect in cases])["weights"]
     for (name, light, aspect), weights in zip(cases, made, strict=True):
