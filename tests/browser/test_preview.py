@@ -25,7 +25,7 @@ DRAW = """({kind, given}) => {
     const picture = (text) => text && {width: given.width, height: given.height, data: decoded(text)};
     const prepared = iclight.sketch.prepare({color: picture(given.color), photo: picture(given.photo),
         background: picture(given.background), own: given.own, map: {...given.map, data: decoded(given.map.data)}});
-    const painter = new iclight.preview[kind]({emulated: true});
+    const painter = new iclight.preview[kind]();
     return given.specs.map((spec) => {
         const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [given.width, given.height];
