@@ -1,4 +1,4 @@
-"""A photo under a light at once, the light of backgrounds, and the start that is a sketch: from settings to pictures."""
+"""A photo under a light at once, the light of backgrounds, and the start that is a sketch: settings to pictures."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_a_normal_map_gives_the_shape(session: Session) -> None:
 
 @pytest.mark.parametrize(("flip", "angle"), [(False, 0.0), (True, 180.0)])
 def test_the_light_of_the_background(session: Session, flip: bool, angle: float) -> None:
-    made = session.preview(Settings(foreground=CUT, light="from background", background=LIT_RIGHT, background_flip=flip))
+    made = session.preview(Settings(foreground=CUT, light="from background", background=LIT_RIGHT,
+                                    background_flip=flip))
     assert isinstance(made.light, LightSpec)
     [light] = made.light.lights
     assert isinstance(light, Directional)
@@ -279,7 +280,7 @@ def test_the_api(post: Post, session: Session) -> None:
     ({"mode": "fbc"}, "unknown key 'mode'"), ({"light": "lfet"}, "Did you mean 'left'"), ({}, "no light to show"),
     ({"light": "left", "size": 63}, "64 to 4096"), ({"light": "left", "size": 4097}, "64 to 4096"),
     ({"light": "left", "size": "big"}, "size must be"), ({"light": "left", "size": True}, "size must be"),
-    ({"light": "left", "normals": "/etc/passwd"}, "normal map"), ({"light": "left", "normals": {}}, "normal map"),
+    ({"light": "left", "normals": "/etc/passwd"}, "normal map"), ({"light": "left", "normals": {}}, "normals must be"),
     ({"light": "left", "normals": encoded(GREY), "convention": ["x"]}, "convention"),
     ({"light": "left", "foreground": "/etc/passwd"}, "foreground"), ({"light": "left", "foreground": ""}, "foreground"),
 ])

@@ -1,4 +1,4 @@
-"""The photo under the light in a real browser: the graphics card's picture and the canvas's, and the editor's switch."""
+"""The photo under the light in a real browser: by the graphics card, on a canvas, and the editor's switch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "javascript"))
 
-from sketches import CLOSE, case, decoded, specs  # noqa: E402
+from sketches import CLOSE, case, decoded, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
