@@ -1,4 +1,4 @@
-"""The photo under the light in a real browser: the graphics card's picture and the canvas's, and the editor's switch."""
+"""The photo under the light in a real browser: by the graphics card, on a canvas, and the editor's switch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAW = """({kind, given}) => {
     const picture = (text) => text && {width: given.width, height: given.height, data: decoded(text)};
     const prepared = iclight.sketch.prepare({color: picture(given.color), photo: picture(given.photo),
         background: picture(given.background), own: given.own, map: {...given.map, data: decoded(given.map.data)}});
-    const painter = new iclight.preview[kind]({emulated: true});
+    const painter = new iclight.preview[kind]();
     return given.specs.map((spec) => {
         const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [given.width, given.height];
