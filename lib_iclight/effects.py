@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import SettingsError
+from .fields import FROM_BACKGROUND
 from .settings import FIELD, Settings
 
 REFINEMENTS = ("mask_contrast", "mask_threshold", "mask_grow", "mask_feather", "mask_largest", "mask_invert")
 """what changes a cut-out after it was made"""
+_LIT_STARTS = ("light", "light+foreground", "sketch")
+"""starts that are made of the light"""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Idle:
 
 
 def is_lit(settings: Settings) -> bool:
-    """Whether there is a light: a light map, or a light that can be drawn as one."""
-    return settings.light_map is not None or settings.light != "none"
+    """Whether there is a light: a light map, a light that can be drawn as one, or a stage, which has its own."""
+    return settings.light_map is not None or settings.light != "none" or settings.stage != "off"
 
 
 def start_of(settings: Settings, tab: str = "txt2img") -> str:
@@ -35,12 +38,18 @@ def start_of(settings: Settings, tab: str = "txt2img") -> str:
     tab: "img2img" where the host starts from a picture of its own.
     """
     start = settings.start
+    if settings.stage != "off" and settings.mode != "fbc" and start not in ("auto", "light", "light+foreground"):
+        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by what they start from, and "
+                            f"start is {start!r}. Set start to auto or light, or mode to fbc.")
     if start == "auto":
         if settings.mode != "fbc" and is_lit(settings):
             return "light"
         return "image" if tab == "img2img" else "noise"
-    if start in ("light", "light+foreground") and not is_lit(settings):
+    if start in _LIT_STARTS and not is_lit(settings):
         raise SettingsError(f"start is {start!r}, but there is no light. Choose a light, or another start.")
+    if start == "sketch" and settings.light_map is not None:
+        raise SettingsError("start is 'sketch', which is drawn from lamps, and a light map picture has none. "
+                            "Take the light map away, or set start to light.")
     if start == "background" and settings.background is None and not (settings.mode == "fbc" and is_lit(settings)):
         raise SettingsError("start is 'background', but there is no background picture. Add one.")
     return start
@@ -66,13 +75,26 @@ def _is_given(settings: Settings, name: str) -> bool:
     return value is not None if default is None else bool(value != default)
 
 
+def looks_for_light(settings: Settings) -> bool:
+    """Whether the light is to be found in the background picture."""
+    return settings.light == FROM_BACKGROUND and settings.light_map is None
+
+
 def _draws_light(s: Settings, start: str) -> bool:
-    """Whether a drawn light or a light map reaches the model: as the start, or as the background of fbc."""
-    return start in ("light", "light+foreground") or (s.mode == "fbc" and s.background is None)
+    """Whether a drawn light or a light map reaches the model: as the start, or as or over the background of fbc."""
+    return start in _LIT_STARTS or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
+
+
+def _has_background(s: Settings, start: str) -> bool:
+    """Whether the background picture reaches the model, or its light or its colours do."""
+    return (s.mode == "fbc" or start == "background" or s.harmonise > 0
+            or (looks_for_light(s) and _draws_light(s, start)))
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str], ...] = (
-    (("light",), lambda s, start, tab: s.light_map is not None,
+    (("light", "light_map", "light_map_blur"), lambda s, start, tab: s.stage != "off",
+     "The light is not used: each picture of a light stage has a light of its own."),
+    (("light",), lambda s, start, tab: s.light_map is not None and s.stage == "off",
      "The light is not used: the light map takes its place."),
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode == "fbc" and s.background is not None and not _draws_light(s, start),
@@ -81,7 +103,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode != "fbc" and not _draws_light(s, start),
      "The light is not used: the start that was chosen is not made of it. Set start to auto or light."),
-    (("light_map_blur",), lambda s, start, tab: s.light_map is None,
+    (("light_map_blur",), lambda s, start, tab: s.light_map is None and s.stage == "off",
      "The light map's blur is not used: there is no light map picture."),
     (("light_denoise",), lambda s, start, tab: tab == "img2img",
      "Light denoise is not used: in img2img the tab's own denoising strength rules."),
@@ -90,9 +112,9 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("start_amount",), lambda s, start, tab: start != "light+foreground",
      "How much of the foreground is in the start is not used: only start light+foreground puts it there."),
     (("background", "background_flip"),
-     lambda s, start, tab: s.background is not None and s.mode != "fbc" and start != "background" and not s.harmonise,
+     lambda s, start, tab: s.background is not None and not _has_background(s, start),
      "The background picture is not used: mode fbc places the subject on it, start background begins from it, "
-     "harmonise takes its colours."),
+     "harmonise takes its colours, light from background its light."),
     (("background_flip",), lambda s, start, tab: s.background is None,
      "The background's flip is not used: there is no background picture."),
     (("background_flip",),

@@ -51,6 +51,14 @@ class Frame(NamedTuple):
         return (max(0, left - self.left), max(0, top - self.top),
                 min(self.width, right - self.left), min(self.height, bottom - self.top))
 
+    def share_inside(self, alpha: Pixels) -> float:
+        """How much of a subject's alpha, float32 [H, W], lies in this pass where `fit` lays it, 0..1."""
+        height, width = alpha.shape
+        scale = max(self.width / width, self.height / height)
+        x, y = (width - self.width / scale) / 2, (height - self.height / scale) / 2
+        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
+        return float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
+
 
 def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""

@@ -81,7 +81,7 @@ class Generation:
             value = getattr(self, name)
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is in no range
                 raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}.")
-        if self.sampler not in SAMPLERS:
+        if not isinstance(self.sampler, str) or self.sampler not in SAMPLERS:
             raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
 
     def warnings(self) -> list[str]:
@@ -92,6 +92,11 @@ class Generation:
         if self.cfg == 1 and self.negative_prompt != Generation.negative_prompt:
             found.append("The negative prompt is not used: at cfg 1 there is no guidance away from it.")
         return found
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the finished pictures."""
+        return self.hires_size if self.hires_scale > 1 else (self.width, self.height)
 
     @property
     def hires_size(self) -> tuple[int, int]:

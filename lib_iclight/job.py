@@ -6,6 +6,7 @@ are handed in.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,22 +18,24 @@ from PIL import Image
 
 from . import imaging, preserve
 from .cache import LRU, content_key
-from .effects import idle, is_lit, start_of
+from .effects import idle, is_lit, looks_for_light, start_of
 from .errors import ImageError, SettingsError
+from .fields import FROM_BACKGROUND
 from .frame import Frame, Pixels, Place, fit
+from .laid import Laid
+from .lightfrom import light_in
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
-from .settings import FIELD, Settings
+from .settings import FIELD, STAGE_OUTPUTS, STAGES, Settings
 from .subject import ENOUGH, CutsOut, Subject
 
 TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
                        "subject.")
 NO_LIGHT_MAP = "The light map is not returned: there is no light."
-CUT_OFF = ("Most of the subject lies outside the frame. Set fit to contain to have all of it, or use the foreground's "
-           "own aspect.")
-MOSTLY_IN_FRAME, LEAST_IN_FRAME = 0.5, 0.02
-"""shares of the subject's alpha inside the frame: under the first it is told, under the second refused"""
+NO_STAGE = "Normals and albedo are not returned: they are made of a light stage, and stage is off."
+DRAWN_WHITE = 224
+"""the brightest value of a light that is drawn as a background, see `lights.light_map`"""
 
 
 def scheduled_steps(steps: int, strength: float) -> int:
@@ -63,22 +66,6 @@ class LatentCache(LRU[torch.Tensor]):
         super().__init__(capacity)
 
 
-@dataclass(frozen=True)
-class _Laid:
-    """A subject as this job lays it into the frame and shows it to the model."""
-
-    subject: Subject
-    place: Place
-    shown: Pixels
-    """uint8 sRGB [H, W, 3], its colour: harmonised, if that is asked for"""
-    key: str
-    """names what is shown, alpha included"""
-
-    def on_grey(self) -> Pixels:
-        """uint8 [H, W, 3]: what IC-Light was trained to see."""
-        return imaging.composite_on_grey(self.shown, self.subject.alpha)
-
-
 class Relight:
     """One relight, from settings and pictures to conditioning and finished pictures.
 
@@ -98,6 +85,8 @@ class Relight:
         """what was given and changes nothing, and what else a person should know of the result, in sentences"""
         if "lightmap" in settings.outputs and not is_lit(settings):
             self._warn(NO_LIGHT_MAP)
+        if set(STAGE_OUTPUTS) & set(settings.outputs) and settings.stage == "off":
+            self._warn(NO_STAGE)
         self._latents = latents
         self._tab = tab
         sources = [settings.foreground] if settings.foreground is not None else list(pictures)
@@ -105,11 +94,10 @@ class Relight:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
         self._check_background()
-        picture = _load_plain(settings.light_map, "light map")
-        self._light_picture = picture
-        self._light: Hashable = (settings.light if picture is None
-                                 else (content_key(picture), settings.light_map_blur))
+        self._light_picture = imaging.load_plain(settings.light_map, "light map")
         self._background = self._load_background()
+        self._lights_background = False
+        """whether the light is drawn over the background picture"""
         own_place = place
         if settings.foreground is not None:
             own_place = imaging.contain if settings.fit == "contain" else fit
@@ -119,11 +107,46 @@ class Relight:
         enough = None if whole else (side, side)
         self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
                       for source in sources]
+        if looks_for_light(settings):
+            self._find_light()
+        self._light: Hashable = (self.settings.light if self._light_picture is None
+                                 else (content_key(self._light_picture), settings.light_map_blur))
 
     @property
     def subjects(self) -> list[Subject]:
         """What is relit: one subject, or one for each picture of an img2img batch."""
         return [laid.subject for laid in self._laid]
+
+    @property
+    def content(self) -> str:
+        """Names the pixels that the job was given: its subjects, cut out, and its background."""
+        return content_key(*(laid.key for laid in self._laid), self._background)
+
+    @property
+    def singles(self) -> tuple[Relight, ...]:
+        """This job once under each single light of its stage, in their order; itself where there is no stage."""
+        return tuple(self.under(light) for light in STAGES[self.settings.stage]) or (self,)
+
+    def under(self, light: str) -> Relight:
+        """The same job under another light (a preset), which a background picture is seen in too.
+
+        Subjects, cut-outs, latents and the list of warnings are shared.
+        """
+        twin = copy.copy(self)
+        twin.settings = self.settings.replace(light=light, light_map=None, light_map_blur=0.0)
+        twin._light, twin._light_picture, twin._lights_background = light, None, True
+        twin._idle = [found for found in self._idle if "light" not in found.names]
+        return twin
+
+    def alpha(self, frame: Frame, index: int = 0) -> Pixels | None:
+        """The subject's alpha as it lies in the finished picture, float32 [H, W]; None where all of it is subject."""
+        laid = self._laid[index % len(self._laid)]
+        if laid.subject.is_whole and (self._cuts_back or laid.place is not imaging.contain):
+            return None
+        alpha = frame.place(laid.subject.alpha, laid.place)
+        left, top, right, bottom = (frame.box(laid.subject.size) if self._cuts_back
+                                    else (0, 0, frame.width, frame.height))
+        return np.ascontiguousarray(alpha[top:bottom, left:right])
 
     @property
     def channels(self) -> int:
@@ -146,9 +169,9 @@ class Relight:
 
         Raises ImageError where hardly anything of a foreground is in the frame.
         """
-        for laid in self._laid:
-            self._check_crop(laid, frame)
-        latent = self._of_subjects(encoder, frame, batch, "grey", _Laid.on_grey)
+        for warning in filter(None, [laid.crop_warning(frame) for laid in self._laid]):
+            self._warn(warning)
+        latent = self._of_subjects(encoder, frame, batch, "grey", Laid.on_grey)
         if self.kind != "fbc":
             return latent
         return torch.cat([latent, self._background_latent(encoder, frame).expand_as(latent)], dim=1)
@@ -165,7 +188,12 @@ class Relight:
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
             return self._of_subjects(encoder, frame, batch, ("over", self._light, self.settings.start_amount),
-                                     lambda laid: self._over_light(laid, frame), placed=True)
+                                     lambda laid: laid.over(frame, self._map(frame, "fc"), self.settings.start_amount),
+                                     placed=True)
+        if self.start == "sketch":
+            behind = None if self._background is None else content_key(self._background)
+            return self._of_subjects(encoder, frame, batch, ("sketch", self._light, behind),
+                                     lambda laid: self._sketched(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
             return self._of_subjects(encoder, frame, batch, "image", lambda laid: laid.subject.original)
         return None
@@ -189,7 +217,7 @@ class Relight:
             if self._on_background:
                 assert self._background is not None
                 weight = alpha[..., None]
-                behind = frame.place(self._background, fit)
+                behind = self._backdrop(self._background, frame)
                 original = np.rint(weight * color + (1 - weight) * behind).astype(np.uint8)
             else:
                 original = frame.place(subject.original, laid.place)
@@ -216,7 +244,9 @@ class Relight:
             if "mask" in self.settings.outputs:
                 made.append(("mask", subject.mask()))
         if "lightmap" in self.settings.outputs and is_lit(self.settings):
-            made.append(("lightmap", Image.fromarray(self._map(frame, "fc"))))
+            for single in self.singles:
+                name = "lightmap" if single is self else f"{single.settings.light}-lightmap"
+                made.append((name, Image.fromarray(single._map(frame, "fc"))))
         return made
 
     def _check_background(self) -> None:
@@ -224,6 +254,9 @@ class Relight:
         s = self.settings
         if s.background is not None:
             return
+        if looks_for_light(s):
+            raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
+                                "choose another light.")
         if s.harmonise:
             raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
                                 "Add one, or set harmonise to 0.")
@@ -232,12 +265,21 @@ class Relight:
                              "Add a background picture or choose a light, or use mode fc.")
 
     def _load_background(self) -> Pixels | None:
-        rgb = _load_plain(self.settings.background, "background")
+        rgb = imaging.load_plain(self.settings.background, "background")
         if rgb is None:
             return None
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
 
-    def _lay(self, subject: Subject, place: Place) -> _Laid:
+    def _find_light(self) -> None:
+        """Look the light up in the background, and go on with what was found."""
+        assert self._background is not None, "_check_background asks for one"
+        found = light_in(self._background, self._laid[0].subject, flipped=self.settings.background_flip)
+        self.settings = self.settings.replace(light=found.spec)
+        self.start = start_of(self.settings, self._tab)
+        if not any("light" in told.names for told in self._idle):
+            self._warn(found.note)
+
+    def _lay(self, subject: Subject, place: Place) -> Laid:
         """The subject cut out, and as the model is to see it."""
         s = self.settings
         if s.keep_background and not subject.is_whole and subject.own_alpha is not None and not self._on_background:
@@ -249,31 +291,14 @@ class Relight:
         if self._background is not None and s.harmonise:
             shown = harmonise(shown, subject.alpha, self._background, s.harmonise)
             key = content_key(key, shown)
-        return _Laid(subject, place, shown, key)
-
-    def _check_crop(self, laid: _Laid, frame: Frame) -> None:
-        """Warn where most of the subject lies outside a frame it covers; raise ImageError where nearly all does."""
-        # Contained, laid by the tab as the person sees it there, or cut by the host's hires fix after a first pass.
-        if laid.place is not fit or frame.full is not None:
-            return
-        alpha = laid.subject.alpha
-        height, width = alpha.shape
-        scale = max(frame.width / width, frame.height / height)
-        x, y = (width - frame.width / scale) / 2, (height - frame.height / scale) / 2
-        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
-        share = float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
-        if share < LEAST_IN_FRAME:
-            raise ImageError(f"the subject lies outside the frame of {frame.width} x {frame.height} pixels: hardly "
-                             "anything of it would be relit. Set fit to contain, or use the foreground's own aspect.")
-        if share < MOSTLY_IN_FRAME:
-            self._warn(CUT_OFF)
+        return Laid(subject, place, shown, key)
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
-                     pixels: Callable[[_Laid], Pixels], placed: bool = False) -> torch.Tensor:
+                     pixels: Callable[[Laid], Pixels], placed: bool = False) -> torch.Tensor:
         """The latents [batch, 4, h, w] of something made of each subject; `placed`: at the frame's size already."""
         latents = []
         for laid in (self._laid[i % len(self._laid)] for i in range(batch)):
@@ -285,7 +310,13 @@ class Relight:
         background = self._background
         if background is None:
             return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
-        return self._latent(encoder, frame, content_key(background), lambda: background, fit)
+        key = content_key(background), self._light if self._lights_background else None
+        return self._latent(encoder, frame, key, lambda: self._backdrop(background, frame), None)
+
+    def _backdrop(self, background: Pixels, frame: Frame) -> Pixels:
+        """The background picture as a pass sees it, uint8 [height, width, 3]; in a stage with the light drawn over."""
+        behind = frame.place(background, fit)
+        return imaging.under_light(behind, self._map(frame, "fbc"), DRAWN_WHITE) if self._lights_background else behind
 
     def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> Pixels:
         """uint8 [height, width, 3]: the light map of a pass."""
@@ -303,12 +334,11 @@ class Relight:
         around = ((top, frame.height - bottom), (left, frame.width - right), (0, 0))
         return np.pad(drawn(right - left, bottom - top), around, mode="edge")
 
-    def _over_light(self, laid: _Laid, frame: Frame) -> Pixels:
-        """uint8 [height, width, 3]: the foreground over the light map."""
-        alpha = self.settings.start_amount * frame.place(laid.subject.alpha, laid.place)[..., None]
-        color = frame.place(laid.shown, laid.place)
-        over: Pixels = np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
-        return over
+    def _sketched(self, laid: Laid, frame: Frame) -> Pixels:
+        """uint8 [height, width, 3]: the sketch of the light over the light map, in fbc over the background picture."""
+        background = self._background if self.kind == "fbc" else None
+        behind = self._map(frame, "fc") if background is None else frame.place(background, fit)
+        return laid.sketched(frame, self.settings.light, behind)
 
     def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], Pixels],
                 place: Place | None) -> torch.Tensor:
@@ -318,11 +348,3 @@ class Relight:
             return encoder.encode(np.ascontiguousarray(frame.place(pixels, place) if place else pixels))
 
         return self._latents.get((encoder.key, frame, key, place), encode)
-
-
-def _load_plain(source: object, what: str) -> Pixels | None:
-    """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
-    if source is None:
-        return None
-    rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
-    return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)

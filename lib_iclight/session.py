@@ -6,23 +6,28 @@ own UNet; there a session without a checkpoint to load holds the folders and cac
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
-from . import files, infotext
+from . import infotext
 from .download import offline
 from .errors import CheckpointError, SettingsError, WeightsError
+from .folders import Folders
+from .frame import Frame
 from .generation import NATIVE, Generation
+from .instant import Instant, instant
 from .job import LatentCache, Relight
 from .matting import DEVICES, Cutter, model_names, obstacle
+from .preview import Convention
 from .progress import Progress, silent
-from .settings import Settings
+from .settings import STAGES, Settings
 from .subject import Subject
 from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
 
@@ -33,25 +38,12 @@ if TYPE_CHECKING:
 
 POCKET = "pocket"
 """the name of the checkpoint that comes with the program"""
-WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
-MATTING_FOLDERS = ("matting", "u2net")
+WAITING = "waiting for another job"
+"""what a relight's progress hears until its turn comes"""
+UNMIXED = ("enabled", "outputs", "light", "light_map_blur")
+"""settings that a stage's pictures do not depend on"""
+RAW_GONE = "Raw pictures are not returned of lights whose pictures were there already."
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where model files are looked for, in this order; what is missing is downloaded into the first of its kind."""
-
-    weights: tuple[Path, ...]
-    matting: tuple[Path, ...]
-    """ahead of rembg's own, ~/.u2net"""
-
-    @classmethod
-    def under(cls, models: Path | None = None) -> Folders:
-        """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
-        if models is None:
-            models = (files.expanded(os.environ.get("ICLIGHT_HOME") or ".") or Path()) / "models"
-        return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))
 
 
 class Outlook(NamedTuple):
@@ -87,6 +79,19 @@ class Relighting(NamedTuple):
     def pictures(self) -> list[Image.Image]:
         """The relit pictures themselves, one for each of the batch."""
         return [finished.picture for finished in self.finished if finished.name == "result"]
+
+
+class Staged(NamedTuple):
+    """What one call of `Session.stage` made."""
+
+    folders: tuple[Path, ...]
+    """the light stages, one for each of the batch; see `stage.load`"""
+    extras: tuple[Finished, ...]
+    """what `outputs` asked for; that of a single light has its name in front, as in `left-raw`"""
+    made: int
+    """pictures that were not there already"""
+    warnings: tuple[str, ...]
+    """as of `Relighting`"""
 
 
 class Session:
@@ -154,6 +159,14 @@ class Session:
         size = {"enough": None} if whole else {}
         return Subject(settings.foreground, settings, self.cutter, progress or self._progress, **size)
 
+    def preview(self, settings: Settings, progress: Progress | None = None, *, normals: object = None,
+                convention: Convention = "auto", side: int | None = None) -> Instant:
+        """The settings' foreground under their light at once, sketched without a model; see `instant`.
+
+        side: its longer side in pixels at most; None keeps the photo's own size. Raises as `subject` and `instant`.
+        """
+        return instant(settings, self.subject(settings, progress), normals=normals, convention=convention, side=side)
+
     def offsets(self, settings: Settings, layout: Layout = "diffusers", progress: Progress | None = None) -> Offsets:
         """The offsets for a job, for UNets of that key layout: the checkpoint's own, or from IC-Light's files.
 
@@ -175,19 +188,62 @@ class Session:
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
-        One relight runs at a time; another thread's waits for its turn. Raises ICLightErrors before any sampling where
-        they can be told then.
+        One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
+        raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
         progress = progress or self._progress
-        size = generation.hires_size if generation.hires_scale > 1 else (generation.width, generation.height)
-        job = Relight(settings, cutter=self.cutter, latents=self.latents, largest=size, progress=progress)
+        if settings.stage != "off":
+            raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
+                                "Session.stage, or set stage to off.")
+        job = self._job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
-        with self._turn:
+        with self._taking_turn(progress):
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress)
         made = tuple(self._finished(job, generation, result.pictures))
         extras = tuple(Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
         return Relighting(made + extras, (*generation.warnings(), *job.warnings))
+
+    def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
+              progress: Progress | None = None) -> Staged:
+        """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
+
+        rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
+        1, 2, ... of `folder`. A picture is on the disk, and in stage.json, as soon as it is made; called again with
+        the same settings, generation and pictures it makes only those that are missing. The settings' own light is not
+        used. Raises ICLightErrors as `relight` does, and StageError where `folder` holds another stage.
+        """
+        from . import stage as sets
+
+        progress = progress or self._progress
+        settings = settings.replace(stage=rig)
+        if rig == "off":
+            raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
+        seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
+        job = self._job(settings, generation, progress)
+        offsets = self.offsets(settings, progress=progress)
+        extras: list[Finished] = []
+        frame, about = Frame(*generation.size), self._about(job, generation, offsets)
+        folders = [folder] if generation.batch == 1 else [folder / str(n + 1) for n in range(generation.batch)]
+        writers = [sets.StageWriter(place, sets.rig(STAGES[rig]), job.alpha(frame), about, one.seed)
+                   for place, one in zip(folders, seeds, strict=True)]
+        todo = [(number, writer, lamp.name) for number, writer in enumerate(writers, 1) for lamp in writer.missing]
+        with self._turn:
+            host = self._loaded(progress)
+            for done, (number, writer, light) in enumerate(todo):
+                single, one = job.under(light), seeds[number - 1]
+                result = host.relight(single, one, offsets, _part_of(progress, done, len(todo)))
+                finished, *raw = self._finished(single, one, result.pictures)
+                writer.add(light, np.asarray(finished.picture), finished.text)
+                extras += [Finished(f"{light}-raw", number, one.picture, one.text) for one in raw]
+        stages = [sets.load(place) for place in folders]
+        for number, made in enumerate(stages, 1):
+            extras += [Finished(name, number, picture, f"IC-Light {name}")
+                       for name, picture in sets.outputs_of(made, settings.outputs)]
+        extras += [Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(frame)]
+        there = len(stages) * len(STAGES[rig]) - len(todo)
+        told = [RAW_GONE] if there and "raw" in settings.outputs else []
+        return Staged(tuple(folders), tuple(extras), len(todo), (*generation.warnings(), *job.warnings, *told))
 
     def outlook(self, settings: Settings) -> Outlook:
         """What can be told of a job without its pictures. Reads headers only."""
@@ -217,6 +273,30 @@ class Session:
     def matting_obstacle(self, model: str) -> str:
         """Why no cut-out can be expected of the model, as one sentence, or nothing; cheap."""
         return obstacle(model, self.folders.matting)
+
+    @contextmanager
+    def _taking_turn(self, progress: Progress) -> Iterator[None]:
+        """Alone with the UNet."""
+        if not self._turn.acquire(blocking=False):
+            progress(WAITING, 0, 0)
+            while not self._turn.acquire(timeout=1.0):
+                progress(WAITING, 0, 0)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)
+
+    def _about(self, job: Relight, generation: Generation, offsets: Offsets) -> dict[str, Any]:
+        """What a stage is made with, beside its seed: as JSON values, equal only where its pictures would be."""
+        checkpoint = self._checkpoint()
+        sampled = {name: value for name, value in asdict(generation).items() if name not in ("seed", "batch")}
+        relit = {name: value for name, value in job.settings.to_dict().items() if name not in UNMIXED}
+        return {**relit, "generation": sampled, "checkpoint": checkpoint.name if checkpoint else "",
+                "offsets": offsets.name, "loras": {lora.path.stem: lora.strength for lora in self._loras},
+                "pictures": job.content}
 
     def _told_checkpoint(self) -> Checkpoint | None:
         try:
@@ -256,3 +336,15 @@ class Session:
             yield Finished("result", number, relit.picture, text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)
+
+
+def _part_of(progress: Progress, number: int, count: int) -> Progress:
+    """How the pass of that number, from 0 on, of `count` reports: sampling as its part of all, the rest the first time.
+    """
+    def report(what: str, done: int, total: int) -> None:
+        if what == "sampling":
+            progress(what, number * total + done, count * total)
+        elif number == 0:
+            progress(what, done, total)
+
+    return report

@@ -12,15 +12,22 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from .errors import SettingsError, hint, shown
-from .fields import Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
+from .fields import FROM_BACKGROUND, Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
 from .lights import PRESETS, LightSpec
 
 VERSION = 1
 MODES = ("fc", "fcon", "fbc")
-STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
+STARTS = ("auto", "noise", "light", "light+foreground", "sketch", "image", "background")
 FITS = ("cover", "contain")
 DETAIL_MODES = ("multiply", "add")
-OUTPUTS = ("cutout", "mask", "lightmap", "raw")
+OUTPUTS = ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
+STAGE_OUTPUTS = ("normals", "albedo")
+"""those that are made of a light stage"""
+_SIDES = ("left", "right", "bottom", "top")
+STAGES: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "off": (), "4": (*_SIDES, "ambient"),
+    "8": (*_SIDES, "top-left", "top-right", "bottom-left", "bottom-right", "ambient")})
+"""the single lights of a light stage, in its pictures' order: the sides, the corners, and light from everywhere"""
 
 
 class Recommended(NamedTuple):
@@ -77,12 +84,14 @@ class Settings:
     foreground: Any = _setting(
         Picture(), None, "Foreground", "The subject to relight. In img2img the img2img picture when empty.")
     background: Any = _setting(
-        Picture(), None, "Background", "The picture to place the subject on (mode fbc), or to start from.")
+        Picture(), None, "Background",
+        "The picture to place the subject on (mode fbc), to start from, or to take the light from.")
     background_flip: bool = _setting(
         Bool(), False, "Flip background", "Mirror the background picture left to right.",
         infotext="IC-Light background flip")
     light: str | LightSpec = _setting(
-        Light(tuple(PRESETS)), "none", "Light", "Where the light comes from: a preset, or a light spec as JSON.",
+        Light((*PRESETS, FROM_BACKGROUND)), "none", "Light", "Where the light comes from: a preset, a light spec as "
+        "JSON, or from background: the light that the background picture shows.",
         infotext="IC-Light light")
     light_map: Any = _setting(
         Picture(), None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
@@ -99,7 +108,8 @@ class Settings:
     start: str = _setting(
         Choice(STARTS), "auto", "Start from",
         "What the first latent is made of. auto: the light map when there is a light in fc and fcon, else noise "
-        "in txt2img and the picture in img2img.",
+        "in txt2img and the picture in img2img. sketch: the subject under the light as far as it can be worked out, "
+        "over the light map.",
         group="advanced", infotext="IC-Light start")
     start_amount: float = _setting(
         Number(), 1.0, "Foreground in the start",
@@ -110,6 +120,11 @@ class Settings:
         "How the foreground lies in the frame. cover: it fills the frame, and what stands out is cut off. contain: all "
         "of it is in, and the result is cut back to the picture's own shape.",
         group="advanced", infotext="IC-Light fit")
+    stage: str = _setting(
+        Choice(tuple(STAGES)), "off", "Light stage",
+        "One picture for each single light, to mix any light of afterwards. 4: the four sides and ambient. 8: the "
+        "corners too. Mixtures are best in mode fbc.",
+        group="advanced", infotext="IC-Light stage")
     matting: str = _setting(
         Name(), "auto", "Cut-out",
         "auto: the picture's own transparency, else a cut-out by the default model. none: use the picture whole. "

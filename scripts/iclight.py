@@ -6,9 +6,10 @@ from typing import Any
 from modules import paths_internal, script_callbacks, scripts
 from modules.ui_components import InputAccordion
 
+from lib_iclight.folders import Folders
 from lib_iclight.hosts.webui.detect import Unsupported, detect
 from lib_iclight.panel import panel
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.webui import api, console, hooks, options, state, unsupported, xyz
 
 SESSION = Session(state.checkpoint, folders=Folders.under(Path(paths_internal.models_path)),
@@ -40,6 +41,9 @@ class ICLightScript(scripts.Script):  # type: ignore[misc]  # the host's, which 
         self.components[component.elem_id] = component
         if self.panel and component.elem_id == f"generation_info_{self.panel.tab}":  # the tab's last
             self.panel.connect(self.components)
+
+    def before_process(self, p: Any, *args: Any) -> None:
+        hooks.count(p, args)
 
     def process(self, p: Any, *args: Any) -> None:
         hooks.begin(p, args, SESSION, HOST)

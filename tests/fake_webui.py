@@ -67,7 +67,7 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     state = SimpleNamespace(interrupted=False, skipped=False, textinfo=None)
     fakes: dict[str, dict[str, Any]] = {
         "modules": {},
-        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None),
+        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None, samples_save=True),
                            "cmd_opts": SimpleNamespace(loglevel=None)},
         "modules.sd_models": {"get_closet_checkpoint_match": get_closet_checkpoint_match},
         "modules.paths_internal": {"models_path": str(models)},
@@ -235,11 +235,24 @@ class Processing:
         self.truncate_x, self.truncate_y = truncate
         self.steps, self.denoising_strength, self.is_api, self.is_hr_pass = 4, 0.4, is_api, False
         self.extra_generation_params: dict[str, Any] = {}
+        self.prompt, self.negative_prompt, self.seed, self.subseed = "a prompt", "a negative prompt", 100, 500
+        self.cfg_scale, self.sampler_name = 2.0, "Euler"
+        self.all_prompts: list[str] = []
+        self.all_negative_prompts: list[str] = []
+        self.all_seeds: list[int] = []
+        self.all_subseeds: list[int] = []
+        self.comments: list[str] = []
+        self.outpath_samples: str | None = None
+        self.do_not_save_samples = False
         self.color_corrections: Any = ["a correction"]
         self.passes: list[Any] = []
         self.swallowed: list[Exception] = []
         self.sampler: Any = None
         self.upscale: Callable[[Image.Image], Image.Image] = lambda picture: picture  # another extension's hook
+
+    def comment(self, text: str) -> None:
+        """What the page shows under the result."""
+        self.comments.append(text)
 
     def _hook(self, x: torch.Tensor) -> None:
         swallow(self, self.script.process_before_every_sampling, *self.script_args, x=x, noise=x, c=None, uc=None)
@@ -250,7 +263,7 @@ class Processing:
     def sample(self, conditioning: Any, unconditional_conditioning: Any, seeds: Any, subseeds: Any,
                subseed_strength: Any, prompts: Any) -> torch.Tensor:
         self.sampler = Sampler(self)
-        x = torch.randn(self.batch_size, 4, self.height // 8, self.width // 8)
+        x = noise_of(seeds, self.height // 8, self.width // 8)
         self.sd_model.reset()
         self._hook(x)
         x = self.sampler.sample(self, x, None, None, image_conditioning=None)
@@ -285,18 +298,29 @@ class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
                subseed_strength: Any, prompts: Any) -> torch.Tensor:
         self.sd_model.reset()
         self._hook(self.init_latent)
-        noise = torch.randn_like(self.init_latent)
+        noise = noise_of(seeds, *self.init_latent.shape[2:])
         return self.sampler.sample_img2img(self, self.init_latent, noise, None, None, image_conditioning=None)
 
 
 class Processed:
-    def __init__(self, images: list[Image.Image]) -> None:
+    def __init__(self, images: list[Image.Image], infotexts: list[str], params: dict[str, Any]) -> None:
         self.images = images
-        self.extra_generation_params: dict[str, Any] = {}
-        self.infotexts = ["text"] * len(images)
+        self.extra_generation_params = params
+        self.infotexts = infotexts
 
     def infotext(self, p: Any, index: int) -> str:
-        return "text"
+        return text_of(p, p.all_seeds[index])
+
+
+def text_of(p: Any, seed: int) -> str:
+    """An infotext of the parameters as they are now."""
+    return ", ".join(f"{key}: {value}" for key, value in {"Seed": seed, **p.extra_generation_params}.items())
+
+
+def noise_of(seeds: list[int], height: int, width: int) -> torch.Tensor:
+    """The noise of a batch's seeds, [B, 4, height, width]."""
+    return torch.stack([torch.randn(4, height, width, generator=torch.Generator().manual_seed(seed))
+                        for seed in seeds])
 
 
 def swallow(p: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
@@ -310,23 +334,29 @@ def swallow(p: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
 def process_images(p: Any) -> Processed:
     """The host's main loop, with its hooks in its order."""
     state = sys.modules["modules.shared"].state
+    swallow(p, p.script.before_process, *p.script_args)
+    count = p.n_iter * p.batch_size
+    p.all_prompts, p.all_negative_prompts = [p.prompt] * count, [p.negative_prompt] * count
+    p.all_seeds, p.all_subseeds = [p.seed + one for one in range(count)], [p.subseed + one for one in range(count)]
     swallow(p, p.script.process, *p.script_args)
-    p.init([], [], [])
-    images = []
+    p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
+    images, infotexts = [], []
     for iteration in range(p.n_iter):
         p.iteration = iteration
         state.skipped = False
         if state.interrupted:
             break
-        latents = p.sample(None, None, [], [], 0, [])
+        here = slice(iteration * p.batch_size, (iteration + 1) * p.batch_size)
+        latents = p.sample(None, None, p.all_seeds[here], p.all_subseeds[here], 0, p.all_prompts[here])
         for index in range(p.batch_size):
             p.batch_index = index
             picture = np.full((latents.shape[2] * 8, latents.shape[3] * 8, 3), 90, np.uint8)
             pp = SimpleNamespace(image=p.upscale(Image.fromarray(picture)))
             swallow(p, p.script.postprocess_image, pp, *p.script_args)
-            pp.image.info["parameters"] = "text"  # outside of any hook, as the hosts do it
+            infotexts.append(text_of(p, p.all_seeds[here][index]))
+            pp.image.info["parameters"] = infotexts[-1]  # outside of any hook, as the hosts do it
             images.append(pp.image)
-    processed = Processed(images)
+    processed = Processed(images, infotexts, p.extra_generation_params)
     swallow(p, p.script.postprocess, processed, *p.script_args)
     return processed
 

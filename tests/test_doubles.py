@@ -13,6 +13,8 @@ import pytest
 OWN = {
     # what stands around the doubles
     "install", "load_script", "swallow", "with_loras", "picture", "base64_of", "job", "img2img", "latent_of",
+    "text_of", "noise_of",
+    "Processing.comment",
     "SdModel.hash", "SdModel.reset", "SdModel.unet", "Networks.choose",
     # made by the host in other ways, or by torch
     "SdModel.__init__", "Unet.__init__", "Vae.__init__", "Sampler.__init__", "FirstStage.__init__", "Encoder.__init__",

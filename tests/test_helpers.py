@@ -6,6 +6,7 @@ import pytest
 
 from lib_iclight.generation import comfortable_size, reference_size
 from lib_iclight.panel import helpers, texts
+from lib_iclight.settings import STAGES
 
 
 @pytest.mark.parametrize(("picture", "size"), [
@@ -30,18 +31,26 @@ def test_comfortable_sizes_keep_the_aspect(aspect: float) -> None:
 
 def test_wants_are_read_back_from_the_settings() -> None:
     for want in helpers.WANTS:
-        made = helpers.settings_for(want, "fc", 0.0, 0.0)
-        assert helpers.want_of(made["mode"], made["keep_background"]) == want
-    assert helpers.settings_for(texts.NEW_BACKGROUND, "fcon", 0, 0)["mode"] == "fcon"
+        for stage in STAGES:
+            made = helpers.settings_for(want, "fc", 0.0, 0.0, stage)
+            assert helpers.want_of(made["mode"], made["keep_background"], made["stage"]) == want
+    assert helpers.settings_for(texts.NEW_BACKGROUND, "fcon", 0, 0, "off")["mode"] == "fcon"
+
+
+@pytest.mark.parametrize(("before", "after"), [("off", "8"), ("4", "4"), ("8", "8")])
+def test_a_light_stage_has_all_lights_but_where_fewer_were_chosen(before: str, after: str) -> None:
+    made = helpers.settings_for(texts.LIGHT_STAGE, "fc", 0, 0, before)
+    assert (made["mode"], made["stage"], made["keep_background"]) == ("fbc", after, False)
+    assert helpers.settings_for(texts.NEW_BACKGROUND, "fbc", 0, 0, before)["stage"] == "off"
 
 
 def test_keeping_the_scene_raises_the_sliders_and_leaving_it_lowers_them_again() -> None:
-    kept = helpers.settings_for(texts.SAME_SCENE, "fc", 0, 0)
+    kept = helpers.settings_for(texts.SAME_SCENE, "fc", 0, 0, "off")
     assert (kept["preserve_color"], kept["preserve_detail"]) == (0.5, 0.5)
-    left = helpers.settings_for(texts.NEW_BACKGROUND, "fc", 0.5, 0.5)
+    left = helpers.settings_for(texts.NEW_BACKGROUND, "fc", 0.5, 0.5, "off")
     assert (left["preserve_color"], left["preserve_detail"]) == (0, 0)
     for want in helpers.WANTS:  # what a person chose stays
-        chosen = helpers.settings_for(want, "fc", 0.3, 0.0)
+        chosen = helpers.settings_for(want, "fc", 0.3, 0.0, "off")
         assert (chosen["preserve_color"], chosen["preserve_detail"]) == (0.3, 0.0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lib_iclight.lights import LightSpec, Point
@@ -11,13 +13,13 @@ from lib_iclight.panel.status import Status, describe
 from lib_iclight.settings import Settings
 
 
-def described(**settings: object) -> tuple[str, tuple[str, ...]]:
+def described(**settings: Any) -> tuple[str, tuple[str, ...]]:
     of_host = ("tab", "foreground", "has_background", "has_light_map", "weights_ready", "cfg", "hires_denoise", "head",
                "faults")
     host = {key: settings.pop(key) for key in of_host if key in settings}
-    status = describe(Settings(**settings), **{
-        "tab": "txt2img", "foreground": ForegroundInfo(832, 1216, False), "has_background": False,
-        "has_light_map": False, "weights_ready": True, **host})
+    usual: dict[str, Any] = {"tab": "txt2img", "foreground": ForegroundInfo(832, 1216, False), "has_background": False,
+                             "has_light_map": False, "weights_ready": True}
+    status = describe(Settings(**settings), **usual | host)
     return " ".join(status.parts), status.warnings
 
 
@@ -39,6 +41,11 @@ def test_the_status_is_a_sentence() -> None:
     assert described(foreground=None)[0] == "no light chosen: the prompt decides · weights fc ready"
     assert described(tab="img2img", foreground=ForegroundInfo(8, 9, False, of_tab=True), matting="none")[0].startswith(
         "Foreground from img2img 8×9, used whole ·")
+    assert described(mode="fbc", stage="8", light="top") == (
+        "Foreground 832×1216, cut out by isnet-general-use · 9 pictures, one for each light "
+        "on a background drawn from the light · weights fbc ready", ())
+    assert " 5 pictures, one for each light on your background" in described(
+        mode="fbc", stage="4", has_background=True)[0]
     assert "lit by the light editor" in described(light=LightSpec(lights=(Point(0.5, 0.5),)))[0]
 
 

@@ -25,9 +25,9 @@ from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from training import config, measures, train
 from training import export as exporting
-from training.captions import SIDES, TINTS, Tokenizer, caption, words
+from training.captions import Tokenizer, caption, words
 from training.diffusion import noise_schedule
-from training.light_stage import random_lighting, random_scenes
+from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
 from training.nets import VAE, TextEncoder, UNet
 from training.pool import PicturePool, on_grey, render_chunk
 from training.renderer import to_linear
@@ -247,11 +247,12 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monke
 
 
 def test_a_loss_that_is_no_number_goes_back_and_learns_slower(tmp_path: Path) -> None:
-    run, broken = Run(tmp_path, tmp_path / "p", CPU, 1e6), []
+    run = Run(tmp_path, tmp_path / "p", CPU, 1e6)
+    broken: list[int] = []
     module = nn.Linear(4, 1, bias=False)
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        value = module.weight.square().mean()
+        value: Tensor = module.weight.square().mean()
         if step == 25 and not broken:
             broken.append(step)
             value = value * float("nan")

@@ -244,7 +244,8 @@ def test_another_extension_that_drops_the_unet_is_noticed(script: Any) -> None:
         hook(p, *args, **kwargs)
         p.sd_model.reset()
 
-    p.script = SimpleNamespace(process=script.process, process_before_every_sampling=dropping,
+    p.script = SimpleNamespace(before_process=script.before_process, process=script.process,
+                               process_before_every_sampling=dropping,
                                postprocess_image=script.postprocess_image, postprocess=script.postprocess)
     with pytest.raises(HostError, match="without IC-Light's conditioning"):
         fake.process_images(p)
@@ -257,7 +258,8 @@ def test_a_changed_latent_size_is_noticed(script: Any) -> None:
     def other_size(p: Any, *args: Any, x: torch.Tensor, **kwargs: Any) -> None:
         hook(p, *args, x=x[..., :4], **kwargs)
 
-    p.script = SimpleNamespace(process=script.process, process_before_every_sampling=other_size,
+    p.script = SimpleNamespace(before_process=script.before_process, process=script.process,
+                               process_before_every_sampling=other_size,
                                postprocess_image=script.postprocess_image, postprocess=script.postprocess)
     with pytest.raises(HostError, match="8x8.*4x8"):
         fake.process_images(p)

@@ -68,7 +68,8 @@ def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: t
         return chunk
     with safe_open(str(path), framework="pt", device=str(device)) as file:
         subjects, lights = json.loads(file.metadata()["captions"])
-        return Chunk(*(file.get_tensor(name) for name in ("pictures", "backdrops", "alpha")), subjects, lights)
+        pictures, backdrops, alpha = (file.get_tensor(name) for name in ("pictures", "backdrops", "alpha"))
+        return Chunk(pictures, backdrops, alpha, subjects, lights)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -274,7 +274,8 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
 
 def _optimizer(modules: nn.Module, device: torch.device) -> torch.optim.Optimizer:
     """AdamW; what takes the conditions in learns faster."""
-    fast, rest = [], []
+    fast: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for key, weight in modules.named_parameters():
         if not weight.requires_grad:
             continue

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
+from ..folders import Folders
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
 from ..imaging import load_image, read_picture
 from ..imaging.save import WRITABLE
-from ..session import POCKET, Folders, Session
+from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
 
 if TYPE_CHECKING:
     from ..hosts.standalone.loras import Lora
     from ..progress import Progress
 
-FLAGLESS = ("enabled", "foreground")
+FLAGLESS = ("enabled", "foreground", "stage")
 """settings that are no flags: the command itself says them"""
 
 
@@ -48,8 +50,8 @@ _OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
     Light: lambda kind, default: {"metavar": "LIGHT", "default": default,
                                   "more": f"Presets: {', '.join(kind.choices)} (default: {default})"},
     List: lambda kind, default: {"type": kind.from_text, "metavar": "A,B", "default": default,
-                                 "more": f"{', '.join(kind.choices)}; separated by commas, saved beside OUT as "
-                                         "OUT-cutout.png, ..."}}
+                                 "more": f"{', '.join(kind.choices)}; separated by commas, saved beside the "
+                                         "result as OUT-cutout.png, of a stage as cutout.png in its folder, ..."}}
 """kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
 
 
@@ -103,12 +105,15 @@ def add_matting(group: Any) -> None:
                        help="what cut-out models run on; gpu needs an onnxruntime with GPU support (default: cpu)")
 
 
-def add_settings(command: argparse.ArgumentParser) -> None:
-    """All that a relight can be told: settings, generation and models, in groups of the help."""
+def add_settings(command: argparse.ArgumentParser, **defaults: Any) -> None:
+    """All that a relight can be told: settings, generation and models, in groups of the help.
+
+    defaults: those of settings, where a command has others than the table.
+    """
     settings = command.add_argument_group("how to relight")
     for field in FIELDS:
         if field.name not in FLAGLESS:
-            add_field(settings, field)
+            add_field(settings, dataclasses.replace(field, default=defaults.get(field.name, field.default)))
     add_generation(command.add_argument_group("what to generate"))
     add_models(command.add_argument_group("models"))
 

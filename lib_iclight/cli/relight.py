@@ -41,8 +41,7 @@ def run(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:
     """Where the pictures will go, each tried before the work. Raises ImageError."""
     text = infotext.write(settings.to_infotext(), generation, generation.seed, "")
-    size = generation.hires_size if generation.hires_scale > 1 else (generation.width, generation.height)
-    planned = [Output(name_of(name, number, generation.batch), size=size, text=text)
+    planned = [Output(name_of(name, number, generation.batch), size=generation.size, text=text)
                for number in range(1, generation.batch + 1)
                for name in ("result", *({"raw"} & set(settings.outputs)))]
     planned += [Output(name, alpha=name == "cutout") for name in settings.outputs if name != "raw"]

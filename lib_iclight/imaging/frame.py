@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..color import linear_to_srgb, srgb_to_linear
 from ..errors import ImageError
 from .convert import bands
 from .decode import MAX_PIXELS
@@ -25,6 +26,19 @@ def composite_on_grey(rgb: NDArray[np.uint8], alpha: NDArray[np.float32]) -> NDA
     for rows in bands(rgb.shape[1], rgb.shape[0]):  # whole, a photograph's floats would take a gigabyte
         mixed = 127.0 + (rgb[rows].astype(np.float32) - 127.0) * alpha[rows, :, None]
         result[rows] = mixed.clip(0, 255)
+    return result
+
+
+def under_light(rgb: NDArray[np.uint8], light: NDArray[np.uint8], white: int) -> NDArray[np.uint8]:
+    """A picture as a light would show it: multiplied by the light's picture in linear light, uint8 [H,W,3].
+
+    rgb, light: uint8 sRGB [H,W,3]. white: the value 1..255 of `light` under which the picture stays as it is.
+    """
+    level = srgb_to_linear(np.arange(256) / 255.0)
+    result = np.empty(rgb.shape, np.uint8)
+    for rows in bands(rgb.shape[1], rgb.shape[0]):
+        lit = level[rgb[rows]] * (level[light[rows]] / level[white])
+        result[rows] = np.rint(255.0 * linear_to_srgb(lit.clip(0.0, 1.0)))
     return result
 
 

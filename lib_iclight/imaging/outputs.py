@@ -63,8 +63,7 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
                          f"{', '.join(allowed)}.")
     form = format_of(target.suffix)
     planned = [Output(output) if isinstance(output, str) else output for output in outputs]
-    if not os.path.isdir(target.parent):  # not Path.is_dir: that raises for folders that may not be looked into
-        raise ImageError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
+    _check_folder(target)
     paths: dict[str, Path] = {}
     notes: list[str] = []
     taken: dict[str, Path] = {}
@@ -82,6 +81,18 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
         taken[key] = paths[output.name] = path
     _try_folder(target)
     return Outputs(paths, tuple(notes))
+
+
+def check_target(target: Path, sources: Iterable[Path] = ()) -> None:
+    """Raise ImageError where a file of any kind cannot or must not be written by that name; see `plan_outputs`."""
+    _check_folder(target)
+    _check_path(target, sources, overwrite=True)
+    _try_folder(target)
+
+
+def _check_folder(target: Path) -> None:
+    if not os.path.isdir(target.parent):  # not Path.is_dir: that raises for folders that may not be looked into
+        raise ImageError(f"{target} cannot be written: there is no folder {target.parent}. Make it first.")
 
 
 def _check_fits(output: Output, path: Path) -> None:

@@ -6,26 +6,29 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..generation import NATIVE, comfortable_size, reference_size
-from ..settings import RECOMMENDED, Settings
+from ..settings import RECOMMENDED, STAGES, Settings
 from . import texts
 
-WANTS = (texts.NEW_BACKGROUND, texts.MY_BACKGROUND, texts.SAME_SCENE)
+WANTS = (texts.NEW_BACKGROUND, texts.MY_BACKGROUND, texts.SAME_SCENE, texts.LIGHT_STAGE)
+LARGEST_STAGE = list(STAGES)[-1]
 KEPT = 0.5
 """Preserve colour and detail at which "keep the scene" starts."""
 
 
-def want_of(mode: str, keep_background: bool) -> str:
+def want_of(mode: str, keep_background: bool, stage: str) -> str:
     """What these settings amount to, in a person's words: one of `WANTS`."""
+    if stage != "off":
+        return texts.LIGHT_STAGE
     if mode == "fbc":
         return texts.MY_BACKGROUND
     return texts.SAME_SCENE if keep_background else texts.NEW_BACKGROUND
 
 
-def settings_for(want: str, mode: str, color: float, detail: float) -> dict[str, Any]:
+def settings_for(want: str, mode: str, color: float, detail: float, stage: str) -> dict[str, Any]:
     """The settings that a want amounts to. `want_of` reads it back from them; nothing else remembers it.
 
     color, detail: the preserve sliders as they are. "Keep the scene" raises them where both are 0, and leaving it puts
-    them back where nobody moved them.
+    them back where nobody moved them. stage: as it is; a stage is of all lights where there was none.
     """
     keep = want == texts.SAME_SCENE
     if keep and not (color or detail):
@@ -33,8 +36,12 @@ def settings_for(want: str, mode: str, color: float, detail: float) -> dict[str,
     elif not keep and color == detail == KEPT:
         color = detail = 0.0
     own_mode = mode if mode != "fbc" else "fc"
-    return {"mode": "fbc" if want == texts.MY_BACKGROUND else own_mode, "keep_background": keep,
-            "preserve_color": color, "preserve_detail": detail}
+    if want != texts.LIGHT_STAGE:
+        stage = "off"
+    elif stage == "off":
+        stage = LARGEST_STAGE
+    return {"mode": "fbc" if want in (texts.MY_BACKGROUND, texts.LIGHT_STAGE) else own_mode, "keep_background": keep,
+            "preserve_color": color, "preserve_detail": detail, "stage": stage}
 
 
 def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str],

@@ -10,11 +10,12 @@ from PIL import Image
 
 from .. import imaging
 from ..errors import ICLightError
+from ..fields import FROM_BACKGROUND
 from ..generation import comfortable_size
 from ..settings import FIELDS, Field, Settings
 from . import helpers, hints, markup, texts
 from .gradio_host import in_browser, on_any, on_server
-from .pictures import ForegroundInfo, PictureValue, cutout_preview, handed_over, measure
+from .pictures import Backgrounds, ForegroundInfo, PictureValue, cutout_preview, handed_over, measure
 from .status import STATUS_FIELDS, PanelState, status_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ HOST_WIDGETS: Mapping[str, str] = {
 
 SLIDERS = ("cfg", "denoise", "width", "height", "hires_scale")
 SETTABLE = ("width", "height", "steps", "cfg", "sampler", "scheduler", "denoise")
+FOLLOWED = ("mode", "keep_background", "start", "light", "stage")
+"""the settings that tell what is wanted, and whether a background is needed for it"""
 CUT_FIELDS = ("matting", *(field.name for field in FIELDS if field.group == "matting"))
 """the settings that the cut-out is made by"""
 
@@ -35,14 +38,13 @@ CUT_FIELDS = ("matting", *(field.name for field in FIELDS if field.group == "mat
 def join(panel: Panel) -> None:
     """Join the panel's own widgets to each other."""
     fields = panel.fields
-    kept = [fields[name] for name in ("mode", "keep_background", "preserve_color", "preserve_detail")]
+    kept = [fields[name] for name in ("mode", "keep_background", "preserve_color", "preserve_detail", "stage")]
 
-    def want(chosen: str, mode: str, keep: bool, color: float, detail: float) -> list[Any]:
-        return list(helpers.settings_for(chosen, mode, color, detail).values())
+    def want(chosen: str, mode: str, keep: bool, color: float, detail: float, stage: str) -> list[Any]:
+        return list(helpers.settings_for(chosen, mode, color, detail, stage).values())
 
     on_server(panel.want.input, want, [panel.want, *kept], kept)
-    on_any([fields[name].change for name in ("mode", "keep_background", "start")], _follow,
-           [fields["mode"], fields["keep_background"], fields["start"]],
+    on_any([fields[name].change for name in FOLLOWED], _follow, [fields[name] for name in FOLLOWED],
            [panel.want, fields["background"], fields["background_flip"]])
 
     # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
@@ -71,10 +73,14 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
     widgets = [panel.foreground_info, fields["background"], fields["light_map"], fields["mask"],
                *(fields[name] for name in STATUS_FIELDS), *host.values()]
 
-    def state_of(foreground: ForegroundInfo | None, background: Any, light_map: Any, mask: Any,
+    backgrounds = Backgrounds()
+
+    def state_of(foreground: ForegroundInfo | None, background: PictureValue, light_map: Any, mask: Any,
                  *values: Any) -> PanelState:
-        return PanelState(foreground, background is not None, light_map is not None, mask is not None,
-                          dict(zip(names, values, strict=True)))
+        named = dict(zip(names, values, strict=True))
+        return PanelState(foreground, background is not None, light_map is not None, mask is not None, named,
+                          backgrounds.light(background, named["background_flip"])
+                          if background is not None and named["light"] == FROM_BACKGROUND else None)
 
     def status(state: PanelState) -> str:
         return status_of(state, panel.tab, session).html()
@@ -140,7 +146,8 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
             standing = hints.standing_height(subject.alpha)
         except ICLightError as error:
             return markup.fault(str(error)), info
-        return cutout_preview(subject.cutout(), subject.mask()), info._replace(standing=standing)
+        shown = cutout_preview(subject.cutout(), subject.mask(), (info.width, info.height))
+        return shown, info._replace(standing=standing)
 
     cut = cut_out, [*matting, *pictures], [panel.cutout, panel.foreground_info]
 
@@ -176,10 +183,10 @@ def _another(wanted: bool, foreground: PictureValue) -> Any:
     return gr.update(visible=False, value=None)
 
 
-def _follow(mode: str, keep_background: bool, start: str) -> tuple[str, Any, Any]:
+def _follow(mode: str, keep_background: bool, start: str, light: Any, stage: str) -> tuple[str, Any, Any]:
     """What they want, and whether a background and its flip are to be seen."""
-    needed = mode == "fbc" or start == "background"
-    return helpers.want_of(mode, keep_background), gr.update(visible=needed), gr.update(visible=needed)
+    needed = mode == "fbc" or start == "background" or light == FROM_BACKGROUND
+    return helpers.want_of(mode, keep_background, stage), gr.update(visible=needed), gr.update(visible=needed)
 
 
 def _copied(data_uri: str) -> Image.Image | None:

@@ -8,7 +8,8 @@ light. Numpy and Pillow only.
 
 from .environment import Environment, from_panorama, load_environment
 from .mix import mix, mix_codes, over
-from .normals import lambert, normals, pairs, reference
+from .normals import lambert, normals, pairs, reference, to_colors
+from .outputs import outputs_of
 from .rig import EIGHT, FOUR, Direction, Lamp, rig
 from .skies import SKIES, sky
 from .store import Stage, from_pictures, load
@@ -20,4 +21,5 @@ __all__ = ["Stage", "load", "from_pictures", "StageWriter", "save",
            "FOUR", "EIGHT", "rig", "Lamp", "Direction",
            "weights_of", "from_names", "to_names", "mix", "mix_codes", "over",
            "Environment", "load_environment", "from_panorama", "SKIES", "sky",
-           "normals", "pairs", "reference", "lambert", "albedo", "depth", "depth_codes"]
+           "normals", "pairs", "reference", "lambert", "albedo", "depth", "depth_codes",
+           "to_colors", "outputs_of"]

@@ -118,16 +118,21 @@ def frames(stage: Stage, movement: Movement, exposure: float | str = "auto",
         yield over(codes, stage.subject, background) if background is not None else codes
 
 
+def check_ending(path: Path) -> None:
+    """Raise StageError for a file that is named like no animation."""
+    if path.suffix.lower() not in (".webp", ".mp4"):
+        raise StageError(f"an animation ends in .webp or .mp4, not in {path.suffix.lower() or 'nothing'!r:.20}.")
+
+
 def write_animation(path: Path, pictures: Iterable[NDArray[np.uint8]], count: int, fps: float) -> None:
     """Write `count` frames as animated WebP or MP4 (H.264), by the file's ending. It is there whole or not at all.
 
     MP4 needs one of the optional packages `av` and `imageio-ffmpeg`. Raises StageError without, for another ending, and
     for frames that are too many for their size.
     """
+    check_ending(path)
     ending = path.suffix.lower()
     writers = {".webp": _write_webp, ".mp4": _write_mp4}
-    if ending not in writers:
-        raise StageError(f"an animation ends in .webp or .mp4, not in {ending or 'nothing'!r:.20}.")
     rest = iter(pictures)
     first = next(rest)
     part = path.with_name(f"{path.stem}.part{ending}")

@@ -9,7 +9,6 @@ write them at all, so `write_png` does.
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import sys
 import warnings
@@ -24,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from ..color import linear_to_srgb, srgb_to_linear
 from ..errors import ImageError, StageError
 from ..imaging import MAX_PIXELS, MIN_SIDE, load_image, split_alpha
+from ..imaging.save import encoded, write_whole
 
 Codes = NDArray[np.uint8] | NDArray[np.uint16]
 """sRGB-encoded values, 0..255 or 0..65535"""
@@ -94,21 +94,15 @@ def read_mask(path: Path) -> NDArray[np.float32]:
     return values @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow's "L"
 
 
-def write_png(path: Path, codes: Codes) -> None:
+def write_png(path: Path, codes: Codes, text: str = "") -> None:
     """Write sRGB codes [H, W, 3] or grey ones [H, W], uint8 or uint16, as PNG. The file is there whole or not at all.
 
-    16-bit rows are stored as their differences from the row above (filter 2 of the PNG specification).
-    Raises StageError where the disk refuses.
+    text: an infotext, for 8 bits. 16-bit rows are stored as their differences from the row above (filter 2 of the PNG
+    specification). Raises StageError where the disk refuses.
     """
-    part = path.with_name(path.name + ".part")
     try:
-        if codes.dtype == np.uint8:
-            Image.fromarray(codes).save(part, "PNG")
-        else:
-            part.write_bytes(_png16(codes))
-        os.replace(part, path)
+        write_whole(path, encoded(Image.fromarray(codes), ".png", text) if codes.dtype == np.uint8 else _png16(codes))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StageError(f"{path.name} cannot be written ({error.strerror or error}). "
                          "Choose a folder that may be written to and has room.") from error
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..color import LUMINANCE
 from ..errors import LightError, StageError
 from ..lights import PRESETS, LightSpec, Point, linear_color, parse_light
+from ..settings import STAGES
 
 LAMP_HEIGHT = 0.25
 """How far before the subject a lamp of a light spec stands, in units of the picture's shorter side."""
@@ -173,7 +174,7 @@ def directions(lamps: Sequence[Lamp]) -> NDArray[np.float64]:
     return np.array([lamp.direction or (math.nan,) * 3 for lamp in lamps])
 
 
-FOUR = rig(("left", "right", "bottom", "top", "ambient"))
+FOUR = rig(STAGES["4"])
 """the four sides, as IC-Light's demo relights for its normals, and ambient"""
-EIGHT = rig(("left", "right", "bottom", "top", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"))
+EIGHT = rig(STAGES["8"])
 """the sides, the corners and ambient"""

@@ -61,11 +61,11 @@ class StageWriter:
         """The lamps whose pictures are not there yet, in the rig's order."""
         return tuple(lamp for lamp in self.lamps if lamp.name not in self._clipped)
 
-    def add(self, name: str, picture: NDArray[Any]) -> Path:
+    def add(self, name: str, picture: NDArray[Any], text: str = "") -> Path:
         """Write the picture of one light; afterwards the list claims it. Returns the file.
 
         picture: sRGB codes, uint8 or uint16 [H, W, 3], written as they are; or linear light, float [H, W, 3], which is
-        clipped to 0..1. A picture that is there already is replaced. Raises StageError.
+        clipped to 0..1. A picture that is there already is replaced. text: its infotext. Raises StageError.
         """
         if name not in self._files:
             raise StageError(f"the stage has no light called {name!r:.60}. It has: {', '.join(self._files)}.")
@@ -78,7 +78,7 @@ class StageWriter:
         codes = self._codes(name, picture)
         mask = np.ones(codes.shape[:2], np.float32) if self._mask is None else self._mask
         path = self.folder / self._files[name]
-        files.write_png(path, codes)
+        files.write_png(path, codes, text)
         self._size = size
         self._clipped[name] = clipped_share(codes >= CLIPPED * (2 ** files.bits_of(codes) - 1), mask)
         self._write_list()

@@ -7,6 +7,7 @@ the first thing that the host does with one (`no_picture`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -19,8 +20,15 @@ from ..hosts.base import Host
 from ..hosts.webui.replacing import original, replace, restore
 from ..session import Session
 from ..settings import Settings
+from . import stages
 from .request import read_settings
 from .run import Run, for_the_person, let_go_of_sampler
+
+
+def count(p: Any, arguments: Iterable[Any]) -> None:
+    """`before_process`: say how many batches a job has. What is wrong with its settings `begin` will tell."""
+    with contextlib.suppress(ICLightError):
+        stages.multiply(p, read_settings(p, arguments))
 
 
 def begin(p: Any, arguments: Iterable[Any], session: Session, host: Host) -> None:
@@ -39,6 +47,8 @@ def begin(p: Any, arguments: Iterable[Any], session: Session, host: Host) -> Non
     run = Run(p, settings, session, host)
     _take_on(p, run)
     with run.keeping_errors(p):
+        if settings.stage != "off":
+            stages.relist(p, settings)
         run.check(p)
         if not isinstance(p, StableDiffusionProcessingImg2Img):
             run.prepare(p)
@@ -62,7 +72,7 @@ def finish(p: Any, holder: Any) -> None:
     """`postprocess_image`: preserve what should be. holder: the host's object with a picture as `image`."""
     if run := run_of(p):
         with run.keeping_errors(p):
-            holder.image = run.finish(holder.image, p.batch_index)
+            holder.image = run.finish(p, holder.image, p.batch_index)
         if run.failure is not None:
             let_go_of_sampler(p)
             holder.image = no_picture(run.failure)
@@ -73,6 +83,7 @@ def end(p: Any, processed: Any) -> None:
     if run := run_of(p):
         with run.keeping_errors(p):
             run.end(p, processed)
+        stages.let_go(p)
         if run.failure is not None:
             processed.images.append(no_picture(run.failure))
         _release(p)

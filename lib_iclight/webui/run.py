@@ -18,14 +18,15 @@ from modules import shared
 from modules.processing import StableDiffusionProcessingImg2Img
 from PIL import Image
 
-from ..errors import CheckpointError, HostError, ICLightError
+from ..errors import CheckpointError, HostError, ICLightError, StageError
 from ..frame import Frame, fit
 from ..hosts.base import Applied, Host
 from ..hosts.webui.replacing import replace, restore
 from ..job import Relight
 from ..session import Session
-from ..settings import Settings
+from ..settings import FIELD, Settings
 from . import frames, starts
+from .stages import Stages
 from .state import show_progress
 
 log = logging.getLogger("iclight")
@@ -48,8 +49,9 @@ class Run:
         self._frame = Frame(p.width, p.height)
         """of the last pass"""
         self._job: Relight | None = None
+        self._stages: Stages | None = None
         self._tab_latent: torch.Tensor | None = None
-        self._raw: list[Image.Image] = []
+        self._raw: list[tuple[str, Image.Image]] = []
         self._told: list[str] = []
 
     def check(self, p: Any) -> None:
@@ -69,6 +71,8 @@ class Run:
             self.settings, cutter=self._session.cutter, latents=self._session.latents,
             tab="img2img" if is_img2img else "txt2img", pictures=p.init_images if is_img2img else (),
             place=frames.TabPlacement(p.resize_mode, crop) if is_img2img else fit, progress=show_progress)
+        if self.settings.stage != "off":
+            self._stages = Stages(self.settings, self._job)
         p.extra_generation_params.update(self._job.infotext())
         self._tell(p, self._job)
         return self._job
@@ -81,6 +85,9 @@ class Run:
         self.raise_failure()
         # A host without the hook before an img2img tab's pictures are prepared has no job yet.
         job = self._job or self.prepare(p, frames.crop_of(p))
+        if self._stages is not None:
+            job = self._stages.single(p)
+            p.extra_generation_params.update(job.infotext())
         sd_model = p.sd_model
         self._host.check_checkpoint(sd_model)  # the hires pass may have another one
         batch = x.shape[0]
@@ -109,13 +116,16 @@ class Run:
     def _tell(self, p: Any, job: Relight) -> None:
         """Say on the page, in the log and in the infotext what the job warns of, each once."""
         for sentence in job.warnings:
-            if sentence not in self._told:
-                self._told.append(sentence)
-                log.warning("IC-Light: %s", sentence)
-                if hasattr(p, "comment"):  # under the result
-                    p.comment(f"IC-Light: {sentence}")
+            self._say(p, sentence)
         if self._told:
             p.extra_generation_params[WARNINGS] = " ".join(self._told)
+
+    def _say(self, p: Any, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.append(sentence)
+            log.warning("IC-Light: %s", sentence)
+            if hasattr(p, "comment"):  # under the result
+                p.comment(f"IC-Light: {sentence}")
 
     def sampled(self, p: Any) -> None:
         """Raise what went wrong in a hook or a pass; HostError if a pass ran to its end without the conditioning.
@@ -131,30 +141,47 @@ class Run:
                 "the host sampled without IC-Light's conditioning, so the picture would not be relit. Another "
                 "extension may have replaced the UNet after IC-Light: switch it off for this job."))
 
-    def finish(self, picture: Image.Image, index: int) -> Image.Image:
+    def finish(self, p: Any, picture: Image.Image, index: int) -> Image.Image:
         """One picture of the host, preserved as asked, at its own size.
 
         index: its place in the batch. Raises HostError if it has another aspect than what was sampled.
         """
         assert self._job is not None, "no picture without a pass, and no pass without a job"
+        job = self._job if self._stages is None else self._stages.single(p)
         if "raw" in self.settings.outputs:
-            self._raw.append(picture)
-        if not self._job.changes_result:
+            self._raw.append(("raw" if job is self._job else f"{job.settings.light}-raw", picture))
+        if self._stages is None and not job.changes_result:
             return picture
-        return self._job.finish(picture, frames.of_picture(self._frame, *picture.size), index)
+        frame = frames.of_picture(self._frame, *picture.size)
+        finished = job.finish(picture, frame, index)
+        if self._stages is not None:
+            self._stages.add(p, finished, frame, index)
+        return finished
 
     def end(self, p: Any, processed: Any) -> None:
         """Add the extra pictures that were asked for to the host's, each with an infotext that says what it is."""
         if self._job is None:  # interrupted before its first pass
             return
-        for name, picture in [*self._job.extras(self._frame), *(("raw", picture) for picture in self._raw)]:
+        p.extra_generation_params.pop(None if self._stages is None else FIELD["light"].infotext, None)  # the last one's
+        for name, picture in [*self._job.extras(self._frame), *self._raw, *self._of_stages(p)]:
             picture = picture.copy()
             text = f"{processed.infotext(p, 0)}, IC-Light output: {name}"
             picture.info["parameters"] = text
             processed.images.append(picture)
             processed.infotexts.append(text)
-        if self._told:  # from here on only the API's answer is made of it
-            processed.extra_generation_params = {**processed.extra_generation_params, WARNINGS: self._told}
+        told: dict[str, Any] = {WARNINGS: self._told} if self._told else {}
+        if self._stages is not None:
+            told |= self._stages.told
+        # From here on only the API's answer is made of it.
+        processed.extra_generation_params = {**processed.extra_generation_params, **told}
+
+    def _of_stages(self, p: Any) -> list[tuple[str, Image.Image]]:
+        """What is asked for of the light stages."""
+        try:
+            return [] if self._stages is None else list(self._stages.outputs())
+        except StageError as error:  # the pictures that there are are to come back
+            self._say(p, str(error))
+            return []
 
     @contextmanager
     def keeping_errors(self, p: Any) -> Iterator[None]:

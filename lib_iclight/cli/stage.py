@@ -1,0 +1,111 @@
+"""stage: a picture for each single light, to mix any light of afterwards."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..cache import content_key
+from ..errors import ImageError, SettingsError
+from ..imaging.outputs import plan_outputs
+from ..progress import Progress
+from ..settings import PICTURES, STAGES
+from ..stage import StageWriter
+from ..stage.lp import read_lp
+from .console import bars, say, warn
+from .options import add_settings, generation_of, session_of, settings_of
+from .relight import name_of
+
+HELP = "make a light stage: one picture for each single light"
+RIGS = tuple(name for name in STAGES if name != "off")
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    command.add_argument("foreground", metavar="PHOTO", type=Path, nargs="?", help="the picture of the subject")
+    command.add_argument("-o", "--output", metavar="DIR", type=Path, required=True,
+                         help="the stage's folder; what is missing of a stage that was interrupted is made; several "
+                         "of --batch go to DIR/1, DIR/2, ...")
+    command.add_argument("--rig", default=RIGS[-1], metavar="{" + ",".join(RIGS) + "}", help="4: the four sides and "
+                         f"ambient; 8: the corners too (default: {RIGS[-1]})")
+    command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
+                         "light positions of this .lp file into the folder")
+    add_settings(command, mode="fbc")
+    command.set_defaults(parser=command)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the stage, or bring photographs into one."""
+    if args.from_lp is not None:
+        _check_alone(args)
+        with bars() as progress:
+            _bring(args.from_lp, args.output, progress)
+        say(args.output)
+        return
+    if args.foreground is None:
+        raise SettingsError("there is neither a photo nor --from-lp. Give one of them.")
+    if args.rig not in RIGS:
+        raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
+    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name)) is not None])
+    settings = settings_of(args, enabled=True)
+    with bars() as progress:
+        session = session_of(args, progress)
+        generation = generation_of(args, settings, session.native)
+        if args.seed == -1:
+            generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
+        made = session.stage(settings, generation, args.output, args.rig)
+    if session.note:
+        say(f"note: this is the {session.note}; give --checkpoint for that")
+    warn(made.warnings)
+    for folder in made.folders:
+        say(folder)
+    for extra in made.extras:
+        name = name_of(extra.name, extra.number, generation.batch)
+        target = args.output / f"{name}.png"
+        say(plan_outputs(target, [""]).save("", extra.picture, extra.text))
+
+
+def _begun(folder: Path, otherwise: int) -> int:
+    """The seed of a stage that is there already, so that it is gone on with; else the other one."""
+    for path in (folder / "stage.json", folder / "1" / "stage.json"):
+        try:
+            seed = json.loads(path.read_text(encoding="utf-8"))["seed"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if type(seed) is int and 0 <= seed < 2**32:
+            return seed
+    return otherwise
+
+
+def _check_apart(folder: Path, sources: Iterable[Path]) -> None:
+    """Raise ImageError for a picture to read in the folder that pictures are written to: it might be written over."""
+    for source in sources:
+        if folder.resolve() in source.resolve().parents:
+            raise ImageError(f"{source} lies in the stage's folder, where pictures are written to. "
+                             "Choose another folder.")
+
+
+def _check_alone(args: argparse.Namespace) -> None:
+    """Raise SettingsError for what is given beside --from-lp: it all is of relighting."""
+    plain = vars(args.parser.parse_args(["-o", "DIR", "--from-lp", "FILE"]))
+    given = [name for name, value in vars(args).items()
+             if name not in ("output", "from_lp", "run", "parser") and value != plain[name]]
+    if given:
+        word = "PHOTO" if given[0] == "foreground" else "--" + given[0].replace("_", "-")
+        raise SettingsError(f"{word} is for relighting, and --from-lp brings photographs as they are. Leave it away.")
+
+
+def _bring(file: Path, folder: Path, progress: Progress) -> None:
+    """Copy the photographs of an .lp file into a stage. Raises StageError."""
+    stage = read_lp(file)
+    _check_apart(folder, stage.paths)
+    sizes = [path.stat().st_size for path in stage.paths]
+    about = {"from": file.name, "pictures": content_key(file.read_bytes(), *sizes)}
+    writer = StageWriter(folder, stage.lamps, settings=about)
+    missing = writer.missing
+    for done, lamp in enumerate(missing):
+        progress("copying", done, len(missing))
+        writer.add(lamp.name, stage.codes(stage.index(lamp.name)))
