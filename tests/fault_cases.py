@@ -429,8 +429,7 @@ class Alone:
         if name == "fbc":
             settings = {**FBC, "foreground": SUBJECT, "mask": MASK, "background": SUBJECT[::-1].copy()}
         self._settings = Settings(enabled=True, **settings)
-        self._generation = Generation(width=64, height=64, steps=2, batch=2 if name == "fbc" else 1,
-                                      hires_scale=1 if name == "fbc" else 2)
+        self._generation = Generation(width=64, height=64, steps=2, hires_scale=1 if name == "fbc" else 1.5)
         self._other = Settings(enabled=True, foreground=SUBJECT, matting="none",
                                mode="fc" if name == "fbc" else "fbc", light="right")
         self._checkpoint = Miniature()
@@ -567,9 +566,9 @@ def campaign(names: Sequence[str], count: int, models: Path, seed: int = 0,
     return results
 
 
-def summary(results: Mapping[Fault, str]) -> dict[str, Counter[str]]:
-    """error -> how many jobs ended how."""
+def summary(results: Mapping[Fault, str], by: Callable[[Fault], str]) -> dict[str, Counter[str]]:
+    """What `by` tells of a fault -> how many jobs ended how."""
     table: dict[str, Counter[str]] = {}
     for fault, ended in results.items():
-        table.setdefault(fault.error, Counter())[ended.split(":")[0]] += 1
-    return table
+        table.setdefault(by(fault), Counter())[ended.split(":")[0]] += 1
+    return dict(sorted(table.items()))
