@@ -320,6 +320,12 @@ def test_an_orbit_plays_and_stops_where_it_is(at_desk: Client) -> None:
     assert at_desk.state == before
     at_desk.page.click("[data-do=undo]")
     assert at_desk.state["spec"]["lights"] == []
+    at_desk.page.click("[data-light=top]")
+    at_desk.page.keyboard.press("o")
+    at_desk.page.wait_for_function("() => window.desk.state.light === null")
+    at_desk.page.keyboard.press("Control+z")  # back to where it began
+    assert at_desk.state["light"] == "top"
+    assert at_desk.page.inner_text("[data-do=orbit]") == "Play"
 
 
 def test_a_saved_mix_and_another_set_are_opened(at_desk: Client, tmp_path: Path) -> None:
@@ -339,6 +345,8 @@ def test_a_saved_mix_and_another_set_are_opened(at_desk: Client, tmp_path: Path)
     at_desk.page.click("[data-light=left]")
     assert np.abs(at_desk.seen()[..., :3].astype(int) - at_desk.mixed_by(other)).max() <= 2
     assert at_desk.page.locator("[data-do=none]").is_disabled()  # without a mask
+    at_desk.page.dblclick("[data-knob=left]")
+    at_desk.says("All lights are off")
     at_desk.give("open", tmp_path / "set" / "stage.json")
     at_desk.page.wait_for_selector("[role=alert]:has-text('Choose it together with stage.json')")
 
