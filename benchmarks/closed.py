@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from tests.live.client import HIRES, Forge, base64_of, subject
-from tests.live.server import EXTENSION, ON_THE_CPU, PROBE, Server
+from live.client import HIRES, Forge, base64_of, subject
+from live.server import EXTENSION, ON_THE_CPU, PROBE, Server
 
 NO_MODEL = ("--ui-debug-mode",)
 PICTURE = base64_of(subject()[..., :3].copy())

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from live.server import EXTENSION, PROBE, Server
 from playwright.sync_api import sync_playwright
-
-from tests.live.server import EXTENSION, PROBE, Server
 
 FLAGS = ("--ui-debug-mode",)  # no model is loaded
 BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic", "--no-first-run",

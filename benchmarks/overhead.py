@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from tests.live.client import HIRES, Forge, base64_of, subject
-from tests.live.reference import offsets_file
-from tests.live.server import ON_THE_CPU, Server
+from live.client import HIRES, Forge, base64_of, subject
+from live.reference import offsets_file
+from live.server import ON_THE_CPU, Server
 
 MIB = 1 << 20
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_MMAP_THRESHOLD_": "8000000000"}

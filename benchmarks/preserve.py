@@ -27,9 +27,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, gaussian_filter, sobel
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -55,10 +56,10 @@ REACH = 24
 class Case(NamedTuple):
     """uint8 sRGB pictures [H, W, 3], the subject's alpha [H, W], and the box (rows, columns) that holds print."""
 
-    original: np.ndarray
-    result: np.ndarray
-    truth: np.ndarray
-    alpha: np.ndarray
+    original: NDArray[Any]
+    result: NDArray[Any]
+    truth: NDArray[Any]
+    alpha: NDArray[Any]
     label: tuple[slice, slice]
 
 
@@ -110,13 +111,13 @@ def main() -> int:
     return 0
 
 
-def ours(case: Case) -> np.ndarray:
+def ours(case: Case) -> NDArray[Any]:
     """Colour and detail at full strength."""
     return preserve(case.result, foreground_color(case.original, case.alpha), case.alpha, color=1, detail=1,
                     detail_radius=RADIUS)
 
 
-def difference_of_gaussians(case: Case) -> np.ndarray:
+def difference_of_gaussians(case: Case) -> NDArray[Any]:
     """As ports of IC-Light do it: the result's low frequencies plus the original's high ones, on sRGB values."""
     sigma = RADIUS * np.sqrt(case.alpha.size) / 512
     original, result = case.original.astype(np.float32), case.result.astype(np.float32)
@@ -125,7 +126,7 @@ def difference_of_gaussians(case: Case) -> np.ndarray:
     return np.rint(mixed).clip(0, 255).astype(np.uint8)
 
 
-METHODS: dict[str, Callable[[Case], np.ndarray]] = {
+METHODS: dict[str, Callable[[Case], NDArray[Any]]] = {
     "none": lambda case: case.result, "DoG": difference_of_gaussians, "ours": ours}
 
 
@@ -135,10 +136,10 @@ METHODS: dict[str, Callable[[Case], np.ndarray]] = {
 class Stage(NamedTuple):
     """A body before its own wall and before another under another lamp, linear [256, 256, 3]; the wall alone."""
 
-    before: np.ndarray
-    after: np.ndarray
-    wall: np.ndarray
-    alpha: np.ndarray
+    before: NDArray[Any]
+    after: NDArray[Any]
+    wall: NDArray[Any]
+    alpha: NDArray[Any]
     label: tuple[slice, slice]
 
 
@@ -156,9 +157,11 @@ def on_stage(number: int) -> Stage:
     paint, label = print_on(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, 1)
     body = {"albedo": torch.from_numpy(paint.transpose(2, 0, 1))[None]}
     body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
-    printed = dataclasses.replace(scenes, **{name: field.repeat(2, 1, 1, 1) for name, field in body.items()})
-    pictures = (lights[0].picture(printed)[0], lights[1].picture(printed)[1], lights[1].backdrop(printed)[1])
-    return Stage(*(picture.numpy().transpose(1, 2, 0) for picture in pictures), alpha, label)
+    fields: dict[str, Any] = {name: field.repeat(2, 1, 1, 1) for name, field in body.items()}
+    printed = dataclasses.replace(scenes, **fields)
+    before, after, wall = (picture.numpy().transpose(1, 2, 0) for picture in (
+        lights[0].picture(printed)[0], lights[1].picture(printed)[1], lights[1].backdrop(printed)[1]))
+    return Stage(before, after, wall, alpha, label)
 
 
 def stage_cases(count: int, tint: bool = False) -> list[Case]:
@@ -217,8 +220,9 @@ def hard_cases() -> list[Case]:
             for number, (original, truth, alpha, box) in enumerate(cases)]
 
 
-def shone_on(right: np.ndarray, down: np.ndarray, radius: float, paint: np.ndarray, gloss: np.ndarray | float,
-             wall: float, box: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[slice, slice]]:
+def shone_on(right: NDArray[Any], down: NDArray[Any], radius: float, paint: NDArray[Any], gloss: NDArray[Any] | float,
+             wall: float, box: tuple[slice, slice],
+             ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], tuple[slice, slice]]:
     """A round body before a grey wall under a white lamp from the left and a warm one from the right, and its alpha.
 
     right, down: the surface's slopes, of which the body is where their length is under 1.
@@ -238,7 +242,7 @@ def shone_on(right: np.ndarray, down: np.ndarray, radius: float, paint: np.ndarr
     return pictures[0], pictures[1], alpha, box
 
 
-def print_on(paint: np.ndarray, middle: Sequence[int], scale: int) -> tuple[np.ndarray, tuple[slice, slice]]:
+def print_on(paint: NDArray[Any], middle: Sequence[int], scale: int) -> tuple[NDArray[Any], tuple[slice, slice]]:
     """`paint` (linear, [H, W, 3]) with a label of small print about `middle` (row, column); and where it is."""
     font = ImageFont.load_default()
     label = Image.new("L", (60, 11 * len(PRINT) + 4), 255)
@@ -255,7 +259,7 @@ def print_on(paint: np.ndarray, middle: Sequence[int], scale: int) -> tuple[np.n
     return painted, box
 
 
-def degrade(truth: np.ndarray, alpha: np.ndarray, seed: int, tint: bool = False) -> np.ndarray:
+def degrade(truth: NDArray[Any], alpha: NDArray[Any], seed: int, tint: bool = False) -> NDArray[Any]:
     """What a diffusion model does to a picture: the subject's colours shift, fine detail melts, contrast changes.
 
     Colours turn and fade while grey stays grey; `tint`: the whole subject takes a cast as well.
@@ -275,12 +279,12 @@ def degrade(truth: np.ndarray, alpha: np.ndarray, seed: int, tint: bool = False)
     return np.rint(255 * (middle + contrast * (codes - middle)).clip(0, 1)).astype(np.uint8)
 
 
-def decode(codes: np.ndarray) -> np.ndarray:
+def decode(codes: NDArray[Any]) -> NDArray[Any]:
     """8-bit sRGB as linear light."""
     return srgb_to_linear(codes / 255)
 
 
-def encode(linear: np.ndarray) -> np.ndarray:
+def encode(linear: NDArray[Any]) -> NDArray[Any]:
     """Linear light as 8-bit sRGB."""
     return np.rint(255 * linear_to_srgb(np.clip(linear, 0, 1))).astype(np.uint8)
 
@@ -288,21 +292,21 @@ def encode(linear: np.ndarray) -> np.ndarray:
 # --- measures -----------------------------------------------------------------------------------------------------
 
 
-def score(picture: np.ndarray, case: Case) -> Scores:
+def score(picture: NDArray[Any], case: Case) -> Scores:
     """A picture against the case's truth."""
     solid = case.alpha > 0.95
     return Scores(color_error(picture, case.truth)[solid].mean(), legibility(picture, case), psnr(picture, case, solid),
                   halo(picture, case))
 
 
-def color_error(picture: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def color_error(picture: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """CIEDE2000 [H, W] once each pixel has the truth's luminance."""
     linear, true = decode(picture), decode(truth)
     linear = linear * ((true @ LUMINANCE + 1e-3) / (linear @ LUMINANCE + 1e-3))[..., None]
     return deltaE_ciede2000(rgb2lab(linear_to_srgb(linear.clip(0, 1))), rgb2lab(truth))
 
 
-def legibility(picture: np.ndarray, case: Case) -> float:
+def legibility(picture: NDArray[Any], case: Case) -> float:
     """Correlation -1..1 of the print's edges with the truth's: horizontal and vertical slopes of luminance."""
     slopes = []
     for pixels in (picture, case.truth):
@@ -311,12 +315,12 @@ def legibility(picture: np.ndarray, case: Case) -> float:
     return float(np.corrcoef(*slopes)[0, 1])
 
 
-def psnr(picture: np.ndarray, case: Case, where: np.ndarray) -> float:
+def psnr(picture: NDArray[Any], case: Case, where: NDArray[Any]) -> float:
     """Peak signal to noise ratio in dB."""
     return float(10 * np.log10(255**2 / np.square(picture[where].astype(float) - case.truth[where]).mean()))
 
 
-def halo(picture: np.ndarray, case: Case) -> float:
+def halo(picture: NDArray[Any], case: Case) -> float:
     """Width of the rim about the subject's edge whose error stands out from what lies beside it, on either side."""
     inside = case.alpha > 0.5
     if inside.all():

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The sketch of a light against the truth, the light of backgrounds, and what both cost.
 
-    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start [--model DIR]] [--speed] [--pictures DIR]
+    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start | --behind | --speed] [--model DIR]
+                                 [--pictures DIR]
 
 Prints Markdown tables. Bodies of the light stage that no training saw, photographed under one lamp and looked at under
 another, from another side and half of the time of another colour. The spec that the sketch is given has a directional
@@ -13,7 +14,8 @@ gain each that gives them the truth's mean luminance, for a spec does not say ho
   90 degrees (and 45) of the lamp's side.
 
 `--start` compares ways to begin a relight by the pocket model (fc): from the light map, from the light map with the
-foreground over it, and from the sketch over the light map. `--speed` times it.
+foreground over it, and from the sketch over the light map. `--behind` does so in fbc before a wall of another lamp:
+from noise, from the light drawn over the background, and from the sketch over that. `--speed` times it.
 """
 
 from __future__ import annotations
@@ -31,17 +33,21 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib_iclight.color import srgb_to_linear
+from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.lights import Directional, LightSpec, Point, light_map, linear_color
 from lib_iclight.preview import Shape, light_of, shape_from_normals, shape_of, sketch
+from lib_iclight.session import Session
 from training import light_stage as stage
-from training.evaluate import chroma_error, gradients, psnr
+from training import renderer
+from training.measures import chroma_error, gradients, psnr
 
 SEED = 51_000_000
 BATCH = 16
 SIZE = 256
-LUMINANCE = torch.tensor(stage.LUMINANCE)
+LUMINANCE = torch.tensor(renderer.LUMINANCE)
 AMBIENT = "#202020"
+HEAD = ("| {} | PSNR | direction within 90° | within 45° | chroma error | closer than light |\n"
+        "| --- | --- | --- | --- | --- | --- |")
 
 
 def main() -> int:
@@ -50,7 +56,8 @@ def main() -> int:
     parser.add_argument("--subjects", type=int, default=64, help="a multiple of 16")
     parser.add_argument("--walls", type=int, default=200)
     parser.add_argument("--start", action="store_true", help="compare starts of the pocket model instead")
-    parser.add_argument("--model", type=Path, help="of --start; the pocket model that comes with the extension")
+    parser.add_argument("--behind", action="store_true", help="the same before a background picture")
+    parser.add_argument("--model", type=Path, help="of these; the pocket model that comes with the extension")
     parser.add_argument("--speed", action="store_true", help="measure the time instead")
     parser.add_argument("--pictures", type=Path, help="where pictures of the bodies go, side by side")
     arguments = parser.parse_args()
@@ -58,6 +65,8 @@ def main() -> int:
         print(speed_table())
     elif arguments.start:
         print(start_table(arguments.subjects, arguments.model))
+    elif arguments.behind:
+        print(background_table(arguments.subjects, arguments.model))
     else:
         print(sketch_table(arguments.subjects, arguments.pictures))
         print()
@@ -90,6 +99,15 @@ class Case:
                 made.append(shape_from_normals(np.rint(there * 127.5 + 127.5).astype(np.uint8), "opengl", rgb=photo,
                                                alpha=alpha))
         return made
+
+    def relit(self, session: Session, seed: int, mode: str = "fc", **pictures: object) -> torch.Tensor:
+        """Relit by a model, linear [N, 3, H, W]; see `training.evaluate.relit`."""
+        from training.evaluate import relit
+
+        masks = np.rint(255 * self.alpha.permute(0, 2, 3, 1).numpy()).astype(np.uint8)
+        foregrounds = np.concatenate([np.stack(self.photos), masks], axis=-1)
+        prompts = [f"{caption}, best quality" for caption in self.scenes.captions]
+        return relit(session, foregrounds, prompts, seed, mode, **pictures)
 
     def sketches(self, kind: str) -> torch.Tensor:
         """Linear [N, 3, H, W]."""
@@ -175,34 +193,73 @@ def walls_table(count: int) -> str:
 
 
 def start_table(subjects: int, model: Path | None) -> str:
-    """Starts of the pocket model, each with the same seed and the same words."""
+    """Starts of a relight in fc, each with the same seed and the same words."""
     from lib_iclight.hosts.standalone.pocket import FOLDER
-    from training.data import on_grey
-    from training.evaluate import Relighter, config
+    from training.evaluate import side
 
-    relighter, size = Relighter(model or FOLDER), config.SIZE
-    offsets = relighter.pocket.offsets("fc")
+    session, size = session_of(model or FOLDER), side(model or FOLDER)
     measured: dict[str, list[np.ndarray]] = {}
     for batch in range(subjects // BATCH):
         case = Case(batch, size)
-        alphas = case.alpha[:, 0].numpy()
-        planes = np.stack(case.photos).transpose(0, 3, 1, 2)
-        foreground = relighter.encode(on_grey(planes, np.rint(255 * case.alpha.numpy()).astype(np.uint8)))
         maps = [light_map(spec, size, size) for spec in case.specs]
+        shapes = case.shapes("nothing")
+        # What `start` makes of them, given as the light map that a relight starts from.
         starts: dict[str, list[np.ndarray]] = {"light": maps, "light+foreground": [], "sketch": []}
-        for photo, alpha, shape, spec, drawn in zip(case.photos, alphas, case.shapes("nothing"), case.specs, maps,
+        for photo, alpha, shape, spec, drawn in zip(case.photos, case.alpha[:, 0].numpy(), shapes, case.specs, maps,
                                                     strict=True):
             there = alpha[..., None]
             starts["light+foreground"].append(np.rint(photo * there + drawn * (1 - there)).astype(np.uint8))
             starts["sketch"].append(sketch(photo, alpha, shape, spec, drawn))
-        prompts = [f"{caption}, best quality" for caption in case.scenes.captions]
         for name, pictures in starts.items():
-            start = relighter.encode(np.stack(pictures).transpose(0, 3, 1, 2))
-            made = relighter.relight(offsets, foreground, prompts, seed=batch, start=start)
+            made = case.relit(session, batch, light_map=np.stack(pictures))
             measured.setdefault(name, []).append(figures(case, made))
         measured.setdefault("(the sketch itself)", []).append(figures(case, case.sketches("nothing")))
-    return "\n".join(["| start | PSNR | direction within 90° | within 45° | chroma error | closer than light |",
-                      "| --- | --- | --- | --- | --- | --- |", *rows(measured, "light")])
+    return "\n".join([HEAD.format("start"), *rows(measured, "light")])
+
+
+def background_table(subjects: int, model: Path | None) -> str:
+    """Starts of a relight in fbc before a wall that lies under a lamp of its own, or under the wanted one."""
+    from lib_iclight.hosts.standalone.pocket import FOLDER
+    from training.evaluate import side
+
+    session, size = session_of(model or FOLDER), side(model or FOLDER)
+    tables = []
+    for title, own in (("a wall under another lamp", True), ("a wall under that lamp", False)):
+        measured: dict[str, list[np.ndarray]] = {}
+        for batch in range(subjects // BATCH):
+            case = Case(batch, size)
+            generator = torch.Generator().manual_seed(SEED + 1000 + batch)
+            other = stage.random_lighting(case.scenes, generator) if own else case.new
+            walls = codes(other.backdrop(case.scenes))
+            starts: dict[str, list[np.ndarray]] = {"light over the background": [], "sketch over that": []}
+            for photo, alpha, shape, spec, wall in zip(case.photos, case.alpha[:, 0].numpy(), case.shapes("nothing"),
+                                                       case.specs, walls, strict=True):
+                lit = lit_background(wall, spec)
+                starts["light over the background"].append(lit)
+                starts["sketch over that"].append(sketch(photo, alpha, shape, spec, lit))
+            ways = {"noise": case.relit(session, batch, "fbc", background=np.stack(walls))}
+            for name, pictures in starts.items():
+                ways[name] = case.relit(session, batch, "fbc", background=np.stack(walls), start="light",
+                                        light_map=np.stack(pictures))
+            for name, made in ways.items():
+                measured.setdefault(name, []).append(figures(case, made))
+        tables.append("\n".join([HEAD.format(f"start before {title}").replace("light |", "noise |"),
+                                 *rows(measured, "noise")]))
+    return "\n\n".join(tables)
+
+
+def lit_background(wall: np.ndarray, spec: LightSpec) -> np.ndarray:
+    """uint8 [H, W, 3]: a background times a light in linear light, its mean brightness kept."""
+    light = srgb_to_linear(light_map(spec, wall.shape[1], wall.shape[0]) / 255)
+    light /= light.mean()
+    return np.rint(255 * linear_to_srgb((srgb_to_linear(wall / 255) * light).clip(0, 1))).astype(np.uint8)
+
+
+def session_of(model: Path) -> Session:
+    """A session over an exported model."""
+    from training.evaluate import Exported
+
+    return Session(lambda: Exported(model), device="cpu")
 
 
 def speed_table(rounds: int = 5) -> str:
@@ -238,7 +295,7 @@ def speed_table(rounds: int = 5) -> str:
 
 def codes(pictures: torch.Tensor) -> list[np.ndarray]:
     """Linear [N, 3, H, W] as uint8 sRGB [H, W, 3] each."""
-    made = (stage.to_srgb(pictures) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    made = (renderer.to_srgb(pictures) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return [np.ascontiguousarray(one) for one in made.numpy()]
 
 
@@ -249,7 +306,7 @@ def linear(pictures: np.ndarray) -> torch.Tensor:
 
 def hexadecimal(color: np.ndarray) -> str:
     """A linear colour, its largest component made 1, as "#rrggbb"."""
-    encoded = stage.to_srgb(torch.from_numpy(color / color.max())) * 255
+    encoded = renderer.to_srgb(torch.from_numpy(color / color.max())) * 255
     return "#" + "".join(f"{int(code):02x}" for code in encoded.round())
 
 

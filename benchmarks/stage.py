@@ -25,8 +25,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -131,12 +133,12 @@ class Subjects:
                         torch.zeros(BATCH, dtype=torch.long), full(EXPOSURE))
 
 
-def pixels(tensor) -> np.ndarray:
+def pixels(tensor) -> NDArray[Any]:
     """[N, C, H, W] as float32 [N, H, W, C]."""
     return np.ascontiguousarray(tensor.numpy().transpose(0, 2, 3, 1), np.float32)
 
 
-def rounded(linear: np.ndarray, steps: int = 255) -> np.ndarray:
+def rounded(linear: NDArray[Any], steps: int = 255) -> NDArray[Any]:
     """Linear light as it comes back from a file of 8 bits (or `steps`)."""
     return srgb_to_linear(np.rint(linear_to_srgb(linear.clip(0, 1)) * steps) / steps)
 
@@ -186,7 +188,7 @@ def relit(batch: int, keep: Path | None) -> Scores:
     return scores
 
 
-def relights(batch: int, subjects: Subjects, keep: Path | None) -> dict[str, np.ndarray]:
+def relights(batch: int, subjects: Subjects, keep: Path | None) -> dict[str, NDArray[Any]]:
     """The pocket model's FBC relights of a batch, linear [N, H, W, 3], by name."""
     file = keep and keep / f"relit-{batch}.npz"
     if file and file.is_file():
@@ -270,14 +272,14 @@ def add(scores: Scores, name: str, value: float) -> None:
     scores.setdefault(name, []).append(value)
 
 
-def angle(normal: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> float:
+def angle(normal: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> float:
     """Mean angle in degrees over what is wholly subject."""
     length = np.maximum(np.linalg.norm(normal, axis=2), 1e-9)
     cosine = (normal * truth).sum(axis=2) / length
     return float(np.degrees(np.arccos(cosine.clip(-1, 1)))[alpha > 0.95].mean())
 
 
-def score_shape(scores: Scores, stage: Stage, normal: np.ndarray, paint: np.ndarray, high: np.ndarray) -> None:
+def score_shape(scores: Scores, stage: Stage, normal: NDArray[Any], paint: NDArray[Any], high: NDArray[Any]) -> None:
     """Normals of each method, albedo and depth of the default one, and both with the true normals."""
     alpha = stage.subject
     flat = np.broadcast_to(np.float32([0, 0, 1]), normal.shape)
@@ -294,31 +296,31 @@ def score_shape(scores: Scores, stage: Stage, normal: np.ndarray, paint: np.ndar
     score_depth(scores, "depth, with the true normals", depth(stage, normal), high, alpha)
 
 
-def score_albedo(scores: Scores, name: str, found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> None:
+def score_albedo(scores: Scores, name: str, found: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> None:
     """Relative error of linear albedo with the best factor."""
     add(scores, f"{name}, relative error", relative(found, truth, alpha)[1])
 
 
-def score_depth(scores: Scores, name: str, found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> None:
+def score_depth(scores: Scores, name: str, found: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> None:
     """Error of depth as it is: a shorter side is 2 of the renderer's units."""
     add(scores, name, depth_error(2 * found, truth, alpha))
 
 
-def depth_error(found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> float:
+def depth_error(found: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> float:
     """Root mean square of the difference over that of the truth, both without their means."""
     solid = alpha > 0.95
     off, real = (found - truth)[solid], truth[solid]
     return float(off.std() / real.std())
 
 
-def score_mix(scores: Scores, name: str, mixture: np.ndarray, joint: np.ndarray, alpha: np.ndarray) -> None:
+def score_mix(scores: Scores, name: str, mixture: NDArray[Any], joint: NDArray[Any], alpha: NDArray[Any]) -> None:
     """Error of a mixture, plain and with the best factor."""
     errors = {gain: relative((gain * mixture).clip(0, 1), joint, alpha)[0] for gain in (1.0, *GAINS)}
     add(scores, f"{name}, relative error", errors[1.0])
     add(scores, f"{name}, with the best factor", min(errors.values()))
 
 
-def relative(found: np.ndarray, truth: np.ndarray, alpha: np.ndarray) -> tuple[float, float]:
+def relative(found: NDArray[Any], truth: NDArray[Any], alpha: NDArray[Any]) -> tuple[float, float]:
     """|found - truth| / |truth| over the subject, and the same with the factor of `found` that makes it least."""
     weight = alpha[..., None]
     size = math.sqrt(float((weight * truth**2).sum()))

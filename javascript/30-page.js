@@ -48,6 +48,27 @@
         return loaded(`#iclight_${tab}_foreground img`) || (tab === "img2img" ? img2imgImage() : null);
     }
 
+    /**
+     * The foreground as the panel cut it out, for a sketch: {color, normals, own}, see 25-sketch.js; null while it is of
+     * another picture than the foreground.
+     */
+    function subject(tab) {
+        const of = `#iclight_${tab}_cutout_preview`, photo = foreground(tab);
+        const [color, normals] = [loaded(`${of} .iclight-cutout img`), loaded(`${of} .iclight-normals`)];
+        if (!photo || !color || normals?.dataset.size !== `${photo.naturalWidth}x${photo.naturalHeight}`) return null;
+        return {color, normals, own: normals.dataset.own.split(",").map(Number)};
+    }
+
+    /** The background picture while the panel shows it, and whether it is mirrored. */
+    function background(tab) {
+        const image = loaded(`#iclight_${tab}_background img`);
+        return image?.offsetParent ? image : null;
+    }
+    const isFlipped = (tab) => Boolean(document.querySelector(`#iclight_${tab}_background_flip input`)?.checked);
+
+    /** The light that the server found in the background, as a spec's JSON; "" for none. */
+    const foundLight = (tab) => document.querySelector(`#iclight_${tab}_status [data-light]`)?.dataset.light || "";
+
     // The tab -------------------------------------------------------------------------------------------------------
 
     /** Width and height of the picture to be made, as the host's sliders say. */
@@ -107,6 +128,6 @@
 
     iclight.page = {
         TABS, make, panel, editorIn, comparisonIn, light, sendLight, sendTabPicture, mapPicture, mapBlur, setMapBlur,
-        foreground, frame, result, appendPrompt, img2imgImage, img2imgPicture, tabPicture,
+        foreground, subject, background, isFlipped, foundLight, frame, result, appendPrompt, img2imgImage, img2imgPicture, tabPicture,
     };
 })();

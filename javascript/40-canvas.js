@@ -53,10 +53,11 @@
 
         /**
          * frame: [width, height] of the picture to be made. lightMap(width, height): the picture of the light, null for
-         * none. lights, chosen: whose handles are shown, and the chosen one's index. map, blur: an image in the place
+         * none. sketch(size): the picture under the light as a canvas, and whether it is opaque, or null to show the light
+         * itself. lights, chosen: whose handles are shown, and the chosen one's index. map, blur: an image in the place
          * of the lights, and how much of it is smoothed away. picture: an image that is lit. moving: paint quickly.
          */
-        paint({frame, lightMap, lights, chosen, map, blur, picture, moving}) {
+        paint({frame, lightMap, sketch, lights, chosen, map, blur, picture, moving}) {
             this.frame = frame;
             const [width, height] = frame, most = Math.max(width, height);
             const size = (longer) => [Math.max(2, Math.round(width / most * longer)),
@@ -64,16 +65,18 @@
             const [w, h] = size(REST_SIDE), canvas = this.element;
             if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
             const context = canvas.getContext("2d");
-            const lit = lightMap(...size(moving ? DRAG_SIDE : REST_SIDE));
+            const sketched = sketch?.([w, h]);
+            const lit = sketched?.opaque ? null : lightMap(...size(moving ? DRAG_SIDE : REST_SIDE));
             context.fillStyle = "#777";
             context.fillRect(0, 0, w, h);
             if (lit) context.drawImage(canvasOf(lit, this.small), 0, 0, w, h);
+            if (sketched) context.drawImage(sketched.canvas, 0, 0, w, h);
             if (map) {
                 const shown = blur ? this.covering("light", map, size(BLUR_SIDE), blur)
                     : this.covering("map", map, [w, h]);
                 context.drawImage(shown, 0, 0, w, h);
             }
-            if (picture) {
+            if (picture && !sketched) {
                 context.globalAlpha = PICTURE_SHARE;
                 context.drawImage(this.covering("picture", picture, [w, h]), 0, 0);
                 context.globalAlpha = 1;

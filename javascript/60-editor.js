@@ -8,6 +8,7 @@
     const {draw, map, parse, format, isNone, clamp} = iclight.lights;
     const {NEW, modulo, nearest, dragged, moved, copied, command, History} = iclight.lamps;
     const {LightCanvas, canvasOf, follow} = iclight.canvas;
+    const {Preview, Views} = iclight.preview;
     const {Fields} = iclight.fields;
     const page = iclight.page;
     const {make} = page;
@@ -23,10 +24,13 @@
             this.texts = data.texts;
             this.prompts = data.prompts;
             this.referenceBlur = data.referenceBlur;
+            this.fromBackground = data.fromBackground; // the light that is looked up in the background
             this.light = "none"; // its name, or its spec as JSON
             this.spec = parse(this.light, this.presets); // the same as an object; ahead of it while something is moved
             this.chosen = 0; // index of the light that fields, keys and buttons are about
             this.history = new History(this.light);
+            this.preview = new Preview();
+            this.views = new Views(this.tab, () => this.refresh());
             this.written = -Infinity; // when the light was last written into the panel
         }
 
@@ -42,6 +46,11 @@
                 if (ours) this.write();
             }
             this.refresh();
+        }
+
+        /** What a light stands for; of the background's it is what the server has found in it. */
+        specOf(light) {
+            return parse(light === this.fromBackground ? page.foundLight(this.tab) : light, this.presets);
         }
 
         write() {
@@ -63,7 +72,7 @@
             if (light === this.light) return;
             let spec;
             try {
-                spec = parse(light, this.presets);
+                spec = this.specOf(light);
             } catch {
                 this.message.textContent = this.texts.bad;
                 return;
@@ -73,7 +82,7 @@
 
         /** Make the light what was edited. */
         commit(light = format(this.spec)) {
-            this.adopt(light, parse(light, this.presets), {ours: true});
+            this.adopt(light, this.specOf(light), {ours: true});
         }
 
         travel(by) {
@@ -99,18 +108,22 @@
             this.remove = button("remove", () => this.removeChosen());
             const tools = make("div", {class: "iclight-tools"},
                 button("addDirectional", () => this.add({...NEW.directional})),
-                button("addPoint", () => this.add({...NEW.point})), this.copy, this.remove, this.undo, this.redo);
+                button("addPoint", () => this.add({...NEW.point})), this.copy, this.remove, this.undo, this.redo,
+                button("fromBackground", () => this.commit(this.fromBackground)));
             this.fields = new Fields(this);
             this.withPicture = make("input", {type: "checkbox", change: () => this.refresh()});
             this.withPicture.checked = true;
             this.message = make("p", {class: "iclight-message", role: "status"});
-            const check = make("label", {class: "iclight-check"}, this.withPicture, make("span", {}, texts.picture));
+            this.check = make("label", {class: "iclight-check"}, this.withPicture, make("span", {}, texts.picture));
             this.takeLight = button("takeLight", () => page.setMapBlur(this.tab, this.referenceBlur));
-            const side = make("div", {class: "iclight-side"}, tools, this.fields.element, check, this.message,
+            const side = make("div", {class: "iclight-side"}, tools, this.fields.element, this.check, this.message,
                 make("div", {class: "iclight-tools"}, this.takeLight));
             const words = make("div", {class: "iclight-words"},
                 ...Object.keys(this.prompts).map((kind) => this.quickPrompts(kind)));
-            root.replaceChildren(this.tiles, make("div", {class: "iclight-stage"}, this.canvas.element, side), words);
+            this.views.build(texts);
+            const shown = make("div", {class: "iclight-shown"}, this.views.element, this.canvas.element,
+                this.views.caption);
+            root.replaceChildren(this.tiles, make("div", {class: "iclight-stage"}, shown, side), words);
             this.refresh();
         }
 
@@ -134,6 +147,9 @@
 
         /** Everything that depends on the light, drawn anew. */
         refresh() {
+            if (this.light === this.fromBackground && !this.held) this.spec = this.specOf(this.light);
+            this.views.refresh();
+            this.check.hidden = this.views.sketches;
             for (const tile of this.tiles.children) {
                 tile.setAttribute("aria-pressed", String(tile.dataset.light === this.light));
             }
@@ -141,23 +157,35 @@
             this.redo.disabled = this.history.isLast;
             this.copy.disabled = this.remove.disabled = !this.spec.lights.length;
             const dropped = page.mapPicture(this.tab);
-            this.message.textContent = dropped ? this.texts.map : this.light === "none" ? this.texts.empty : "";
+            this.message.textContent = this.texts[this.notice(dropped)] || "";
             this.takeLight.hidden = !dropped || page.mapBlur(this.tab) > 0;
             this.fields.update();
             this.paint();
         }
 
+        /** The name of what there is to say. */
+        notice(dropped) {
+            if (dropped) return "map";
+            if (this.light === "none") return "empty";
+            return this.light === this.fromBackground && !page.foundLight(this.tab) ? "needsBackground" : "";
+        }
+
         paint({moving = false} = {}) {
+            const {tab, spec} = this, {sketches} = this.views;
             this.canvas.paint({
-                moving, frame: page.frame(this.tab), lights: this.spec.lights, chosen: this.chosen,
+                moving, frame: page.frame(tab), lights: spec.lights, chosen: this.chosen,
                 lightMap: (width, height) => this.lightMap(width, height, moving),
-                map: page.mapPicture(this.tab), blur: page.mapBlur(this.tab),
-                picture: this.withPicture.checked && page.foreground(this.tab),
+                sketch: sketches ? (size) => this.preview.draw({
+                    size, moving, subject: page.subject(tab), photo: page.foreground(tab),
+                    background: page.background(tab), flipped: page.isFlipped(tab), spec: isNone(spec) ? null : spec,
+                }) : null,
+                map: page.mapPicture(tab), blur: page.mapBlur(tab),
+                picture: this.withPicture.checked && page.foreground(tab),
             });
         }
 
         lightMap(width, height, moving) {
-            if (this.light === "none" && isNone(this.spec)) return null;
+            if (isNone(this.spec)) return null;
             // At rest as the reference draws it; its name stands until what is being moved is let go.
             if (this.light === "ambient" && !moving) return map(this.light, this.presets, width, height);
             return draw(this.spec, width, height);

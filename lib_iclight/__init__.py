@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _FROM = {
-    "Session": "session", "Folders": "session", "Settings": "settings", "Generation": "generation",
+    "Session": "session", "Folders": "folders", "Settings": "settings", "Generation": "generation",
     "LightSpec": "lights", "light_map": "lights",
     **dict.fromkeys(("ICLightError", "SettingsError", "ImageError", "LightError", "WeightsError", "DownloadError",
                      "MattingError", "CheckpointError", "HostError"), "errors"),

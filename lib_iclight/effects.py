@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .errors import SettingsError
+from .fields import FROM_BACKGROUND
 from .settings import FIELD, Settings
 
 REFINEMENTS = ("mask_contrast", "mask_threshold", "mask_grow", "mask_feather", "mask_largest", "mask_invert")
 """what changes a cut-out after it was made"""
+_LIT_STARTS = ("light", "light+foreground", "sketch")
+"""starts that are made of the light"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,11 @@ def start_of(settings: Settings, tab: str = "txt2img") -> str:
         if settings.mode != "fbc" and is_lit(settings):
             return "light"
         return "image" if tab == "img2img" else "noise"
-    if start in ("light", "light+foreground") and not is_lit(settings):
+    if start in _LIT_STARTS and not is_lit(settings):
         raise SettingsError(f"start is {start!r}, but there is no light. Choose a light, or another start.")
+    if start == "sketch" and settings.light_map is not None:
+        raise SettingsError("start is 'sketch', which is drawn from lamps, and a light map picture has none. "
+                            "Take the light map away, or set start to light.")
     if start == "background" and settings.background is None and not (settings.mode == "fbc" and is_lit(settings)):
         raise SettingsError("start is 'background', but there is no background picture. Add one.")
     return start
@@ -69,6 +75,11 @@ def _is_given(settings: Settings, name: str) -> bool:
     return value is not None if default is None else bool(value != default)
 
 
+def looks_for_light(settings: Settings) -> bool:
+    """Whether the light is to be found in the background picture."""
+    return settings.light == FROM_BACKGROUND and settings.light_map is None and settings.stage == "off"
+
+
 def _draws_light(s: Settings, start: str) -> bool:
     """Whether a drawn light or a light map reaches the model: as the start, or as or over the background of fbc."""
     return _shows_light(s, start) or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
@@ -77,7 +88,13 @@ def _draws_light(s: Settings, start: str) -> bool:
 def _shows_light(s: Settings, start: str) -> bool:
     """Whether a start is made of the light: a picture that is all subject, laid over it whole, hides it."""
     hidden = s.start_amount == 1.0 and s.matting == "none" and s.mask is None and s.fit == "cover"
-    return start == "light" or (start == "light+foreground" and not hidden)
+    return start in ("light", "sketch") or (start == "light+foreground" and not hidden)
+
+
+def _has_background(s: Settings, start: str) -> bool:
+    """Whether the background picture reaches the model, or its light or its colours do."""
+    return (s.mode == "fbc" or start == "background" or s.harmonise > 0
+            or (looks_for_light(s) and _draws_light(s, start)))
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str], ...] = (
@@ -101,11 +118,14 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("start_amount",), lambda s, start, tab: start != "light+foreground",
      "How much of the foreground is in the start is not used: only start light+foreground puts it there."),
     (("background", "background_flip"),
-     lambda s, start, tab: s.background is not None and s.mode != "fbc" and start != "background" and not s.harmonise,
+     lambda s, start, tab: s.background is not None and not _has_background(s, start),
      "The background picture is not used: mode fbc places the subject on it, start background begins from it, "
-     "harmonise takes its colours."),
+     "harmonise takes its colours, light from background its light."),
     (("background_flip",), lambda s, start, tab: s.background is None,
      "The background's flip is not used: there is no background picture."),
+    (("background_flip",),
+     lambda s, start, tab: s.background is not None and s.mode != "fbc" and start != "background" and s.harmonise > 0,
+     "The background's flip is not used: of the background picture only the colours are taken."),
     (("background_tint",), lambda s, start, tab: not s.keep_background,
      "The background's tint is not used: it falls on a kept background, and keep_background is off."),
     (("detail_radius", "detail_mode"), lambda s, start, tab: not s.preserve_detail,
@@ -123,3 +143,5 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
      "Fit is not used: in img2img the tab's resize mode lays its picture into the frame."),
 )
 """(settings, whether they have no effect given the settings, the start and the tab, the sentence)"""
+SENTENCES = tuple(sentence for _, _, sentence in _RULES)
+"""all that `idle` can say, for pages in other languages"""

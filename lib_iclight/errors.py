@@ -36,6 +36,11 @@ class ICLightError(Exception):
         """The message and the path it is about, for those who sit at the machine; never for pages or the API."""
         return str(self) if self.path is None else f"{self} [{plain(str(self.path))}]"
 
+    @property
+    def report(self) -> str:
+        """`sentence` with the path, for consoles."""
+        return f"IC-Light: {type(self).__name__}: {self.with_path}"
+
 
 class SettingsError(ICLightError):
     """A setting has an unknown name, a wrong type or a value out of range, or two settings contradict."""

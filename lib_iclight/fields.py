@@ -136,11 +136,20 @@ class Picture(Kind):
         return {"type": ["string", "null"], "contentEncoding": "base64"}
 
 
+FROM_BACKGROUND = "from background"
+"""in a light's place: it is looked up in the background picture when the job is made"""
+
+
 @dataclass(frozen=True)
 class Light(Kind):
-    """A preset's name, among `choices`, or a light spec: a `LightSpec`, or its JSON as an object or as text."""
+    """A preset's name, among `choices`, or a light spec: a `LightSpec`, or its JSON as an object or as text.
+
+    `FROM_BACKGROUND` stands for the spec that will be found.
+    """
 
     def check(self, name: str, value: Any) -> str | LightSpec:
+        if isinstance(value, str) and value.strip() == FROM_BACKGROUND:
+            return FROM_BACKGROUND
         return parse_light(value)
 
     def to_json(self, value: str | LightSpec) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import imaging
 
 LATENT_STRIDE = 8
 """pixels to a side of one latent"""
-Place = Callable[[np.ndarray, int, int], np.ndarray]
+Pixels = NDArray[Any]
+"""uint8 sRGB [H, W, 3] or float32 [H, W], an alpha in 0..1"""
+Place = Callable[[Pixels, int, int], Pixels]
 """lays pixels, uint8 [H, W, 3] or float32 [H, W], into a frame of so many pixels across and down"""
 
 
@@ -29,7 +32,7 @@ class Frame(NamedTuple):
     top: int = 0
     stretched: bool = False
 
-    def place(self, pixels: np.ndarray, place: Place) -> np.ndarray:
+    def place(self, pixels: Pixels, place: Place) -> Pixels:
         """`pixels` [H, W, ...] as this pass sees them: [height, width, ...]."""
         if self.full is None:
             return place(pixels, self.width, self.height)
@@ -48,8 +51,16 @@ class Frame(NamedTuple):
         return (max(0, left - self.left), max(0, top - self.top),
                 min(self.width, right - self.left), min(self.height, bottom - self.top))
 
+    def share_inside(self, alpha: Pixels) -> float:
+        """How much of a subject's alpha, float32 [H, W], lies in this pass where `fit` lays it, 0..1."""
+        height, width = alpha.shape
+        scale = max(self.width / width, self.height / height)
+        x, y = (width - self.width / scale) / 2, (height - self.height / scale) / 2
+        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
+        return float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
 
-def fit(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+
+def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""
     scale = imaging.fit if pixels.dtype == np.uint8 else imaging.fit_alpha
     return scale(pixels, width, height)

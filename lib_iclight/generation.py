@@ -81,7 +81,7 @@ class Generation:
             value = getattr(self, name)
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is in no range
                 raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}.")
-        if self.sampler not in SAMPLERS:
+        if not isinstance(self.sampler, str) or self.sampler not in SAMPLERS:
             raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
 
     def warnings(self) -> list[str]:

@@ -18,10 +18,12 @@ from PIL import Image
 
 from . import imaging, preserve
 from .cache import LRU, content_key
-from .effects import idle, is_lit, start_of
+from .effects import idle, is_lit, looks_for_light, start_of
 from .errors import ImageError, SettingsError
-from .frame import Frame, Place, fit
+from .fields import FROM_BACKGROUND
+from .frame import Frame, Pixels, Place, fit
 from .laid import Laid
+from .lightfrom import light_in
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
@@ -51,7 +53,7 @@ class Encoder:
     """
 
     key: str
-    encode: Callable[[np.ndarray], torch.Tensor]
+    encode: Callable[[Pixels], torch.Tensor]
 
 
 class LatentCache(LRU[torch.Tensor]):
@@ -92,10 +94,7 @@ class Relight:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
         self._check_background()
-        picture = _load_plain(settings.light_map, "light map")
-        self._light_picture = picture
-        self._light: Hashable = (settings.light if picture is None
-                                 else (content_key(picture), settings.light_map_blur))
+        self._light_picture = imaging.load_plain(settings.light_map, "light map")
         self._background = self._load_background()
         self._lights_background = False
         """whether the light is drawn over the background picture"""
@@ -108,6 +107,10 @@ class Relight:
         enough = None if whole else (side, side)
         self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
                       for source in sources]
+        if looks_for_light(settings):
+            self._find_light()
+        self._light: Hashable = (self.settings.light if self._light_picture is None
+                                 else (content_key(self._light_picture), settings.light_map_blur))
 
     @property
     def subjects(self) -> list[Subject]:
@@ -135,7 +138,7 @@ class Relight:
         twin._idle = [found for found in self._idle if "light" not in found.names]
         return twin
 
-    def alpha(self, frame: Frame, index: int = 0) -> np.ndarray | None:
+    def alpha(self, frame: Frame, index: int = 0) -> Pixels | None:
         """The subject's alpha as it lies in the finished picture, float32 [H, W]; None where all of it is subject."""
         laid = self._laid[index % len(self._laid)]
         if laid.subject.is_whole and (self._cuts_back or laid.place is not imaging.contain):
@@ -185,7 +188,12 @@ class Relight:
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
             return self._of_subjects(encoder, frame, batch, ("over", self._light, self.settings.start_amount),
-                                     lambda laid: self._over_light(laid, frame), placed=True)
+                                     lambda laid: laid.over(frame, self._map(frame, "fc"), self.settings.start_amount),
+                                     placed=True)
+        if self.start == "sketch":
+            behind = None if self._background is None else content_key(self._background)
+            return self._of_subjects(encoder, frame, batch, ("sketch", self._light, behind),
+                                     lambda laid: self._sketched(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
             return self._of_subjects(encoder, frame, batch, "image", lambda laid: laid.subject.original)
         return None
@@ -246,6 +254,9 @@ class Relight:
         s = self.settings
         if s.background is not None:
             return
+        if looks_for_light(s):
+            raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
+                                "choose another light.")
         if s.harmonise:
             raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
                                 "Add one, or set harmonise to 0.")
@@ -253,11 +264,20 @@ class Relight:
             raise ImageError("mode fbc places the foreground on a background, and there is none. "
                              "Add a background picture or choose a light, or use mode fc.")
 
-    def _load_background(self) -> np.ndarray | None:
-        rgb = _load_plain(self.settings.background, "background")
+    def _load_background(self) -> Pixels | None:
+        rgb = imaging.load_plain(self.settings.background, "background")
         if rgb is None:
             return None
         return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
+
+    def _find_light(self) -> None:
+        """Look the light up in the background, and go on with what was found."""
+        assert self._background is not None, "_check_background asks for one"
+        found = light_in(self._background, self._laid[0].subject, flipped=self.settings.background_flip)
+        self.settings = self.settings.replace(light=found.spec)
+        self.start = start_of(self.settings, self._tab)
+        if not any("light" in told.names for told in self._idle):
+            self._warn(found.note)
 
     def _lay(self, subject: Subject, place: Place) -> Laid:
         """The subject cut out, and as the model is to see it."""
@@ -278,7 +298,7 @@ class Relight:
             self.warnings.append(sentence)
 
     def _of_subjects(self, encoder: Encoder, frame: Frame, batch: int, name: Hashable,
-                     pixels: Callable[[Laid], np.ndarray], placed: bool = False) -> torch.Tensor:
+                     pixels: Callable[[Laid], Pixels], placed: bool = False) -> torch.Tensor:
         """The latents [batch, 4, h, w] of something made of each subject; `placed`: at the frame's size already."""
         latents = []
         for laid in (self._laid[i % len(self._laid)] for i in range(batch)):
@@ -293,14 +313,14 @@ class Relight:
         key = content_key(background), self._light if self._lights_background else None
         return self._latent(encoder, frame, key, lambda: self._backdrop(background, frame), None)
 
-    def _backdrop(self, background: np.ndarray, frame: Frame) -> np.ndarray:
+    def _backdrop(self, background: Pixels, frame: Frame) -> Pixels:
         """The background picture as a pass sees it, uint8 [height, width, 3]; in a stage with the light drawn over."""
         behind = frame.place(background, fit)
         return imaging.under_light(behind, self._map(frame, "fbc"), DRAWN_WHITE) if self._lights_background else behind
 
-    def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> np.ndarray:
+    def _map(self, frame: Frame, form: Literal["fc", "fbc"]) -> Pixels:
         """uint8 [height, width, 3]: the light map of a pass."""
-        def drawn(width: int, height: int) -> np.ndarray:
+        def drawn(width: int, height: int) -> Pixels:
             if self._light_picture is not None:
                 return broad_light(fit(self._light_picture, width, height), self.settings.light_map_blur)
             made = light_map(self.settings.light, width, height, form)
@@ -314,13 +334,13 @@ class Relight:
         around = ((top, frame.height - bottom), (left, frame.width - right), (0, 0))
         return np.pad(drawn(right - left, bottom - top), around, mode="edge")
 
-    def _over_light(self, laid: Laid, frame: Frame) -> np.ndarray:
-        """uint8 [height, width, 3]: the foreground over the light map."""
-        alpha = self.settings.start_amount * frame.place(laid.subject.alpha, laid.place)[..., None]
-        color = frame.place(laid.shown, laid.place)
-        return np.round(color * alpha + self._map(frame, "fc") * (1 - alpha)).astype(np.uint8)
+    def _sketched(self, laid: Laid, frame: Frame) -> Pixels:
+        """uint8 [height, width, 3]: the sketch of the light over the light map, in fbc over the background picture."""
+        background = self._background if self.kind == "fbc" else None
+        behind = self._map(frame, "fc") if background is None else frame.place(background, fit)
+        return laid.sketched(frame, self.settings.light, behind)
 
-    def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], np.ndarray],
+    def _latent(self, encoder: Encoder, frame: Frame, key: Hashable, make: Callable[[], Pixels],
                 place: Place | None) -> torch.Tensor:
         """The latent of `make()`, laid into the frame by `place` (None: it is made at the frame's size)."""
         def encode() -> torch.Tensor:
@@ -328,11 +348,3 @@ class Relight:
             return encoder.encode(np.ascontiguousarray(frame.place(pixels, place) if place else pixels))
 
         return self._latents.get((encoder.key, frame, key, place), encode)
-
-
-def _load_plain(source: object, what: str) -> np.ndarray | None:
-    """A picture as uint8 sRGB [H, W, 3], grey where it is transparent; None for none."""
-    if source is None:
-        return None
-    rgb, alpha = imaging.split_alpha(imaging.load_image(source, what))
-    return rgb if alpha is None else imaging.composite_on_grey(rgb, alpha)

@@ -8,7 +8,9 @@ import numpy as np
 
 from . import imaging
 from .errors import ImageError
-from .frame import Frame, Place, fit
+from .frame import Frame, Pixels, Place, fit
+from .lights import LightSpec
+from .preview import shape_of, sketch
 from .subject import Subject
 
 CUT_OFF = ("Most of the subject lies outside the frame. Set fit to contain to have all of it, or use the foreground's "
@@ -23,14 +25,32 @@ class Laid:
 
     subject: Subject
     place: Place
-    shown: np.ndarray
+    shown: Pixels
     """uint8 sRGB [H, W, 3], its colour: harmonised, if that is asked for"""
     key: str
     """names what is shown, alpha included"""
 
-    def on_grey(self) -> np.ndarray:
+    def on_grey(self) -> Pixels:
         """uint8 [H, W, 3]: what IC-Light was trained to see."""
         return imaging.composite_on_grey(self.shown, self.subject.alpha)
+
+    def over(self, frame: Frame, behind: Pixels, amount: float) -> Pixels:
+        """uint8 [height, width, 3]: so much of the subject over a picture of the frame."""
+        alpha = amount * frame.place(self.subject.alpha, self.place)[..., None]
+        mixed: Pixels = np.round(frame.place(self.shown, self.place) * alpha + behind * (1 - alpha)).astype(np.uint8)
+        return mixed
+
+    def sketched(self, frame: Frame, light: str | LightSpec, behind: Pixels) -> Pixels:
+        """uint8 [height, width, 3]: the sketch of a light on the subject, over a picture of the frame."""
+        color, alpha = frame.place(self.shown, self.place), frame.place(self.subject.alpha, self.place)
+        left, top, right, bottom = 0, 0, frame.width, frame.height
+        if self.place is imaging.contain:  # as the light map lies
+            left, top, right, bottom = frame.box(self.subject.size)
+        box = slice(top, bottom), slice(left, right)
+        made = behind.copy()
+        color, alpha = np.ascontiguousarray(color[box]), np.ascontiguousarray(alpha[box])
+        made[box] = sketch(color, alpha, shape_of(color, alpha), light, behind[box])
+        return made
 
     def crop_warning(self, frame: Frame) -> str:
         """What to tell where most of the subject lies outside a frame it covers, or nothing.
@@ -40,12 +60,7 @@ class Laid:
         # Contained, laid by the tab as the person sees it there, or cut by the host's hires fix after a first pass.
         if self.place is not fit or frame.full is not None:
             return ""
-        alpha = self.subject.alpha
-        height, width = alpha.shape
-        scale = max(frame.width / width, frame.height / height)
-        x, y = (width - frame.width / scale) / 2, (height - frame.height / scale) / 2
-        inside = alpha[round(y):round(height - y), round(x):round(width - x)]
-        share = float(inside.sum(dtype=np.float64) / alpha.sum(dtype=np.float64))
+        share = frame.share_inside(self.subject.alpha)
         if share < LEAST_IN_FRAME:
             raise ImageError(f"the subject lies outside the frame of {frame.width} x {frame.height} pixels: hardly "
                              "anything of it would be relit. Set fit to contain, or use the foreground's own aspect.")

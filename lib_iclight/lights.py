@@ -104,14 +104,15 @@ class Point:
         def squares(positions: NDArray[np.float64], at: float, side: int) -> NDArray[np.float32]:
             """Squared distances along one side in units of the radius, none beyond 1: so far out all is dark."""
             distance = np.abs(positions - at) * (side / min(width, height))
-            return ((np.minimum(distance, self.radius) / self.radius) ** 2).astype(np.float32)
+            share: NDArray[np.float32] = ((np.minimum(distance, self.radius) / self.radius) ** 2).astype(np.float32)
+            return share
 
         across, down = squares(_positions(width), self.x, width), squares(_positions(height)[rows], self.y, height)
         q2 = np.minimum(down[:, None] + across[None, :], np.float32(1.0))
         if self.hole:
             q2 = ((np.sqrt(q2) - np.float32(self.hole)) / np.float32(1.0 - self.hole)) ** 2
             q2 = np.minimum(q2, np.float32(1.0))
-        rest = 1.0 - q2 * q2
+        rest: NDArray[np.float32] = 1.0 - q2 * q2
         q2 *= 16.0
         q2 += 1.0
         rest *= rest
@@ -256,7 +257,8 @@ def _gaussian(count: int, sigma: float) -> NDArray[np.float32]:
     """A matrix that smooths a side of `count` pixels by a Gaussian, float32 [count,count]; its rows sum to 1."""
     at = np.arange(count)
     weights = np.exp(-0.5 * ((at[:, None] - at[None, :]) / sigma) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    normalised: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised
 
 
 def _light_from_dict(where: str, values: Any) -> Light:

@@ -6,10 +6,10 @@ own UNet; there a session without a checkpoint to load holds the folders and cac
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,14 +19,17 @@ from PIL import Image
 from . import infotext
 from .download import offline
 from .errors import CheckpointError, SettingsError, WeightsError
+from .folders import Folders
 from .frame import Frame
 from .generation import NATIVE, Generation
+from .instant import Instant, instant
 from .job import LatentCache, Relight
 from .matting import DEVICES, Cutter, model_names, obstacle
+from .preview import Convention
 from .progress import Progress, silent
 from .settings import STAGES, Settings
 from .subject import Subject
-from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve
+from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
 
 if TYPE_CHECKING:
     from .hosts.standalone.checkpoint import Checkpoint
@@ -35,28 +38,12 @@ if TYPE_CHECKING:
 
 POCKET = "pocket"
 """the name of the checkpoint that comes with the program"""
-WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
-MATTING_FOLDERS = ("matting", "u2net")
+WAITING = "waiting for another job"
+"""what a relight's progress hears until its turn comes"""
 UNMIXED = ("enabled", "outputs", "light", "light_map_blur")
 """settings that a stage's pictures do not depend on"""
 RAW_GONE = "Raw pictures are not returned of lights whose pictures were there already."
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where model files are looked for, in this order; what is missing is downloaded into the first of its kind."""
-
-    weights: tuple[Path, ...]
-    matting: tuple[Path, ...]
-    """ahead of rembg's own, ~/.u2net"""
-
-    @classmethod
-    def under(cls, models: Path | None = None) -> Folders:
-        """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
-        if models is None:
-            models = Path(os.environ.get("ICLIGHT_HOME") or ".").expanduser() / "models"
-        return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))
 
 
 class Outlook(NamedTuple):
@@ -172,6 +159,14 @@ class Session:
         size = {"enough": None} if whole else {}
         return Subject(settings.foreground, settings, self.cutter, progress or self._progress, **size)
 
+    def preview(self, settings: Settings, progress: Progress | None = None, *, normals: object = None,
+                convention: Convention = "auto", side: int | None = None) -> Instant:
+        """The settings' foreground under their light at once, sketched without a model; see `instant`.
+
+        side: its longer side in pixels at most; None keeps the photo's own size. Raises as `subject` and `instant`.
+        """
+        return instant(settings, self.subject(settings, progress), normals=normals, convention=convention, side=side)
+
     def offsets(self, settings: Settings, layout: Layout = "diffusers", progress: Progress | None = None) -> Offsets:
         """The offsets for a job, for UNets of that key layout: the checkpoint's own, or from IC-Light's files.
 
@@ -193,8 +188,8 @@ class Session:
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
-        One relight runs at a time; another thread's waits for its turn. Raises ICLightErrors before any sampling where
-        they can be told then.
+        One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
+        raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
         progress = progress or self._progress
         if settings.stage != "off":
@@ -202,7 +197,7 @@ class Session:
                                 "Session.stage, or set stage to off.")
         job = self._job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
-        with self._turn:
+        with self._taking_turn(progress):
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress)
         made = tuple(self._finished(job, generation, result.pictures))
@@ -269,8 +264,7 @@ class Session:
 
     def weights_names(self) -> list[str]:
         """File names in the IC-Light folder, unread: cheap enough for building a page."""
-        folder = self.folders.weights[0]
-        return sorted(name for name in os.listdir(folder) if name.endswith(".safetensors")) if folder.is_dir() else []
+        return weight_names(self.folders.weights[0])
 
     def matting_models(self) -> list[str]:
         """Names of the cut-out models, a person's own among them."""
@@ -279,6 +273,18 @@ class Session:
     def matting_obstacle(self, model: str) -> str:
         """Why no cut-out can be expected of the model, as one sentence, or nothing; cheap."""
         return obstacle(model, self.folders.matting)
+
+    @contextmanager
+    def _taking_turn(self, progress: Progress) -> Iterator[None]:
+        """Alone with the UNet."""
+        if not self._turn.acquire(blocking=False):
+            progress(WAITING, 0, 0)
+            while not self._turn.acquire(timeout=1.0):
+                progress(WAITING, 0, 0)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
         return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)

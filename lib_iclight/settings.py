@@ -6,19 +6,18 @@ The panel, the API, the command line and the infotext are all made from `FIELDS`
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SettingsError
-from .fields import Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
+from .errors import SettingsError, hint, shown
+from .fields import FROM_BACKGROUND, Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
 from .lights import PRESETS, LightSpec
 
 VERSION = 1
 MODES = ("fc", "fcon", "fbc")
-STARTS = ("auto", "noise", "light", "light+foreground", "image", "background")
+STARTS = ("auto", "noise", "light", "light+foreground", "sketch", "image", "background")
 FITS = ("cover", "contain")
 DETAIL_MODES = ("multiply", "add")
 OUTPUTS = ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
@@ -85,12 +84,14 @@ class Settings:
     foreground: Any = _setting(
         Picture(), None, "Foreground", "The subject to relight. In img2img the img2img picture when empty.")
     background: Any = _setting(
-        Picture(), None, "Background", "The picture to place the subject on (mode fbc), or to start from.")
+        Picture(), None, "Background",
+        "The picture to place the subject on (mode fbc), to start from, or to take the light from.")
     background_flip: bool = _setting(
         Bool(), False, "Flip background", "Mirror the background picture left to right.",
         infotext="IC-Light background flip")
     light: str | LightSpec = _setting(
-        Light(tuple(PRESETS)), "none", "Light", "Where the light comes from: a preset, or a light spec as JSON.",
+        Light((*PRESETS, FROM_BACKGROUND)), "none", "Light", "Where the light comes from: a preset, a light spec as "
+        "JSON, or from background: the light that the background picture shows.",
         infotext="IC-Light light")
     light_map: Any = _setting(
         Picture(), None, "Light map", "A picture of the light, used in the light's place: bright where light falls.")
@@ -107,7 +108,8 @@ class Settings:
     start: str = _setting(
         Choice(STARTS), "auto", "Start from",
         "What the first latent is made of. auto: the light map when there is a light in fc and fcon, else noise "
-        "in txt2img and the picture in img2img.",
+        "in txt2img and the picture in img2img. sketch: the subject under the light as far as it can be worked out, "
+        "over the light map.",
         group="advanced", infotext="IC-Light start")
     start_amount: float = _setting(
         Number(), 1.0, "Foreground in the start",
@@ -199,9 +201,7 @@ class Settings:
                                 "Send {\"enabled\": true, ...}.")
         for key in values:
             if key not in FIELD:
-                close = difflib.get_close_matches(str(key), FIELD, n=1)
-                hint = f"Did you mean {close[0]!r}?" if close else f"Known settings: {', '.join(FIELD)}."
-                raise SettingsError(f"unknown setting {key!r}. {hint}")
+                raise SettingsError(f"unknown setting {shown(key)}. {hint(key, FIELD)}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def relit(host: Any, sd_model: fake.SdModel, given: Any, concat: torch.Tensor = 
           at_step: Callable[[int], None] = lambda step: None, **options: Any) -> Any:
     """Run one relit pass; what the adapter noted."""
     sampler = fake.Sampler(sd_model)
-    sampler.at_step = at_step  # type: ignore[assignment]
+    sampler.at_step = at_step
     vars(sampler).update(options)
     p = SimpleNamespace(sd_model=sd_model, sampler=sampler)
     applied = host.apply(p, given, concat)
@@ -120,7 +120,7 @@ def test_loras_in_all_orders(host: Any, sd_model: fake.SdModel, networks: fake.N
 
     def plain() -> str:
         fake.Sampler(sd_model).sample(None, X, None, None, image_conditioning=torch.zeros(2, 5, 1, 1))
-        return sd_model.hash()
+        return str(sd_model.hash())
 
     hashes = []
     for state in states:
@@ -170,7 +170,7 @@ def test_the_second_job_merges_nothing(host: Any, sd_model: fake.SdModel, networ
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["lib_iclight.hosts.webui.a1111.weights"]
     monkeypatch.setattr(module, "_memory_abounds", lambda unet: True)
-    summed: list[Any] = []
+    summed: Any = []
     original = module._sum
     monkeypatch.setattr(module, "_sum", lambda *args: summed.append(args) or original(*args))
     for _ in range(3):

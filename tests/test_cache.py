@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_by_size_the_latest_is_kept_whatever_it_holds() -> None:
 def test_room_is_made_before_so_that_one_too_many_is_never_held() -> None:
     cache: LRU[str] = LRU(1)
     cache.get("a", lambda: "a")
-    held = []
+    held: Any = []
     cache.get("b", lambda: held.append(len(cache)) or "b")
     assert held == [0]
 

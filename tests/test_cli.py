@@ -319,7 +319,7 @@ def test_missing_weights_offline_name_the_file_and_the_folder(
     assert cli.main(["relight", str(photo), "-o", str(out / "relit.png"), "--checkpoint", "sd15.safetensors"]) == 2
     error = capsys.readouterr().err
     assert_one_line(error, "DownloadError", "iclight_sd15_fc.safetensors")
-    assert "put it into models/ic-light" in error and str(photo.parent) not in error
+    assert f"put it into models/ic-light. [{photo.parent}" in error
     assert names(out) == []
 
 

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tiny_onnx import pixelwise
 
 from lib_iclight.errors import ImageError, SettingsError
 from lib_iclight.imaging import load_mask
-from lib_iclight.job import LatentCache, Relight, Subject
+from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter, Refinement, foreground_color, refine, runner
 from lib_iclight.settings import Settings, from_infotext
+from lib_iclight.subject import Subject
 
 WIDTH, HEIGHT = 96, 64
 
@@ -28,18 +30,18 @@ def cutter(offline: None, tmp_path: Path) -> Cutter:
     return Cutter([tmp_path])
 
 
-def photo() -> np.ndarray:
+def photo() -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 
 
-def grey(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+def grey(width: int = WIDTH, height: int = HEIGHT) -> NDArray[Any]:
     """A mask: a disc with a soft edge, uint8 [height, width]."""
     y, x = np.mgrid[:height, :width]
     distance = np.hypot((x + 0.5) / width - 0.5, ((y + 0.5) / height - 0.5) * HEIGHT / WIDTH)
     return np.rint(255 * ((0.25 - distance) * 20 + 0.5).clip(0, 1)).astype(np.uint8)
 
 
-def transparent(alpha: np.ndarray) -> Image.Image:
+def transparent(alpha: NDArray[Any]) -> Image.Image:
     picture = Image.fromarray(photo())
     picture.putalpha(Image.fromarray(alpha))
     return picture

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -352,7 +353,7 @@ def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
         download(server.url, tmp_path / "models" / "model.safetensors", sha256=SHA256)
 
 
-def sending(*pieces: bytes, pause: float = 0.0, **headers: object) -> Callable[[Request], None]:
+def sending(*pieces: bytes, pause: float = 0.0, **headers: Any) -> Callable[[Request], None]:
     """A head with these headers, then the pieces as they are, again and again for as long as somebody listens."""
     def behave(request: Request) -> None:
         request.protocol_version = "HTTP/1.1"
@@ -368,7 +369,7 @@ def sending(*pieces: bytes, pause: float = 0.0, **headers: object) -> Callable[[
     return behave
 
 
-CHUNKED = {"Transfer_Encoding": "chunked"}
+CHUNKED: dict[str, Any] = {"Transfer_Encoding": "chunked"}
 
 
 @pytest.mark.parametrize("behaviour", [
@@ -391,7 +392,7 @@ def test_answers_that_make_no_sense_are_errors_of_ours(
 
 @pytest.mark.parametrize("headers", [{}, CHUNKED])
 def test_a_body_without_an_end_is_left_at_the_limit(
-        server: Server, target: Path, headers: dict[str, object]) -> None:
+        server: Server, target: Path, headers: dict[str, Any]) -> None:
     piece = b"10000\r\n" + b"?" * 65536 + b"\r\n" if headers else b"?" * 65536
     server.script = [sending(piece, X_Endless=1, **headers)]
     with pytest.raises(DownloadError, match="more of model.safetensors than the 500000 bytes"):

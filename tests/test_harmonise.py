@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.preserve.harmonise import harmonise
 
 SOLID = np.ones((64, 64), np.float32)
 
 
-def clouds(seed: int, mean: tuple[int, ...], spread: tuple[int, ...], tilt: float = 0.0) -> np.ndarray:
+def clouds(seed: int, mean: tuple[int, ...], spread: tuple[int, ...], tilt: float = 0.0) -> NDArray[Any]:
     """uint8 [64, 64, 3]: correlated noise well inside 0..255."""
     normal = np.random.default_rng(seed).normal(size=(64, 64, 3))
     normal[..., 0] += tilt * normal[..., 1]
@@ -20,7 +23,7 @@ def clouds(seed: int, mean: tuple[int, ...], spread: tuple[int, ...], tilt: floa
 COLD, WARM = clouds(0, (120, 110, 150), (14, 18, 12), 0.3), clouds(1, (170, 120, 80), (18, 14, 12), -0.5)
 
 
-def statistics(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def statistics(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     flat = pixels.reshape(-1, 3).astype(float)
     return flat.mean(0), np.cov(flat.T)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.panel.hints import LEAST_HEAD, head_height, standing_height
 
 
-def picture(rows: str) -> np.ndarray:
+def picture(rows: str) -> NDArray[Any]:
     return np.array([[int(value) for value in row] for row in rows.split()], np.float32) / 9
 
 

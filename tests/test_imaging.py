@@ -7,9 +7,12 @@ import io
 import random
 import struct
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile
 
 from lib_iclight.cache import content_key
@@ -22,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 WIDTH, HEIGHT = 24, 16
 
 
-def random_pixels(*shape: int, seed: int = 0) -> np.ndarray:
+def random_pixels(*shape: int, seed: int = 0) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
@@ -31,7 +34,7 @@ RGBA = np.dstack([RGB, random_pixels(HEIGHT, WIDTH, seed=1)])
 GREY = RGB[..., 0]
 
 
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
@@ -46,11 +49,11 @@ def raw_png(width: int, height: int, depth: int, color_type: int, rows: bytes) -
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
-def pixels(source: object) -> np.ndarray:
+def pixels(source: object) -> NDArray[Any]:
     return np.asarray(load_image(source))
 
 
-def test_rgb_and_rgba_come_through_unchanged():
+def test_rgb_and_rgba_come_through_unchanged() -> None:
     for array, mode in ((RGB, "RGB"), (RGBA, "RGBA")):
         for source in (Image.fromarray(array), array, encoded(Image.fromarray(array))):
             image = load_image(source)
@@ -58,7 +61,7 @@ def test_rgb_and_rgba_come_through_unchanged():
             np.testing.assert_array_equal(np.asarray(image), array)
 
 
-def test_grey_forms_give_three_equal_channels():
+def test_grey_forms_give_three_equal_channels() -> None:
     grey = np.dstack([GREY] * 3)
     for source in (Image.fromarray(GREY), GREY, GREY[..., None], encoded(Image.fromarray(GREY), "BMP")):
         np.testing.assert_array_equal(pixels(source), grey)
@@ -67,12 +70,12 @@ def test_grey_forms_give_three_equal_channels():
         np.testing.assert_array_equal(pixels(source), np.dstack([black_and_white * np.uint8(255)] * 3))
 
 
-def test_grey_with_alpha_keeps_its_alpha():
+def test_grey_with_alpha_keeps_its_alpha() -> None:
     image = load_image(encoded(Image.fromarray(RGBA[..., 2:], "LA")))
     np.testing.assert_array_equal(np.asarray(image), RGBA[..., [2, 2, 2, 3]])
 
 
-def test_palette_with_and_without_transparency():
+def test_palette_with_and_without_transparency() -> None:
     indices = (np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 3).astype(np.uint8)
     colors = np.array([[10, 20, 30], [200, 100, 0], [0, 255, 128]], np.uint8)
     image = Image.fromarray(indices, "P")
@@ -86,7 +89,7 @@ def test_palette_with_and_without_transparency():
         np.testing.assert_array_equal(result, np.dstack([colors[indices], expected[indices]]))
 
 
-def test_a_transparent_colour_becomes_alpha():
+def test_a_transparent_colour_becomes_alpha() -> None:
     array = RGB.copy()
     array[:4] = (1, 2, 3)
     result = pixels(encoded(Image.fromarray(array), transparency=(1, 2, 3)))
@@ -94,13 +97,13 @@ def test_a_transparent_colour_becomes_alpha():
     assert (result[:4, :, 3] == 0).all() and (result[4:, :, 3] == 255).all()
 
 
-def test_cmyk_is_converted():
+def test_cmyk_is_converted() -> None:
     image = Image.new("CMYK", (WIDTH, HEIGHT), (0, 255, 255, 0))
     assert load_image(image).getpixel((0, 0)) == (255, 0, 0)
     assert load_image(encoded(image, "TIFF")).getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_sixteen_bits_are_scaled_not_clipped():
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
     values = np.linspace(0, 65535, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
     expected = np.dstack([values / 257.0] * 3)
     for source in (values, Image.fromarray(values), encoded(Image.fromarray(values)),
@@ -108,7 +111,7 @@ def test_sixteen_bits_are_scaled_not_clipped():
         np.testing.assert_allclose(pixels(source), expected, atol=0.51)
 
 
-def test_sixteen_bit_colour_png():
+def test_sixteen_bit_colour_png() -> None:
     values = np.random.default_rng(3).integers(0, 65536, (HEIGHT, WIDTH, 4)).astype(">u2")
     for channels, color_type in ((3, 2), (4, 6)):
         rows = b"".join(b"\0" + row.tobytes() for row in values[..., :channels])
@@ -116,7 +119,7 @@ def test_sixteen_bit_colour_png():
         np.testing.assert_allclose(result, values[..., :channels] / 257.0, atol=1.0)
 
 
-def test_float_arrays_and_pictures_are_0_to_1():
+def test_float_arrays_and_pictures_are_0_to_1() -> None:
     values = np.linspace(0.0, 1.0, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
     for source in (values, values.astype(np.float32), values.astype(np.float16), np.dstack([values] * 3),
                    Image.fromarray(values.astype(np.float32))):
@@ -125,7 +128,7 @@ def test_float_arrays_and_pictures_are_0_to_1():
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(orientation, format):
+def test_exif_orientation_is_applied(orientation: Any, format: str) -> None:
     # Large flat quadrants survive lossy formats; no two are alike, so each of the eight turns is seen.
     stored = np.kron(np.array([[20, 90], [160, 240]], np.uint8), np.ones((16, 32), np.uint8))
     upright = {1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.T,
@@ -139,12 +142,12 @@ def test_exif_orientation_is_applied(orientation, format):
     np.testing.assert_array_equal(pixels(result), np.asarray(result))  # and not applied a second time
 
 
-def test_damaged_exif_does_not_cost_the_picture():
+def test_damaged_exif_does_not_cost_the_picture() -> None:
     np.testing.assert_array_equal(pixels(encoded(Image.fromarray(RGB), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")), RGB)
 
 
 @pytest.mark.parametrize("format", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_an_animation_gives_its_first_frame(format):
+def test_an_animation_gives_its_first_frame(format: str) -> None:
     frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("#ff0000", "#00ff00", "#0000ff")]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **(
         {"lossless": True} if format == "WEBP" else {}))
@@ -160,7 +163,7 @@ def swapped_profile() -> bytes:
     return data
 
 
-def test_an_embedded_profile_is_converted_to_srgb():
+def test_an_embedded_profile_is_converted_to_srgb() -> None:
     for array in (RGB, RGBA):
         data = encoded(Image.fromarray(array), icc_profile=swapped_profile())
         result = load_image(data)
@@ -170,20 +173,20 @@ def test_an_embedded_profile_is_converted_to_srgb():
         np.testing.assert_array_equal(pixels(result), np.asarray(result))  # and not converted a second time
 
 
-def test_an_srgb_profile_leaves_pixels_exact():
+def test_an_srgb_profile_leaves_pixels_exact() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     np.testing.assert_array_equal(pixels(encoded(Image.fromarray(RGB), icc_profile=profile)), RGB)
 
 
 @pytest.mark.parametrize("array", [RGB, GREY], ids=["damaged", "not for grey"])
-def test_an_unusable_profile_is_ignored(array, caplog):
+def test_an_unusable_profile_is_ignored(array: Any, caplog: pytest.LogCaptureFixture) -> None:
     profile = swapped_profile() if array is GREY else b"not a profile"
     result = pixels(encoded(Image.fromarray(array), icc_profile=profile))
     np.testing.assert_array_equal(result, array if array is RGB else np.dstack([array] * 3))
     assert "profile is ignored" in caplog.text
 
 
-def test_base64_and_data_uris():
+def test_base64_and_data_uris() -> None:
     data = encoded(Image.fromarray(RGB))
     plain = base64.b64encode(data).decode()
     urlsafe = base64.urlsafe_b64encode(data).decode()
@@ -196,7 +199,7 @@ def test_base64_and_data_uris():
         np.testing.assert_array_equal(pixels(raw), RGB)
 
 
-def test_a_path_object_is_read_and_a_text_never_is(tmp_path):
+def test_a_path_object_is_read_and_a_text_never_is(tmp_path: Path) -> None:
     path = tmp_path / "photo"
     path.write_bytes(encoded(Image.fromarray(RGB)))
     np.testing.assert_array_equal(pixels(path), RGB)
@@ -207,7 +210,7 @@ def test_a_path_object_is_read_and_a_text_never_is(tmp_path):
             load_image(missing)
 
 
-def test_a_pil_image_is_left_as_it_was():
+def test_a_pil_image_is_left_as_it_was() -> None:
     image = Image.fromarray(RGB)
     image.info["icc_profile"] = swapped_profile()
     load_image(image).putpixel((0, 0), (1, 2, 3))
@@ -254,14 +257,14 @@ GOOD = encoded(Image.fromarray(RGB))
     (np.zeros((0, 0, 3), np.uint8), "too small"),
     (np.broadcast_to(np.uint8(0), (16000, 16000, 3)), "too large"),
 ])
-def test_refusals_name_the_picture_and_the_reason(source, reason):
+def test_refusals_name_the_picture_and_the_reason(source: Any, reason: str) -> None:
     with pytest.raises(ImageError, match=reason) as caught:
         load_image(source, "background")
     assert str(caught.value).startswith("the background")
 
 
 @pytest.mark.parametrize("side", [15000, 2**31 - 1])
-def test_a_decompression_bomb_is_refused_from_its_header(side, monkeypatch):
+def test_a_decompression_bomb_is_refused_from_its_header(side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     limit = Image.MAX_IMAGE_PIXELS
     with pytest.raises(ImageError, match="too large"):
@@ -269,7 +272,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(side, monkeypatch):
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
-def test_size_limits_are_inclusive(monkeypatch):
+def test_size_limits_are_inclusive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_image(Image.new("RGB", (16, 16))).size == (16, 16)
     monkeypatch.setattr("lib_iclight.imaging.decode.MAX_PIXELS", 400)
     assert load_image(Image.new("RGB", (20, 20))).size == (20, 20)
@@ -277,7 +280,7 @@ def test_size_limits_are_inclusive(monkeypatch):
         load_image(Image.new("RGB", (20, 21)))
 
 
-def test_pillows_own_limits_do_not_show(monkeypatch):
+def test_pillows_own_limits_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT - 1)  # warns
     np.testing.assert_array_equal(pixels(GOOD), RGB)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH // 3)  # raises
@@ -285,7 +288,7 @@ def test_pillows_own_limits_do_not_show(monkeypatch):
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
-def test_damaged_files_give_a_picture_or_an_image_error(format):
+def test_damaged_files_give_a_picture_or_an_image_error(format: str) -> None:
     data = encoded(Image.fromarray(RGB), format)
     dice = random.Random(format)
     refused = 0
@@ -301,7 +304,7 @@ def test_damaged_files_give_a_picture_or_an_image_error(format):
     assert refused > 10
 
 
-def test_split_alpha():
+def test_split_alpha() -> None:
     rgb, alpha = split_alpha(load_image(RGBA))
     np.testing.assert_array_equal(rgb, RGB)
     assert alpha is not None and alpha.dtype == np.float32
@@ -313,7 +316,7 @@ def test_split_alpha():
     np.testing.assert_array_equal(rgb, RGB)
 
 
-def test_composite_on_grey_literal_values():
+def test_composite_on_grey_literal_values() -> None:
     rgb = np.array([[[0, 127, 255], [200, 100, 50], [10, 20, 30], [255, 0, 1]]], np.uint8)
     alpha = np.array([[1.0, 0.5, 0.0, 0.25]], np.float32)
     # 127 + 73/2 = 163.5, 127 - 27/2 = 113.5, 127 - 77/2 = 88.5; 127 + 128/4 = 159, 127 - 127/4 = 95.25, ...: cut off
@@ -323,7 +326,7 @@ def test_composite_on_grey_literal_values():
     np.testing.assert_array_equal(result, expected)
 
 
-def reference_fit(array: np.ndarray, width: int, height: int) -> np.ndarray:
+def reference_fit(array: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Scale to cover, centre crop: the reference demo's definition, its crop box left to Pillow's rounding."""
     image = Image.fromarray(array)
     scale = max(width / image.width, height / image.height)
@@ -333,7 +336,7 @@ def reference_fit(array: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(16, 24, 3), (37, 23, 3), (64, 64, 3), (101, 17), (50, 200)])
-def test_fit_equals_the_reference(shape):
+def test_fit_equals_the_reference(shape: Any) -> None:
     array = random_pixels(*shape)
     for width, height in ((32, 40), (64, 64), (24, 16), (8, 72), (90, 16)):
         result = fit(array, width, height)
@@ -341,7 +344,7 @@ def test_fit_equals_the_reference(shape):
         np.testing.assert_array_equal(result, reference_fit(array, width, height))
 
 
-def test_fit_is_exact_in_size_where_the_reference_is_a_pixel_off():
+def test_fit_is_exact_in_size_where_the_reference_is_a_pixel_off() -> None:
     array = random_pixels(20, 31)
     assert reference_fit(array, 5, 4).shape != (4, 5)
     np.testing.assert_array_equal(fit(array, 5, 4), reference_fit(array, 5, 4)[:, :5])
@@ -350,7 +353,7 @@ def test_fit_is_exact_in_size_where_the_reference_is_a_pixel_off():
             assert fit(array, width, height).shape == (height, width)
 
 
-def test_fit_refuses_what_would_not_fit_into_memory():
+def test_fit_refuses_what_would_not_fit_into_memory() -> None:
     strip = np.zeros((16, 100_000), np.uint8)
     with pytest.raises(ImageError, match="too long and narrow"):
         fit(strip, 512, 640)
@@ -358,7 +361,7 @@ def test_fit_refuses_what_would_not_fit_into_memory():
         fit_alpha(strip.astype(np.float32), 512, 640)
 
 
-def test_fit_alpha_is_fit_without_8_bit_steps():
+def test_fit_alpha_is_fit_without_8_bit_steps() -> None:
     noise = random_pixels(37, 23)
     clipped = fit_alpha(noise.astype(np.float32) / 255, 40, 32)
     assert clipped.min() == 0.0 and clipped.max() == 1.0  # Lanczos overshoots on noise
@@ -370,7 +373,7 @@ def test_fit_alpha_is_fit_without_8_bit_steps():
     np.testing.assert_allclose(fit_alpha(fine, 33, 47), 0.12345, atol=1e-6)
 
 
-def test_contain_puts_the_whole_picture_on_grey():
+def test_contain_puts_the_whole_picture_on_grey() -> None:
     array = random_pixels(16, 32, 3)
     result = contain(array, 16, 24)
     assert result.dtype == np.uint8 and result.shape == (24, 16, 3)
@@ -383,7 +386,7 @@ def test_contain_puts_the_whole_picture_on_grey():
     assert (grey[:, :16] == 127).all() and (grey[:, 48:] == 127).all()
 
 
-def test_contain_leaves_alpha_0_around():
+def test_contain_leaves_alpha_0_around() -> None:
     result = contain(np.full((20, 10), 0.12345, np.float32), 40, 40)
     assert result.dtype == np.float32 and result.shape == (40, 40)
     np.testing.assert_allclose(result[:, 10:30], 0.12345, atol=1e-6)
@@ -391,7 +394,7 @@ def test_contain_leaves_alpha_0_around():
 
 
 @pytest.mark.parametrize("size", [(31, 20), (20, 31), (1, 5000), (5000, 1), (3000, 2001), (16, 16)])
-def test_contained_lies_in_the_frame_touches_it_and_keeps_the_aspect(size):
+def test_contained_lies_in_the_frame_touches_it_and_keeps_the_aspect(size: Any) -> None:
     for width, height in ((64, 64), (40, 72), (7, 3)):
         left, top, right, bottom = contained(size, width, height)
         assert 0 <= left < right <= width and 0 <= top < bottom <= height
@@ -400,14 +403,14 @@ def test_contained_lies_in_the_frame_touches_it_and_keeps_the_aspect(size):
         assert abs(left - (width - right)) <= 1 and abs(top - (height - bottom)) <= 1
 
 
-def test_to_vae_literal_values():
+def test_to_vae_literal_values() -> None:
     result = to_vae(np.array([[[0, 127, 254], [255, 1, 128]]], np.uint8))
     assert result.dtype == np.float32
     assert result[0, 0, 1] == 0.0
     np.testing.assert_allclose(result, [[[-1, 0, 1], [128 / 127, -126 / 127, 1 / 127]]], atol=1e-7)
 
 
-def test_srgb_transfer_function():
+def test_srgb_transfer_function() -> None:
     encoded_values = np.array([0.0, 0.04045, 0.1, 0.5, 188 / 255, 1.0])
     # From the table of IEC 61966-2-1's curve as printed in colour science texts, to 6 digits.
     linear_values = np.array([0.0, 0.003131, 0.010023, 0.214041, 0.502886, 1.0])
@@ -418,11 +421,12 @@ def test_srgb_transfer_function():
     assert linear_to_srgb(0.5) == pytest.approx(0.735357, abs=1e-6)
 
 
-def test_content_key_tells_contents_apart():
+def test_content_key_tells_contents_apart() -> None:
     array = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    parts = [(array,), (array.reshape(4, 3),), (array.astype(np.int8),), (array.astype(">u2"),), (array + 1,),
-             (array, array), (array.tobytes(),), (), (None,), ("",), (b"",), ("None",), ("1",), (1,), (1.0,),
-             ("ab", "c"), ("a", "bc"), (1, 2), (2, 1), (12,), (array, 1), (array, 2)]
+    parts: list[tuple[Any, ...]] = [
+        (array,), (array.reshape(4, 3),), (array.astype(np.int8),), (array.astype(">u2"),), (array + 1,),
+        (array, array), (array.tobytes(),), (), (None,), ("",), (b"",), ("None",), ("1",), (1,), (1.0,),
+        ("ab", "c"), ("a", "bc"), (1, 2), (2, 1), (12,), (array, 1), (array, 2)]
     keys = [content_key(*part) for part in parts]
     assert len(set(keys)) == len(parts)
     assert keys == [content_key(*part) for part in parts]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import isnet
 import numpy as np
 import pytest
 import skimage
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from lib_iclight.imaging import load_image, split_alpha
@@ -49,7 +51,7 @@ def cutter() -> Cutter:
         pytest.skip(reason)
 
 
-def rgb_of(name: str) -> np.ndarray:
+def rgb_of(name: str) -> NDArray[Any]:
     return split_alpha(load_image(PHOTOS[name]))[0]
 
 
@@ -82,7 +84,7 @@ def test_hair_is_soft(cutter: Cutter) -> None:
     assert 1.5 < band < 8, "pixels across the edge"
 
 
-def hue_errors(alpha: np.ndarray, color: np.ndarray, old: np.ndarray, new: np.ndarray) -> tuple[float, float]:
+def hue_errors(alpha: NDArray[Any], color: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> tuple[float, float]:
     """Mean hue errors in degrees at soft pixels on `new`, of a subject that was photographed before `old`.
 
     The photo is made, so the truth is known: the subject's colour is that of the nearest solid pixel. The first error
@@ -100,7 +102,7 @@ def hue_errors(alpha: np.ndarray, color: np.ndarray, old: np.ndarray, new: np.nd
     return float(before), float(after)
 
 
-def hue(rgb: np.ndarray) -> np.ndarray:
+def hue(rgb: NDArray[Any]) -> NDArray[Any]:
     """In degrees."""
     r, g, b = np.moveaxis(rgb, -1, 0)
     return np.degrees(np.arctan2(np.sqrt(3) * (g - b), 2 * r - g - b))
@@ -108,6 +110,6 @@ def hue(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("old", "new"), [(GREEN, MAGENTA), (MAGENTA, GREEN)], ids=["on magenta", "on green"])
 @pytest.mark.parametrize("name", PHOTOS)
-def test_edges_carry_no_old_background(cutter: Cutter, name: str, old: np.ndarray, new: np.ndarray) -> None:
+def test_edges_carry_no_old_background(cutter: Cutter, name: str, old: NDArray[Any], new: NDArray[Any]) -> None:
     before, after = hue_errors(cut(cutter, name).alpha, rgb_of(name), old, new)
     assert after < before / 3, f"{before:.1f} degrees without, {after:.1f} with the foreground's colour estimated"

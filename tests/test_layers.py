@@ -7,6 +7,7 @@ outermost may import a host's, and nothing heavy is imported at the start.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "color", "cache", "console", "files"),
-    ("imaging", "transfer"),
+    ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
-    ("generation", "subject", "effects", "frame"),
-    ("laid",),
-    ("infotext", "job", "preview"),
+    ("generation", "subject", "effects", "frame", "preview"),
+    ("laid", "infotext", "lightfrom"),
+    ("job", "instant"),
     ("stage",),
     ("hosts",),
     ("session",),
@@ -41,7 +42,7 @@ SOURCES = sorted([*LIB.rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "
 NOT_HOSTS = [path for path in SOURCES if LIB / "hosts" not in path.parents]
 
 
-def packages(nodes: list[ast.AST]) -> set[str]:
+def packages(nodes: Iterable[ast.AST]) -> set[str]:
     """Top-level packages that absolute import statements among `nodes` name."""
     names: set[str] = set()
     for node in nodes:
@@ -100,6 +101,11 @@ def test_only_the_outermost_import_hosts(path: Path) -> None:
 def test_nothing_heavy_is_imported_at_start(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert not packages(tree.body) & HEAVY
+
+
+@pytest.mark.parametrize("path", sorted(LIB.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
 
 
 def test_the_readers_see_imports_inside_functions() -> None:

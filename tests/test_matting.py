@@ -12,10 +12,12 @@ import sys
 import threading
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from tiny_onnx import FLOAT16, UINT8, endless, pixelwise
 
 from lib_iclight.errors import DownloadError, MattingError
@@ -24,6 +26,7 @@ from lib_iclight.matting import (
     MODELS,
     Cutter,
     Refinement,
+    foreground,
     foreground_color,
     model_names,
     obstacle,
@@ -64,11 +67,11 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def flat(color: tuple[int, int, int] = COLOR, height: int = 20, width: int = 30) -> np.ndarray:
+def flat(color: tuple[int, int, int] = COLOR, height: int = 20, width: int = 30) -> NDArray[Any]:
     return np.full((height, width, 3), color, np.uint8)
 
 
-def ramp(height: int = 24, width: int = 48) -> np.ndarray:
+def ramp(height: int = 24, width: int = 48) -> NDArray[Any]:
     """Red from 0 to 235 to the right, green from 0 to 230 downwards."""
     rgb = np.zeros((height, width, 3), np.uint8)
     rgb[..., 0] = np.arange(width) * 5
@@ -180,7 +183,9 @@ def test_offline_the_message_names_file_folder_and_way_out(folder: Path) -> None
     with pytest.raises(MattingError) as caught:
         Cutter([folder]).cut(ramp())
     place = f"{folder.parent.name}/matting"
-    for part in ("isnet-general-use.onnx", place, MODELS["isnet-general-use"].url, "matting to none"):
+    url = MODELS["isnet-general-use"].url
+    assert url is not None
+    for part in ("isnet-general-use.onnx", place, url, "matting to none"):
         assert part in str(caught.value)
     assert isinstance(caught.value.__cause__, DownloadError)
     assert not list(folder.iterdir())
@@ -258,7 +263,9 @@ def test_all_foreground_stays_all_foreground(folder: Path) -> None:
 def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, weights in (("a", [1, 0, 0]), ("b", [0, 1, 0])):
         (folder / f"{name}.onnx").write_bytes(pixelwise(weights, 3, (1, 3, 16, 16)))
-    cuts, loads, reports = [], [], []
+    cuts: Any = []
+    loads: Any = []
+    reports: list[Any] = []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
     monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
@@ -287,7 +294,8 @@ def test_a_cut_out_is_made_once_for_the_same_pixels_and_model(folder: Path, monk
 def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, weights in (("a", [1, 0, 0]), ("b", [0, 1, 0])):
         (folder / f"{name}.onnx").write_bytes(pixelwise(weights, 3, (1, 3, 16, 16)))
-    cuts, loads = [], []
+    cuts: Any = []
+    loads: Any = []
     predict, load = runner.predict, runner._load
     monkeypatch.setattr(runner, "predict", lambda s, m, rgb: cuts.append(m.name) or predict(s, m, rgb))
     monkeypatch.setattr(runner, "_load", lambda path, gpu: loads.append(path.stem) or load(path, gpu))
@@ -305,7 +313,7 @@ def test_models_and_cut_outs_are_let_go_of(folder: Path, monkeypatch: pytest.Mon
 def test_refining_again_runs_no_model_and_the_same_again_runs_nothing(folder: Path,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a.onnx").write_bytes(pixelwise([1, 0, 0], 3, (1, 3, 16, 16)))
-    did: list[str] = []
+    did: Any = []
     for name in ("predict", "refine", "foreground_color"):
         real = getattr(runner, name)
         monkeypatch.setattr(runner, name, lambda *args, real=real, name=name: did.append(name) or real(*args))
@@ -529,7 +537,7 @@ def test_nothing_heavy_is_imported_with_the_package() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def soft_disc(contrast: float, side: int = 160) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def soft_disc(contrast: float, side: int = 160) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """A disc with a soft rim on a background, neither quite plain: F [H, W, 3], alpha, the composite.
 
     `contrast` is that of six wedges of two hues in the disc.
@@ -543,11 +551,11 @@ def soft_disc(contrast: float, side: int = 160) -> tuple[np.ndarray, np.ndarray,
     return fore, alpha, mixed
 
 
-def one_pass(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def one_pass(rgb: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     """The first equation of the paper with a window of 90, written out anew; floats 0..1."""
     image, a = rgb / 255, alpha[..., None].astype(np.float64)
 
-    def blur(values: np.ndarray) -> np.ndarray:
+    def blur(values: NDArray[Any]) -> NDArray[Any]:
         return box_sum(values.transpose(2, 0, 1).astype(np.float32), 90).transpose(1, 2, 0) / 90**2
 
     fore, back = blur(image * a) / (blur(a) + 1e-5), blur(image * (1 - a)) / (blur(1 - a) + 1e-5)
@@ -594,3 +602,15 @@ def test_box_sums_equal_sums_written_out(side: int) -> None:
     padded = np.pad(planes.astype(np.float64), ((0, 0), (before, side), (before, side)))
     expected = [[padded[:, y:y + side, x:x + side].sum((1, 2)) for x in range(17)] for y in range(13)]
     np.testing.assert_allclose(box_sum(planes, side), np.moveaxis(np.array(expected), 2, 0), rtol=1e-5)
+
+
+def test_the_coarse_grid_of_larger_pictures_changes_no_more_than_a_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[-1:1:1030j, -1:1:1040j].astype(np.float32)
+    alpha = np.clip((0.6 - np.hypot(x, y)) * 8, 0, 1)
+    rgb = np.stack([128 + 100 * np.sin(9 * x), 90 + 60 * y, np.where(alpha > 0.5, 200, 20)], -1).astype(np.uint8)
+    coarse = foreground.foreground_color(rgb, alpha).astype(int)
+    monkeypatch.setattr(foreground, "_STEP", 1)
+    exact = foreground.foreground_color(rgb, alpha).astype(int)
+    soft = (alpha > 0.05) & (alpha < 1)
+    assert np.abs(coarse - exact)[soft].max() <= 2
+    np.testing.assert_array_equal(coarse[alpha == 1], rgb[alpha == 1])

@@ -18,8 +18,9 @@ from lib_iclight.matting import MODELS
 def webui(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Its notes and options modules, and a session over an empty models folder, offline."""
     fake.install(monkeypatch, tmp_path)
+    from lib_iclight.folders import Folders
     from lib_iclight.panel import matting_notes
-    from lib_iclight.session import Folders, Session
+    from lib_iclight.session import Session
     from lib_iclight.webui import options
 
     session = Session(folders=Folders.under(tmp_path))

@@ -15,18 +15,19 @@ from PIL import Image
 
 from lib_iclight import imaging
 from lib_iclight.errors import ImageError
+from lib_iclight.folders import Folders
 from lib_iclight.panel import pictures, wiring
 from lib_iclight.panel.gradio_host import GRADIO_4, PictureFile, image, uploaded
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.pictures import ForegroundInfo, TabPicture, measure
 from lib_iclight.panel.status import describe
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from lib_iclight.studio.page import always_open
 
 OPAQUE = Image.new("RGB", (40, 20), "red")
 HALF = Image.fromarray(np.dstack([np.full((20, 40, 3), 9, np.uint8),
-                                  np.repeat(np.uint8([[0] * 20 + [255] * 20]), 20, axis=0)]), "RGBA")
+                                  np.repeat(np.array([[0] * 20 + [255] * 20], np.uint8), 20, axis=0)]), "RGBA")
 GREY_16 = Image.fromarray(np.full((20, 40), 30000, np.uint16))
 LYING = Image.Exif()
 LYING[0x0112] = 6
@@ -89,9 +90,9 @@ def test_no_file_beside_the_uploaded_ones_is_read(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="none that was uploaded") as caught:
             uploaded(path, str(folder))
         assert str(tmp_path) not in str(caught.value)
-    for path in (folder, folder / "abc", folder / "gone.png"):
+    for gone in (folder, folder / "abc", folder / "gone.png"):
         with pytest.raises(ImageError, match="no longer on the server"):
-            uploaded(str(path), str(folder))
+            uploaded(str(gone), str(folder))
 
 
 @pytest.mark.skipif(not GRADIO_4, reason="Gradio 3 has no file of it on the server")

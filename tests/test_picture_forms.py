@@ -11,9 +11,11 @@ import types
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from lib_iclight.color import linear_to_srgb
@@ -33,7 +35,7 @@ RAMP = np.linspace(0, 1, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
 # --- files made by hand -------------------------------------------------------------------------------------------
 
 
-def png(values: np.ndarray, *chunks: tuple[bytes, bytes]) -> bytes:
+def png(values: NDArray[Any], *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG of uint8 or uint16 [H,W] or [H,W,C], with chunks before the pixels."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -50,7 +52,7 @@ def iccp(profile: bytes) -> tuple[bytes, bytes]:
     return b"iCCP", b"p\0\0" + zlib.compress(profile)
 
 
-def tiff(values: np.ndarray, photometric: int = 1, *, bits: int | None = None, planes: bool = False,
+def tiff(values: NDArray[Any], photometric: int = 1, *, bits: int | None = None, planes: bool = False,
          profile: bytes = b"", more: Sequence[tuple[int, int, list[int]]] = ()) -> bytes:
     """An uncompressed TIFF of [H,W] or [H,W,C] in the byte order of `values`."""
     order = ">" if values.dtype.byteorder == ">" else "<"
@@ -133,7 +135,7 @@ def cmyk_profile() -> bytes:
     return icc(b"CMYK", {b"A2B0": table}, pcs=b"Lab ", kind=b"prtr")
 
 
-def by_pillow(values: np.ndarray, profile: bytes) -> np.ndarray:
+def by_pillow(values: NDArray[Any], profile: bytes) -> NDArray[Any]:
     """What LittleCMS makes of 8-bit values."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     return np.asarray(ImageCms.profileToProfile(
@@ -141,11 +143,11 @@ def by_pillow(values: np.ndarray, profile: bytes) -> np.ndarray:
         "RGB")).astype(int)
 
 
-def pixels(source: object) -> np.ndarray:
+def pixels(source: object) -> NDArray[Any]:
     return np.asarray(load_image(source))
 
 
-def srgb(linear: np.ndarray) -> np.ndarray:
+def srgb(linear: NDArray[Any]) -> NDArray[Any]:
     """Linear light 0..1 as 8-bit sRGB, not rounded."""
     return linear_to_srgb(linear) * 255
 
@@ -154,19 +156,19 @@ def srgb(linear: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_sixteen_bit_tiffs(order):
+def test_sixteen_bit_tiffs(order: str) -> None:
     deep = DEEP.astype(f"{order}u2")
     np.testing.assert_allclose(pixels(tiff(deep[..., 0]))[..., 0], DEEP[..., 0] / 257, atol=0.51)
     np.testing.assert_allclose(pixels(tiff(deep[..., :3], 2)), DEEP[..., :3] / 257, atol=1.0)
     np.testing.assert_allclose(pixels(tiff(deep, 2, more=[(338, 3, [2])])), DEEP / 257, atol=1.0)
 
 
-def test_a_tiff_whose_white_is_zero():
+def test_a_tiff_whose_white_is_zero() -> None:
     np.testing.assert_allclose(pixels(tiff(DEEP[..., 0], 0))[..., 0], 255 - DEEP[..., 0] / 257, atol=0.51)
     np.testing.assert_allclose(pixels(tiff(RAMP.astype("<f4"), 0))[..., 0], 255 - RAMP * 255, atol=0.51)
 
 
-def test_a_tiff_of_twelve_bits():
+def test_a_tiff_of_twelve_bits() -> None:
     codes = np.random.default_rng(2).integers(0, 4096, (HEIGHT, WIDTH))
     pairs = codes.reshape(-1, 2)
     packed = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], -1)
@@ -175,13 +177,13 @@ def test_a_tiff_of_twelve_bits():
     np.testing.assert_allclose(pixels(data)[..., 0], codes / 4095 * 255, atol=0.51)
 
 
-def test_sixteen_bit_colour_in_planes_is_refused_not_misread():
+def test_sixteen_bit_colour_in_planes_is_refused_not_misread() -> None:
     with pytest.raises(ImageError, match="planes"):
         load_image(tiff(DEEP[..., :3], 2, planes=True))
     np.testing.assert_array_equal(pixels(tiff(RGB, 2, planes=True)), RGB)
 
 
-def test_float_tiffs_are_0_to_1_or_refused_by_name():
+def test_float_tiffs_are_0_to_1_or_refused_by_name() -> None:
     for order in "<>":
         np.testing.assert_allclose(pixels(tiff(RAMP.astype(f"{order}f4")))[..., 0], RAMP * 255, atol=0.51)
     for values in (RAMP * 255, RAMP - 0.5, RAMP * np.nan):
@@ -189,14 +191,14 @@ def test_float_tiffs_are_0_to_1_or_refused_by_name():
             load_image(tiff(values.astype("<f4")), "light map")
 
 
-def test_tiffs_of_other_kinds_are_refused_by_name():
+def test_tiffs_of_other_kinds_are_refused_by_name() -> None:
     wide = np.dstack([RAMP] * 3)
     for data in (tiff(wide.astype("<f4"), 2), tiff(RAMP.astype("<f8")), tiff(DEEP[..., :2], more=[(338, 3, [2])])):
         with pytest.raises(ImageError, match="a TIFF of a kind that cannot be read"):
             load_image(data)
 
 
-def test_float_and_sixteen_bit_grey_go_through_their_profile():
+def test_float_and_sixteen_bit_grey_go_through_their_profile() -> None:
     dark = RAMP**3  # most of it below what 8 bits of linear light tell apart
     profile = grey_profile(1.0)
     np.testing.assert_allclose(pixels(tiff(dark.astype("<f4"), profile=profile))[..., 0], srgb(dark), atol=0.6)
@@ -205,7 +207,7 @@ def test_float_and_sixteen_bit_grey_go_through_their_profile():
         np.testing.assert_allclose(pixels(data)[..., 1], srgb(codes / 65535), atol=0.6)
 
 
-def test_sixteen_bit_linear_colour_keeps_its_shadows():
+def test_sixteen_bit_linear_colour_keeps_its_shadows() -> None:
     codes = np.round(np.dstack([RAMP**3, RAMP**2, RAMP[::-1] ** 4]) * 65535).astype(np.uint16)
     for data in (png(codes, iccp(LINEAR_SRGB)), tiff(codes, 2, profile=LINEAR_SRGB),
                  tiff(codes.astype(">u2"), 2, profile=LINEAR_SRGB)):
@@ -216,7 +218,7 @@ def test_sixteen_bit_linear_colour_keeps_its_shadows():
     np.testing.assert_allclose(result[..., 3:], alpha / 257, atol=0.51)
 
 
-def test_a_transparent_value_of_a_sixteen_bit_png():
+def test_a_transparent_value_of_a_sixteen_bit_png() -> None:
     grey = DEEP[..., 0].copy()
     grey[0, 0], grey[0, 1] = 0x1234, 0x1235  # alike in 8 bits
     result = pixels(png(grey, (b"tRNS", struct.pack(">H", 0x1234))))
@@ -234,7 +236,7 @@ def test_a_transparent_value_of_a_sixteen_bit_png():
 # --- profiles -----------------------------------------------------------------------------------------------------
 
 
-def test_a_linear_profile_is_applied_whatever_its_name_says():
+def test_a_linear_profile_is_applied_whatever_its_name_says() -> None:
     np.testing.assert_allclose(pixels(png(RGB, iccp(LINEAR_SRGB))), srgb(RGB / 255), atol=0.6)
 
 
@@ -244,26 +246,26 @@ def test_a_linear_profile_is_applied_whatever_its_name_says():
     parametric(0, 1.8), parametric(1, 2.2, 1 / 1.1, 0.1 / 1.1), parametric(2, 2.0, 0.9, 0.05, 0.0475),
     parametric(3, *SRGB_PARAMETERS), parametric(4, *SRGB_PARAMETERS, 0.0, 0.0),
 ], ids=["1.8", "2.2", "identity", "table", "para0", "para1", "para2", "para3", "para4"])
-def test_profiles_of_curves_equal_littlecms(columns, trc):
+def test_profiles_of_curves_equal_littlecms(columns: Any, trc: Any) -> None:
     profile = rgb_profile(columns, trc)
     np.testing.assert_allclose(pixels(png(RGB, iccp(profile))).astype(int), by_pillow(RGB, profile), atol=2)
 
 
-def test_a_profile_that_is_srgb_by_its_curves_leaves_pixels_exact():
+def test_a_profile_that_is_srgb_by_its_curves_leaves_pixels_exact() -> None:
     for name in ("", "Somebody's screen"):
         profile = rgb_profile(SRGB_COLUMNS, parametric(3, *SRGB_PARAMETERS), name)
         np.testing.assert_array_equal(pixels(png(RGB, iccp(profile))), RGB)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 3.0])
-def test_grey_with_a_profile(gamma):
+def test_grey_with_a_profile(gamma: float) -> None:
     grey = RGB[..., 0]
     expected = srgb((grey / 255) ** (round(gamma * 256) / 256))
     for data in (png(grey, iccp(grey_profile(gamma))), tiff(grey, profile=grey_profile(gamma))):
         np.testing.assert_allclose(pixels(data), np.dstack([expected] * 3), atol=0.6)
 
 
-def test_cmyk_with_a_profile():
+def test_cmyk_with_a_profile() -> None:
     inks = np.dstack([RGB, np.where(RAMP < 0.5, 0, 255).astype(np.uint8)])
     buffer = io.BytesIO()
     Image.fromarray(inks, "CMYK").save(buffer, "TIFF", icc_profile=cmyk_profile())
@@ -271,14 +273,14 @@ def test_cmyk_with_a_profile():
     assert (result[RAMP < 0.5] >= 253).all() and (result[RAMP >= 0.5] <= 2).all()
 
 
-def test_a_profile_cut_short_is_ignored_aloud(caplog):
+def test_a_profile_cut_short_is_ignored_aloud(caplog: pytest.LogCaptureFixture) -> None:
     for size in (130, 200, len(LINEAR_SRGB) - 30):
         result = pixels(png(RGB, iccp(LINEAR_SRGB[:size])))
         assert result.shape == RGB.shape
     assert "profile is ignored" in caplog.text
 
 
-def test_profiles_of_nonsense_give_a_picture():
+def test_profiles_of_nonsense_give_a_picture() -> None:
     dice = np.random.default_rng(0)
     for number in range(200):
         trc = parametric(number % 5, *[(2.4,), (2.2, 0.9, 0.1), (2.0, 0.9, 0.05, 0.05), SRGB_PARAMETERS,
@@ -297,7 +299,7 @@ SRGB_CHRM = (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 6000
 P3_CHRM = (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
 
 
-def test_png_gamma():
+def test_png_gamma() -> None:
     np.testing.assert_allclose(pixels(png(RGB, LINEAR_GAMMA)), srgb(RGB / 255), atol=0.6)
     np.testing.assert_allclose(pixels(png(RGB[..., 0], LINEAR_GAMMA))[..., 2], srgb(RGB[..., 0] / 255), atol=0.6)
     np.testing.assert_allclose(pixels(png(DEEP[..., :3], LINEAR_GAMMA)), srgb(DEEP[..., :3] / 65535), atol=0.6)
@@ -306,7 +308,7 @@ def test_png_gamma():
         np.testing.assert_array_equal(pixels(png(RGB, *chunks)), RGB)
 
 
-def test_png_primaries():
+def test_png_primaries() -> None:
     expected = by_pillow(RGB, rgb_profile(P3_COLUMNS, parametric(3, *SRGB_PARAMETERS)))
     assert np.abs(expected - RGB).max() > 20
     for chunks in ([P3_CHRM], [P3_CHRM, (b"gAMA", struct.pack(">I", 45455))], [(b"cICP", bytes([12, 13, 0, 1]))]):
@@ -316,23 +318,23 @@ def test_png_primaries():
 @pytest.mark.parametrize("chunk", [(b"gAMA", bytes(4)), (b"cHRM", bytes(32)), (b"cHRM", b"\xff" * 32),
                                    (b"cHRM", struct.pack(">8I", *[31270, 32900] * 4)), (b"cICP", b"\2\2\0\1"),
                                    (b"cICP", b"\x09"), (b"gAMA", b"\xff" * 4)])
-def test_chunks_of_nonsense_are_ignored(chunk):
+def test_chunks_of_nonsense_are_ignored(chunk: Any) -> None:
     np.testing.assert_array_equal(pixels(png(RGB, chunk)), RGB)
 
 
-def test_cicp_overrules_the_rest():
+def test_cicp_overrules_the_rest() -> None:
     chunks = (b"cICP", bytes([1, 8, 0, 1])), iccp(rgb_profile(P3_COLUMNS, curve(1.8)))
     np.testing.assert_allclose(pixels(png(RGB, *chunks)), srgb(RGB / 255), atol=0.6)
     np.testing.assert_array_equal(pixels(png(RGB, (b"cICP", bytes([1, 13, 0, 1])), LINEAR_GAMMA)), RGB)
 
 
-def test_cicp_of_narrow_range():
+def test_cicp_of_narrow_range() -> None:
     narrow = np.round(16 + RGB / 255 * 219).astype(np.uint8)
     np.testing.assert_allclose(pixels(png(narrow, (b"cICP", bytes([1, 13, 0, 0])))), RGB, atol=1.0)
 
 
 @pytest.mark.parametrize("transfer, white", [(16, 0.5806888), (18, 0.75)], ids=["PQ", "HLG"])
-def test_hdr_shows_diffuse_white_as_white(transfer, white):
+def test_hdr_shows_diffuse_white_as_white(transfer: int, white: float) -> None:
     """203 cd/m2 is at 58 % in PQ and 75 % in HLG (ITU-R BT.2408, table 1)."""
     chunk = (b"cICP", bytes([9, transfer, 0, 1]))
     codes = np.full((HEIGHT, WIDTH, 3), round(white * 65535), np.uint16)
@@ -351,7 +353,7 @@ def adobe_exif(color_space: int, index: bytes) -> bytes:
     return b"Exif\0\0" + head + ifd + exif + interop
 
 
-def test_adobe_rgb_that_only_exif_tells():
+def test_adobe_rgb_that_only_exif_tells() -> None:
     def jpeg(exif: bytes, **more: bytes) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(np.full((HEIGHT, WIDTH, 3), (60, 160, 60), np.uint8)).save(
@@ -373,7 +375,7 @@ def test_adobe_rgb_that_only_exif_tells():
 # --- kinds of files -----------------------------------------------------------------------------------------------
 
 
-def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch, tmp_path):
+def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     monkeypatch.delitem(Image.OPEN, "JXL", raising=False)
     for head, plugin in ((b"\0\0\0\x18ftypheic" + bytes(40), "pillow-heif"),
@@ -388,14 +390,15 @@ def test_heic_and_jpeg_xl_name_their_plugin(monkeypatch, tmp_path):
             assert str(caught.value).startswith("the foreground")
 
 
-def test_an_avif_may_begin_with_a_general_brand(monkeypatch):
+def test_an_avif_may_begin_with_a_general_brand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(Image.OPEN, "AVIF", raising=False)
     monkeypatch.setitem(sys.modules, "pillow_avif", None)
     with pytest.raises(ImageError, match="pillow-avif-plugin"):
         load_image(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif" + bytes(40))
 
 
-def test_a_very_large_picture_of_sixteen_bits(monkeypatch, caplog):
+def test_a_very_large_picture_of_sixteen_bits(monkeypatch: pytest.MonkeyPatch,
+                                              caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(decode_module, "_DEEP_PIXELS", HEIGHT * WIDTH - 1)
     result = pixels(png(DEEP[..., :3], iccp(LINEAR_SRGB)))
     np.testing.assert_allclose(result, srgb((DEEP[..., :3] >> 8) / 255), atol=0.6)
@@ -404,9 +407,9 @@ def test_a_very_large_picture_of_sixteen_bits(monkeypatch, caplog):
         load_image(png(DEEP[..., :3], (b"tRNS", bytes(6))))
 
 
-def test_avif_is_read_through_the_plugin_once_needed(monkeypatch):
+def test_avif_is_read_through_the_plugin_once_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stand-in for pillow-avif-plugin, which adds itself to Pillow when it is imported."""
-    class Opener(Image.Image):
+    class Opener(Image.Image):  # type: ignore[misc]  # mypy does not look into Pillow
         format = "AVIF"
 
         def __init__(self, file: io.BytesIO, name: str) -> None:
@@ -424,18 +427,18 @@ def test_avif_is_read_through_the_plugin_once_needed(monkeypatch):
         monkeypatch.setitem(Image.OPEN, "AVIF", (Opener, lambda prefix: prefix[8:12] == b"avif"))
         return types.ModuleType(name)
 
-    monkeypatch.setattr(decode_module.importlib, "import_module", importing)
+    monkeypatch.setattr("importlib.import_module", importing)
     np.testing.assert_array_equal(pixels(avif), RGB)
 
 
-def test_a_raw_file_does_not_give_its_preview():
+def test_a_raw_file_does_not_give_its_preview() -> None:
     with pytest.raises(ImageError, match="raw file"):
         load_image(tiff(RGB, 2, more=[(254, 4, [1])]))
     np.testing.assert_array_equal(pixels(tiff(RGB, 2, more=[(254, 4, [0])])), RGB)
 
 
 @pytest.mark.parametrize("read", [load_image, read_picture], ids=["load_image", "read_picture"])
-def test_only_regular_files_of_pictures_are_read(read, tmp_path):
+def test_only_regular_files_of_pictures_are_read(read: Any, tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     with model.open("wb") as file:
         file.write((10000).to_bytes(8, "little") + b'{"__metadata__":{}')
@@ -452,7 +455,7 @@ def test_only_regular_files_of_pictures_are_read(read, tmp_path):
         assert str(caught.value).startswith("the mask")
 
 
-def test_read_picture_gives_the_bytes_up_to_a_bound(tmp_path, monkeypatch):
+def test_read_picture_gives_the_bytes_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = png(RGB)
     (tmp_path / "a.png").write_bytes(data)
     assert read_picture(tmp_path / "a.png", "mask") == data
@@ -485,7 +488,7 @@ print((loaded - before) * 1024 / side**2, (after - before) * 1024 / side**2)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 @pytest.mark.parametrize("values, load, work", [
     (np.zeros((4000, 4000), np.uint16), 8, 18), (np.zeros((4000, 4000, 3), np.uint8), 10, 18)], ids=["16-bit", "RGB"])
-def test_a_photograph_takes_few_bytes_a_pixel(values, load, work):
+def test_a_photograph_takes_few_bytes_a_pixel(values: Any, load: int, work: int) -> None:
     """Bytes a pixel; whole arrays of floats would make it 38."""
     done = subprocess.run([sys.executable, "-c", MEASURE, "4000"], input=png(values), capture_output=True, check=True,
                           cwd=Path(__file__).resolve().parent.parent)
@@ -496,7 +499,7 @@ def test_a_photograph_takes_few_bytes_a_pixel(values, load, work):
 # --- large pictures -----------------------------------------------------------------------------------------------
 
 
-def test_200_megapixels_are_within_the_limits():
+def test_200_megapixels_are_within_the_limits() -> None:
     assert MAX_PIXELS >= 16384 * 12288
     width, height = 15000, 12000  # above the size at which Pillow raises
     rows = zlib.compress(bytes((width // 8 + 1) * height), 1)
@@ -511,7 +514,7 @@ def test_200_megapixels_are_within_the_limits():
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("turn", [1, 6])
-def test_enough_covers_what_is_asked_and_looks_the_same(format, turn):
+def test_enough_covers_what_is_asked_and_looks_the_same(format: str, turn: int) -> None:
     smooth = np.dstack([np.add.outer(np.arange(320), np.arange(480)) * 255 // 800, *[np.full((320, 480), 90)] * 2])
     exif = Image.Exif()
     exif[0x0112] = turn
@@ -532,7 +535,7 @@ def test_enough_covers_what_is_asked_and_looks_the_same(format, turn):
             np.testing.assert_allclose(np.asarray(result).astype(int), np.asarray(scaled), atol=4)
 
 
-def test_what_is_transparent_does_not_tint_a_reduced_picture():
+def test_what_is_transparent_does_not_tint_a_reduced_picture() -> None:
     rgba = np.zeros((64, 64, 4), np.uint8)
     rgba[:, ::2] = (200, 100, 50, 255)
     rgba[:, 1::2, :3] = (0, 255, 0)
@@ -542,7 +545,7 @@ def test_what_is_transparent_does_not_tint_a_reduced_picture():
     np.testing.assert_allclose(alpha, 0.5, atol=0.01)
 
 
-def test_a_mask_of_another_size_is_reduced_first():
+def test_a_mask_of_another_size_is_reduced_first() -> None:
     mask = np.zeros((400, 400), np.uint8)
     mask[:, 200:] = 255
     alpha = load_mask(png(mask), 40, 40)

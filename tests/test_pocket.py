@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.color import srgb_to_linear
@@ -35,7 +36,7 @@ def host() -> Standalone:
 
 
 @pytest.fixture(scope="module")
-def alpha() -> np.ndarray:
+def alpha() -> NDArray[Any]:
     return fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), SIDE, SIDE)
 
 
@@ -48,11 +49,11 @@ def relight(host: Standalone, mode: str = "fc", seed: int = 2, steps: int = 12, 
     return host.relight(job, generation, POCKET.offsets(mode))
 
 
-def pixels(result: Result, index: int = 0) -> np.ndarray:
+def pixels(result: Result, index: int = 0) -> NDArray[Any]:
     return np.asarray(result.pictures[index].picture)
 
 
-def slope(picture: np.ndarray, alpha: np.ndarray, axis: int) -> float:
+def slope(picture: NDArray[Any], alpha: NDArray[Any], axis: int) -> float:
     """How much the subject's linear brightness grows along an axis, relative to its mean."""
     light = srgb_to_linear(picture.astype(np.float32) / 255).mean(-1)
     inside = alpha > 0.98
@@ -61,7 +62,7 @@ def slope(picture: np.ndarray, alpha: np.ndarray, axis: int) -> float:
 
 
 @pytest.mark.parametrize("light", SIDES)
-def test_the_subject_is_brighter_where_the_light_comes_from(host: Standalone, alpha: np.ndarray, light: str) -> None:
+def test_the_subject_is_brighter_where_the_light_comes_from(host: Standalone, alpha: NDArray[Any], light: str) -> None:
     axis, sign = SIDES[light]
     opposite = next(name for name, place in SIDES.items() if place == (axis, -sign))
     lit, otherwise = (slope(pixels(relight(host, light=name)), alpha, axis) for name in (light, opposite))
@@ -74,7 +75,7 @@ def test_a_seed_gives_the_same_picture(host: Standalone) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_a_batch_gives_different_pictures_under_the_same_light(host: Standalone, alpha: np.ndarray) -> None:
+def test_a_batch_gives_different_pictures_under_the_same_light(host: Standalone, alpha: NDArray[Any]) -> None:
     result = relight(host, light="left", batch=2)
     right = slope(pixels(relight(host, light="right")), alpha, 1)
     assert np.abs(pixels(result, 0).astype(int) - pixels(result, 1)).mean() > 1
@@ -91,7 +92,7 @@ def test_hires_keeps_the_direction(host: Standalone) -> None:
     assert slopes[1] - slopes[0] > 0.2
 
 
-def warmth(picture: np.ndarray, alpha: np.ndarray) -> float:
+def warmth(picture: NDArray[Any], alpha: NDArray[Any]) -> float:
     """log(red / blue) of the subject's mean linear colour."""
     red, _, blue = srgb_to_linear(picture.astype(np.float32) / 255)[alpha > 0.98].mean(0)
     return float(np.log(red / blue))
@@ -113,14 +114,14 @@ def test_warm_and_cold_prompts_tint_the_subject(host: Standalone, which: int) ->
     assert tint("cold blue light") < plain - 0.2
 
 
-def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: np.ndarray) -> None:
+def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: NDArray[Any]) -> None:
     background = np.asarray(Image.open(BACKGROUND).convert("RGB"))
     slopes = [slope(pixels(relight(host, mode="fbc", background=background, background_flip=flip)), alpha, 1)
               for flip in (False, True)]
     assert slopes[0] - slopes[1] > 0.2, "it is lit from the right, or flipped from the left"
 
 
-def test_fbc_keeps_the_background(host: Standalone, alpha: np.ndarray) -> None:
+def test_fbc_keeps_the_background(host: Standalone, alpha: NDArray[Any]) -> None:
     made = pixels(relight(host, mode="fbc", background=BACKGROUND)).astype(float)
     wanted = fit(np.asarray(Image.open(BACKGROUND).convert("RGB")), SIDE, SIDE).astype(float)
     border = np.ones((SIDE, SIDE), bool)

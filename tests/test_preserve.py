@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.errors import SettingsError
 from lib_iclight.frame import Frame
 from lib_iclight.imaging import composite_on_grey
-from lib_iclight.job import LatentCache, Relight
+from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.lights import light_map
 from lib_iclight.matting import Cutter, blur_fusion
 from lib_iclight.preserve import preserve, restore_background
@@ -29,45 +30,46 @@ SOLID = np.ones((SIDE, SIDE), np.float32)
 ORANGE = np.array([1.3, 0.9, 0.5])
 
 
-def encode(linear: np.ndarray) -> np.ndarray:
+def encode(linear: NDArray[Any]) -> NDArray[Any]:
     v = np.clip(linear, 0, 1)
     return np.rint(255 * np.where(v <= 0.0031308, 12.92 * v, 1.055 * v ** (1 / 2.4) - 0.055)).astype(np.uint8)
 
 
-def decode(codes: np.ndarray) -> np.ndarray:
+def decode(codes: NDArray[Any]) -> NDArray[Any]:
     v = codes / 255
     return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
 
 
-def luminance(codes: np.ndarray) -> np.ndarray:
+def luminance(codes: NDArray[Any]) -> NDArray[Any]:
     return decode(codes) @ [0.2126, 0.7152, 0.0722]
 
 
-def chromaticity(codes: np.ndarray) -> np.ndarray:
+def chromaticity(codes: NDArray[Any]) -> NDArray[Any]:
     linear = decode(codes)
     return linear / linear.sum(-1, keepdims=True)
 
 
-def falloff() -> np.ndarray:
+def falloff() -> NDArray[Any]:
     """Light from the left, [1, SIDE, 1]."""
     return np.linspace(1.2, 0.4, SIDE)[None, :, None]
 
 
-def noise(seed: int, side: int = SIDE) -> np.ndarray:
+def noise(seed: int, side: int = SIDE) -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
 
 
-def color(result: np.ndarray, original: np.ndarray, alpha: np.ndarray = SOLID, strength: float = 1.0) -> np.ndarray:
+def color(result: NDArray[Any], original: NDArray[Any], alpha: NDArray[Any] = SOLID,
+          strength: float = 1.0) -> NDArray[Any]:
     return preserve(result, original, alpha, color=strength, detail=0, detail_radius=4)
 
 
-def detail(result: np.ndarray, original: np.ndarray, alpha: np.ndarray = SOLID, strength: float = 1.0,
-           radius: float = 16.0, additive: bool = False) -> np.ndarray:
+def detail(result: NDArray[Any], original: NDArray[Any], alpha: NDArray[Any] = SOLID, strength: float = 1.0,
+           radius: float = 16.0, additive: bool = False) -> NDArray[Any]:
     """The radius is in pixels of a 512 picture: 16 there are 4 pixels of these."""
     return preserve(result, original, alpha, color=0, detail=strength, detail_radius=radius, additive=additive)
 
 
-def label_on_card() -> np.ndarray:
+def label_on_card() -> NDArray[Any]:
     """Albedo: a grey card with a red label."""
     albedo = np.full((SIDE, SIDE, 3), 0.5)
     albedo[40:90, 40:90] = (0.5, 0.04, 0.04)
@@ -169,7 +171,7 @@ def test_what_is_too_bright_for_its_hue_goes_white() -> None:
     assert red == 255 and 100 < green < 250 and abs(green - blue) <= 1
 
 
-def glass_with_shine() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def glass_with_shine() -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Dark green glass beside a grey card, the same with a highlight of a warm lamp, and where the highlight is."""
     y, x = np.mgrid[:SIDE, :SIDE]
     shine = np.exp(-((y - 64) ** 2 + (x - 64) ** 2) / (2 * 6.0**2))
@@ -220,7 +222,7 @@ def test_more_strength_brings_the_colour_nearer() -> None:
 # Detail
 
 
-def stripes(low: float = 0.1, high: float = 0.6) -> np.ndarray:
+def stripes(low: float = 0.1, high: float = 0.6) -> NDArray[Any]:
     """Print: vertical lines 2 pixels wide, every 8."""
     albedo = np.full((SIDE, SIDE, 3), high)
     albedo[:, np.arange(SIDE) % 8 < 2] = low
@@ -321,7 +323,7 @@ def test_added_detail_is_as_strong_in_the_dark_and_multiplied_detail_follows_the
     assert swing[1] == pytest.approx(0.05 * decode(np.array(90)) / 0.5375, rel=0.1)
 
 
-def blurred(codes: np.ndarray) -> np.ndarray:
+def blurred(codes: NDArray[Any]) -> NDArray[Any]:
     """Plain difference of Gaussians' other half: a bell of 4 pixels on 8-bit values, edges mirrored."""
     bell = np.exp(-np.arange(-12, 13) ** 2 / 32.0)
     out = np.pad(codes.astype(float), ((12, 12), (12, 12), (0, 0)), mode="symmetric")
@@ -374,7 +376,7 @@ def test_soft_edges_are_those_of_the_whole_estimate() -> None:
     assert np.abs(result[soft] - whole[soft]).mean() > 20
 
 
-def lit_disc(light: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def lit_disc(light: NDArray[Any] | float) -> tuple[NDArray[Any], NDArray[Any]]:
     """A grey disc under `light` on a grey wall that is not, uint8; and its hard alpha."""
     y, x = np.mgrid[:SIDE, :SIDE]
     alpha = (np.hypot(y - 64, x - 64) < 30).astype(np.float32)
@@ -402,14 +404,13 @@ def test_the_tint_knows_no_generated_background() -> None:
 
 
 class Seen:
-    """An encoder that keeps the pixels it is given."""
-
-    key = "seen"
+    """An encoder and the pixels that it was given."""
 
     def __init__(self) -> None:
-        self.pixels: list[np.ndarray] = []
+        self.encoder = Encoder("seen", self._encode)
+        self.pixels: list[NDArray[Any]] = []
 
-    def encode(self, pixels: np.ndarray) -> torch.Tensor:
+    def _encode(self, pixels: NDArray[Any]) -> torch.Tensor:
         self.pixels.append(pixels)
         return torch.zeros(1, 4, SIDE // 8, SIDE // 8)
 
@@ -418,7 +419,7 @@ FRAME = Frame(SIDE, SIDE)
 BACKGROUND = encode(np.full((SIDE, SIDE, 3), (0.6, 0.2, 0.1)))
 
 
-def disc(softness: float = 8.0) -> np.ndarray:
+def disc(softness: float = 8.0) -> NDArray[Any]:
     """uint8 [SIDE, SIDE]: a mask."""
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.rint(255 * ((40 - np.hypot(y - 64, x - 64)) / softness + 0.5).clip(0, 1)).astype(np.uint8)
@@ -466,7 +467,7 @@ def test_the_tint_and_the_detail_mode_arrive() -> None:
 
 def test_the_model_is_shown_the_harmonised_subject_and_preservation_its_own_colours() -> None:
     job, seen = relight(mode="fbc", background=BACKGROUND, harmonise=1.0), Seen()
-    job.concat(seen, FRAME)
+    job.concat(seen.encoder, FRAME)
     own = relight(mode="fbc", background=BACKGROUND).subjects[0]
     shown = harmonise(own.color, own.alpha, BACKGROUND, 1.0)
     np.testing.assert_array_equal(seen.pixels[0], composite_on_grey(shown, own.alpha))
@@ -478,7 +479,7 @@ def test_the_model_is_shown_the_harmonised_subject_and_preservation_its_own_colo
 @pytest.mark.parametrize("amount", [0.0, 0.4, 1.0])
 def test_so_much_of_the_foreground_is_in_the_start(amount: float) -> None:
     job, seen = relight(light="left", start="light+foreground", start_amount=amount), Seen()
-    job.initial(seen, FRAME)
+    job.initial(seen.encoder, FRAME)
     light = light_map("left", SIDE, SIDE)
     assert light is not None
     subject = job.subjects[0]
@@ -492,7 +493,7 @@ def test_amounts_do_not_share_latents() -> None:
     for amount in (0.4, 0.4, 1.0):
         settings = Settings(foreground=encode(label_on_card()), mask=disc(), light="left", start="light+foreground",
                             start_amount=amount)
-        Relight(settings, cutter=Cutter([]), latents=latents).initial(seen, FRAME)
+        Relight(settings, cutter=Cutter([]), latents=latents).initial(seen.encoder, FRAME)
     assert len(seen.pixels) == 2
 
 
@@ -501,5 +502,5 @@ def test_harmonised_subjects_do_not_share_latents_with_their_own() -> None:
     for amount in (0.0, 1.0, 1.0):
         settings = Settings(mode="fbc", foreground=encode(label_on_card()), mask=disc(), background=BACKGROUND,
                             harmonise=amount)
-        Relight(settings, cutter=Cutter([]), latents=latents).concat(seen, FRAME)
+        Relight(settings, cutter=Cutter([]), latents=latents).concat(seen.encoder, FRAME)
     assert len(seen.pixels) == 3  # the background once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def test_replacing_ours_again_does_not_stack() -> None:
 
 def test_what_another_extension_put_on_the_object_comes_back() -> None:
     sampler = Sampler()
-    theirs = lambda x: x + 7  # noqa: E731
+    theirs: Callable[[int], int] = lambda x: x + 7  # noqa: E731
     sampler.sample = theirs  # type: ignore[method-assign]
     replacing.replace(sampler, "sample", times(sampler, 10))
     assert sampler.sample(1) == 80

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live.server import ON_THE_CPU  # a module that imports nothing but the standard library
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for tests.live, whose modules import nothing but the standard library
-
-from tests.live.server import ON_THE_CPU  # noqa: E402
 
 
 @pytest.fixture

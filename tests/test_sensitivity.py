@@ -18,16 +18,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.cache import content_key
 from lib_iclight.effects import idle
 from lib_iclight.errors import ICLightError
+from lib_iclight.fields import FROM_BACKGROUND
+from lib_iclight.folders import Folders
 from lib_iclight.frame import Frame
 from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.matting import Cutout, Cutter
 from lib_iclight.progress import silent
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import FIELD, FIELDS, MODES, STAGE_OUTPUTS, STARTS, Settings
 from lib_iclight.weights.keys import shapes
 
@@ -36,24 +39,28 @@ RNG = np.random.default_rng(7)
 PHOTO = RNG.integers(20, 235, (40, 40, 3), np.uint8)
 OTHER_PHOTO = PHOTO[::-1].copy()
 CUT = np.dstack([PHOTO, np.pad(RNG.integers(1, 255, (34, 34), np.uint8), 3)])
-DISC = ((np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2) < 150) * 200).astype(np.uint8)
+DISC = (255 - 1.1 * np.add.outer((np.arange(40) - 19.5) ** 2, (np.arange(40) - 19.5) ** 2)).clip(0).astype(np.uint8)
 SPOTS = DISC.copy()
-SPOTS[5:9, 5:9] = 255
-WALL = RNG.integers(0, 255, (32, 48, 3), np.uint8)
+SPOTS[4:8, 4:8] = 255
+SPOTS[7:14, 7:14] = np.maximum(SPOTS[7:14, 7:14], 100)  # joined to the disc under a low threshold
+UPPER_RIGHT = np.add.outer(np.linspace(0.5, 0.1, 32), np.linspace(0.1, 0.5, 48))[..., None]
+WALL = (RNG.integers(0, 255, (32, 48, 3)) * UPPER_RIGHT).astype(np.uint8)
+OTHER_WALL = WALL[::-1] // 2
 GLOW = np.repeat(np.linspace(250, 10, 48).astype(np.uint8)[None, :, None], 3, 2).repeat(32, 0)
 RESULT = Image.fromarray(RNG.integers(20, 235, (32, 48, 3), np.uint8))
 
 CHANGED: dict[str, tuple[Any, ...]] = {
-    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, WALL[::-1].copy()),
+    "mode": MODES, "foreground": (OTHER_PHOTO, CUT), "background": (WALL, OTHER_WALL),
     "background_flip": (True,),
-    "light": ("left", "top", "none"), "light_map": (GLOW,), "light_map_blur": (0.2,), "light_denoise": (0.5,),
+    "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,),
+    "light_denoise": (0.5,),
     "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",),
-    "mask": (DISC, SPOTS),
+    "mask": (np.roll(DISC, 4, 0), np.roll(SPOTS, 3, 1)),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
     "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
-    "harmonise": (0.6,), "weights": ("other.safetensors",),
-    "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
+    "harmonise": (0.6,),
+    "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
 }
 """setting -> values to change it to"""
 
@@ -66,9 +73,9 @@ def beside() -> Iterator[dict[str, Any]]:
     """Settings to change one of: every mode, start and tab plainly, and a seeded choice of richer ones."""
     for mode, start in itertools.product(MODES, STARTS):
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
-    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right"), "mask": (None, SPOTS),
+    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right", FROM_BACKGROUND), "mask": (None, SPOTS),
               "background": (None, WALL),
-              "foreground": (PHOTO, CUT), "light_map": (None, GLOW[::-1].copy()), "keep_background": (False, True),
+              "foreground": (PHOTO, CUT), "light_map": (None, GLOW[:, ::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
               "mask_largest": (False, True)}
     choose = random.Random(11)
@@ -83,14 +90,14 @@ class BrightIsSubject(Cutter):
     def __init__(self) -> None:
         super().__init__([])
 
-    def cut(self, rgb: np.ndarray, model: str = "auto", progress: Any = silent, *, own: Any = None, mask: Any = None,
+    def cut(self, rgb: NDArray[Any], model: str = "auto", progress: Any = silent, *, own: Any = None, mask: Any = None,
             refinement: Any = None) -> Cutout:
         if mask is None and (own is None or model != "auto"):
             mask = (rgb.mean(axis=2) / 127 - 0.5).clip(0, 1).astype(np.float32)
         return super().cut(rgb, "auto", progress, own=own, mask=mask, refinement=refinement)
 
 
-def encode(pixels: np.ndarray) -> torch.Tensor:
+def encode(pixels: NDArray[Any]) -> torch.Tensor:
     """Another latent for every other picture, the same for the same."""
     seed = int(content_key(pixels)[:12], 16)
     height, width = pixels.shape[:2]

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from lib_iclight.errors import CheckpointError, ICLightError
+from lib_iclight.folders import Folders
 from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone.checkpoint import Checkpoint, open_checkpoint
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.wiring import HOST_WIDGETS
-from lib_iclight.session import CANNOT_DOWNLOAD, Folders, Session
+from lib_iclight.session import CANNOT_DOWNLOAD, Session
 from lib_iclight.settings import Settings
 from lib_iclight.studio.page import always_open
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from lib_iclight.errors import ICLightError, LightError, SettingsError
-from lib_iclight.fields import Bool, Choice, Light, List, Name, Number, Picture
+from lib_iclight.fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from lib_iclight.lights import PRESETS, Directional, LightSpec
 from lib_iclight.settings import FIELD, FIELDS, PICTURES, Field, Settings, schema
 
 # Version 1 of the API, written out: a change here breaks people's requests.
-DEFAULTS = {
+DEFAULTS: dict[str, Any] = {
     "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
     "background_flip": False, "matting": "auto", "mask": None, "mask_contrast": 0.0, "mask_threshold": 0.5,
     "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
@@ -25,7 +26,7 @@ DEFAULTS = {
     "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "fit": "cover",
     "stage": "off", "outputs": (),
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "light_map_blur": 0.15,
@@ -37,21 +38,22 @@ OTHERS = {
 }
 
 
-def test_defaults():
+def test_defaults() -> None:
     assert {field.name: getattr(Settings(), field.name) for field in FIELDS} == DEFAULTS
     assert set(FIELD) == set(DEFAULTS) and len(FIELDS) == len(DEFAULTS)
     assert Settings.from_dict({}) == Settings()
 
 
-def test_choices_are_those_of_the_api():
+def test_choices_are_those_of_the_api() -> None:
     assert FIELD["mode"].kind.choices == ("fc", "fcon", "fbc")
-    assert FIELD["start"].kind.choices == ("auto", "noise", "light", "light+foreground", "image", "background")
+    assert FIELD["start"].kind.choices == (
+        "auto", "noise", "light", "light+foreground", "sketch", "image", "background")
     assert FIELD["outputs"].kind.choices == ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
     assert FIELD["stage"].kind.choices == ("off", "4", "8")
-    assert FIELD["light"].kind.choices == tuple(PRESETS)
+    assert FIELD["light"].kind.choices == (*PRESETS, "from background")
 
 
-def test_every_field_tells_people_what_it_is():
+def test_every_field_tells_people_what_it_is() -> None:
     for field in FIELDS:
         assert field.label and field.help.endswith(".")
     keys = [field.infotext for field in FIELDS if field.infotext]
@@ -59,7 +61,7 @@ def test_every_field_tells_people_what_it_is():
     assert all(key.startswith("IC-Light ") and not set(key) & set(":,\"") for key in keys)
 
 
-def test_values_are_kept_and_come_back_from_json():
+def test_values_are_kept_and_come_back_from_json() -> None:
     settings = Settings(**OTHERS)
     for name, value in OTHERS.items():
         assert getattr(settings, name) == value
@@ -69,7 +71,7 @@ def test_values_are_kept_and_come_back_from_json():
     assert "foreground" not in settings.to_dict()
 
 
-def test_values_are_made_canonical():
+def test_values_are_made_canonical() -> None:
     settings = Settings.from_dict({"light_denoise": 1, "outputs": ["raw", "cutout", "raw"], "foreground": "",
                                    "light": json.dumps(OTHERS["light"].to_dict())})
     assert settings.light_denoise == 1.0 and isinstance(settings.light_denoise, float)
@@ -78,18 +80,18 @@ def test_values_are_made_canonical():
     assert settings.light == OTHERS["light"]
 
 
-def test_pictures_are_kept_as_they_came():
+def test_pictures_are_kept_as_they_came() -> None:
     for picture in ("aGVsbG8=", "data:image/png;base64,aGVsbG8=", b"hello", np.zeros((2, 2)), Image.new("L", (2, 2))):
         assert Settings(foreground=picture).foreground is picture
         assert Settings(background=picture).background is picture
         assert Settings(mask=picture).mask is picture
 
 
-def test_frozen_and_keyword_only():
+def test_frozen_and_keyword_only() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().mode = "fbc"
+        Settings().mode = "fbc"  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Settings(True)
+        Settings(True)  # type: ignore[misc]
     changed = Settings().replace(mode="fcon")
     assert changed.mode == "fcon" and Settings().mode == "fc"
     with pytest.raises(SettingsError, match="^mode "):
@@ -97,20 +99,20 @@ def test_frozen_and_keyword_only():
 
 
 @pytest.mark.parametrize("key, hint", [("moode", "Did you mean 'mode'"), ("preserve_colour", "'preserve_color'"),
-                                       ("xyz", "Known settings: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
-def test_unknown_keys_are_named_with_a_suggestion(key, hint):
+                                       ("xyz", "Known are: enabled, mode"), ("Mode", "'mode'"), (3, "unknown")])
+def test_unknown_keys_are_named_with_a_suggestion(key: str | int, hint: str) -> None:
     with pytest.raises(SettingsError, match=hint) as caught:
         Settings.from_dict({"enabled": True, key: 1})
     assert repr(key) in str(caught.value)
 
 
 @pytest.mark.parametrize("values", [None, [], [{}], "auto", 3, True])
-def test_settings_must_be_one_object(values):
+def test_settings_must_be_one_object(values: Any) -> None:
     with pytest.raises(SettingsError, match="one JSON object"):
         Settings.from_dict(values)
 
 
-WRONG = {
+WRONG: dict[type[Kind], list[Any]] = {
     Bool: [None, 0, 1, "true", "", [], {}, math.nan],
     Choice: [None, "", 0, True, [], {}, "FC", "fc ", "sdxl", "Auto"],
     Name: [None, "", "  ", 0, True, [], {}],
@@ -125,49 +127,60 @@ WRONG = {
     pytest.param(field.name, value, id=f"{field.name}-{type(value).__name__}-{i}")
     for field in FIELDS for i, value in enumerate(WRONG[type(field.kind)])
     if not (field.name == "mask_grow" and value in (-1e-9, -1))])
-def test_wrong_values_are_refused_by_the_fields_name(name, value):
+def test_wrong_values_are_refused_by_the_fields_name(name: str, value: Any) -> None:
     with pytest.raises(ICLightError, match=name) as caught:
         Settings.from_dict({name: value})
     assert isinstance(caught.value, LightError if name == "light" else SettingsError)
     assert len(str(caught.value)) < 300
 
 
+def with_one(name: str, value: Any) -> Settings:
+    values: dict[str, Any] = {name: value}
+    return Settings(**values)
+
+
+def limits(name: str) -> tuple[float, float]:
+    kind = FIELD[name].kind
+    assert isinstance(kind, Number)
+    return kind.minimum, kind.maximum
+
+
 @pytest.mark.parametrize("name", [field.name for field in FIELDS if isinstance(field.kind, Number)])
-def test_ranges_are_inclusive(name):
-    field = FIELD[name].kind
-    for value in (field.minimum, field.maximum):
-        assert getattr(Settings(**{name: value}), name) == value
-    for value in (math.nextafter(field.minimum, -math.inf), math.nextafter(field.maximum, math.inf)):
+def test_ranges_are_inclusive(name: str) -> None:
+    minimum, maximum = limits(name)
+    for value in (minimum, maximum):
+        assert getattr(with_one(name, value), name) == value
+    for value in (math.nextafter(minimum, -math.inf), math.nextafter(maximum, math.inf)):
         with pytest.raises(SettingsError, match=f"^{name} "):
-            Settings(**{name: value})
+            with_one(name, value)
 
 
-def test_ranges_are_those_of_the_api():
-    assert (FIELD["light_denoise"].kind.minimum, FIELD["light_denoise"].kind.maximum) == (0.05, 1.0)
+def test_ranges_are_those_of_the_api() -> None:
+    assert limits("light_denoise") == (0.05, 1.0)
     for name in ("preserve_color", "preserve_detail"):
-        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
-    assert FIELD["detail_radius"].kind.minimum > 0
+        assert limits(name) == (0.0, 1.0)
+    assert limits("detail_radius")[0] > 0
     for name in ("mask_contrast", "mask_threshold"):
-        assert (FIELD[name].kind.minimum, FIELD[name].kind.maximum) == (0.0, 1.0)
-    assert (FIELD["mask_grow"].kind.minimum, FIELD["mask_grow"].kind.maximum) == (-64.0, 64.0)
-    assert (FIELD["mask_feather"].kind.minimum, FIELD["mask_feather"].kind.maximum) == (0.0, 64.0)
+        assert limits(name) == (0.0, 1.0)
+    assert limits("mask_grow") == (-64.0, 64.0)
+    assert limits("mask_feather") == (0.0, 64.0)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
 @pytest.mark.parametrize("path", ["a/b", "/etc/passwd", "..\\x.safetensors", "..", ".", "../x", "C:x.safetensors",
                                   "C:\\x", "x\0.safetensors"])
-def test_names_are_never_paths(name, path):
+def test_names_are_never_paths(name: str, path: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} must be a plain file or model name"):
-        Settings(**{name: path})
+        with_one(name, path)
 
 
 @pytest.mark.parametrize("name", ["weights", "matting"])
-def test_ordinary_names_are_taken(name):
+def test_ordinary_names_are_taken(name: str) -> None:
     for plain in ("auto", "iclight_sd15_fc.safetensors", "my copy (2).v1.safetensors", "..hidden", "ä 光"):
-        assert getattr(Settings(**{name: plain}), name) == plain
+        assert getattr(with_one(name, plain), name) == plain
 
 
-def test_schema_lists_each_field_once_with_its_default():
+def test_schema_lists_each_field_once_with_its_default() -> None:
     text = json.dumps(schema(), allow_nan=False)
     keys: list[str] = []
 

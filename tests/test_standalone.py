@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from miniature import Miniature
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -31,6 +32,7 @@ from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
+from lib_iclight.weights.header import read_header
 from lib_iclight.weights.keys import TO_LDM, shapes
 
 SIZE = 64
@@ -50,18 +52,18 @@ def models() -> Any:
     return CHECKPOINT.load()
 
 
-def picture(seed: int = 0, size: int = SIZE) -> np.ndarray:
+def picture(seed: int = 0, size: int = SIZE) -> NDArray[Any]:
     """uint8 [size, size, 3]: smooth random colours."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def make_job(kind: type[Relight] = Relight, **settings: Any) -> Relight:
-    values = {"foreground": picture(), "matting": "none"} | settings
+    values: dict[str, Any] = {"foreground": picture(), "matting": "none"} | settings
     return kind(Settings(**values), cutter=Cutter([]), latents=LatentCache())
 
 
-def latent_of(models: Any, pixels: np.ndarray) -> torch.Tensor:
+def latent_of(models: Any, pixels: NDArray[Any]) -> torch.Tensor:
     """The reference's latent: v / 127 - 1, the posterior's mean, times 0.18215."""
     image = torch.tensor(pixels.astype(np.float64) / 127 - 1, dtype=torch.float32).permute(2, 0, 1)[None]
     with torch.no_grad():
@@ -159,13 +161,13 @@ def reference_relight(models: Any, generation: Generation, concat: torch.Tensor,
                 **common).images
 
 
-def decoded(models: Any, latent: torch.Tensor) -> np.ndarray:
+def decoded(models: Any, latent: torch.Tensor) -> NDArray[Any]:
     with torch.no_grad():
         image = models.vae.decode(latent / 0.18215).sample[0]
     return (image.permute(1, 2, 0).numpy() * 127.5 + 127.5).clip(0, 255).astype(np.uint8)
 
 
-def assert_same_pixels(ours: Image.Image, theirs: np.ndarray) -> None:
+def assert_same_pixels(ours: Image.Image, theirs: NDArray[Any]) -> None:
     difference = np.abs(np.asarray(ours).astype(int) - theirs.astype(int))
     assert difference.max() <= 1, "float32 sums in another order may move a value over a rounding edge, not more"
     assert (difference != 0).mean() < 0.01
@@ -190,7 +192,7 @@ def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone
     foreground = picture(6, 200)
     result = host.relight(make_job(light="left", foreground=foreground), generation, offsets)
 
-    def fitted(size: int) -> np.ndarray:
+    def fitted(size: int) -> NDArray[Any]:
         return np.asarray(Image.fromarray(foreground).resize((size, size), Image.Resampling.LANCZOS))
 
     gradient = np.tile(np.linspace(255, 0, SIZE), (SIZE, 1))
@@ -615,7 +617,7 @@ def ldm_vae_key(key: str) -> str:
             (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
             (r"mid_block\.attentions\.0", "mid.attn_1"), (r"group_norm", "norm"), (r"to_([qkv])\.", r"\1."),
             (r"to_out\.0", "proj_out"), (r"conv_norm_out", "norm_out"), (r"conv_shortcut", "nin_shortcut")):
-        key = re.sub(pattern, replacement, key)  # type: ignore[call-overload]
+        key = re.sub(pattern, replacement, key)
     return key
 
 
@@ -731,8 +733,8 @@ def test_half_copied_and_damaged_folders_are_named(
 
 def test_a_checkpoint_is_judged_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_header(tmp_path / "a.safetensors", sd15_header())
-    reads = []
-    genuine = checkpoint.read_header
+    reads: Any = []
+    genuine = read_header
     monkeypatch.setattr(checkpoint, "read_header", lambda path: reads.append(path) or genuine(path))
     for _ in range(3):
         open_checkpoint(path)

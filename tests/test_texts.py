@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lib_iclight.effects import SENTENCES
 from lib_iclight.lights import PRESETS
 from lib_iclight.panel import texts
+from lib_iclight.session import CANNOT_DOWNLOAD
 from lib_iclight.settings import FIELDS, MODES
 
 FOLDER = Path(__file__).resolve().parent.parent / "localizations"
@@ -20,6 +22,7 @@ def all_texts() -> set[str]:
     for name, value in vars(texts).items():
         if name.isupper() and name not in PROMPTS:
             found |= {value} if isinstance(value, str) else set(value.values())
+    found |= {*SENTENCES, CANNOT_DOWNLOAD}
     for field in FIELDS:
         found |= {field.label} | ({field.help} if field.group in ("advanced", "matting") else set())
     return found

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -251,7 +252,8 @@ def test_a_hostile_header_is_refused_by_name_and_with_little_work(
         tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work is counted: how much is read, and how long the pieces are that JSON's decoder is given."""
     path = raw(tmp_path / "foreign.safetensors", *HOSTILE[case])
-    amounts, pieces = [], []
+    amounts: Any = []
+    pieces: Any = []
 
     class Spy(io.FileIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -284,7 +286,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_files_are_judged_once_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = iclight(tmp_path / "a.safetensors"), raw(tmp_path / "b.safetensors", b"{")
-    opened = []
+    opened: Any = []
     genuine = Path.open
     monkeypatch.setattr(Path, "open", lambda self, *how: opened.append(self.name) or genuine(self, *how))
     for _ in range(3):

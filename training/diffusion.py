@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss, pad
 
 from . import config
 from .latents import Latents
-from .nets import TextEncoder, UNet
+from .nets import TextEncoder, UNet, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
 
@@ -59,7 +59,7 @@ def make_unet(run: Run, stage: str) -> UNet:
     elif initial:
         raise SystemExit(f"{run.out} has no {initial} yet. Train that stage before {stage}.")
     unet = unet.to(run.device)
-    return unet.to(memory_format=torch.channels_last) if run.device.type == "cuda" else unet
+    return channels_last(unet) if run.device.type == "cuda" else unet
 
 
 def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -79,7 +80,7 @@ class Subjects:
         return torch.stack([lamp.backdrop(self.scenes) for lamp in lamps]).sum(0).clamp(0, 1)
 
 
-def relit(session: Session, foregrounds: np.ndarray, prompts: list[str], seed: int, mode: str = "fc",
+def relit(session: Session, foregrounds: NDArray[Any], prompts: list[str], seed: int, mode: str = "fc",
           **pictures: Any) -> Tensor:
     """All subjects relit, linear RGB [N, 3, H, W]: the one place that asks the model for something.
 
@@ -95,7 +96,7 @@ def relit(session: Session, foregrounds: np.ndarray, prompts: list[str], seed: i
     return to_linear(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255)
 
 
-def pixels(linear: Tensor) -> np.ndarray:
+def pixels(linear: Tensor) -> NDArray[Any]:
     """Linear RGB [N, 3, H, W] -> uint8 sRGB [N, H, W, 3]."""
     return (to_srgb(linear) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -154,14 +155,16 @@ def measure(model: Path, others: dict[str, Path], subjects: Subjects, seed: int,
         for kind, energy in zip(("made", "true"), measures.mottling(candidates[name], truth, alpha), strict=True):
             figures.add(f"{name} energy {kind}", energy)
 
-    figures.add("consistency FBC", measures.consistency_error(*backed, alpha))
-    figures.add("mixtures", measures.mixture_error(*backed, alpha))
-    four = [ask("fbc", light=preset) for preset in ("left", "right", "top", "bottom")]
-    figures.add("normals", measures.normal_error(measures.normals(*four, alpha), scenes))
+    under_a, under_b, under_both = backed
+    figures.add("consistency FBC", measures.consistency_error(under_a, under_b, under_both, alpha))
+    figures.add("mixtures", measures.mixture_error(under_a, under_b, under_both, alpha))
+    left, right, top, bottom = (ask("fbc", light=preset) for preset in ("left", "right", "top", "bottom"))
+    figures.add("normals", measures.normal_error(measures.normals(left, right, top, bottom, alpha), scenes))
     for name, other in {"with": None, **others}.items():
-        asked = session if other is None else Session(lambda file=other: Exported(model, other=file), device="cpu")
-        three = [relit(asked, foregrounds, prompts, seed, light_map=one) for one in walls]
-        figures.add(f"consistency FC, {name}", measures.consistency_error(*three, alpha))
+        asked = session if other is None else \
+            Session(functools.partial(Exported, model, other=other), device="cpu")
+        under_a, under_b, under_both = (relit(asked, foregrounds, prompts, seed, light_map=one) for one in walls)
+        figures.add(f"consistency FC, {name}", measures.consistency_error(under_a, under_b, under_both, alpha))
     if drifting:
         for mode, settings in (("fc", {"light": "left"}), ("fbc", {"background": walls[0]})):
             seeds = [relit(session, foregrounds, prompts, seed + 1 + k, mode, **settings) for k in range(SEEDS)]

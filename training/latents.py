@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -31,10 +29,10 @@ class Latents:
         chunks: list[dict[str, Tensor]] = []
         subjects: list[str] = []
         lights: list[list[str]] = []
-        until = time.monotonic() + config.LATENTS_SHARE * run.budget
+        until = run.clock() + config.LATENTS_SHARE * run.budget
         known = run.manifest["scenes"] if run.manifest.get("scenes for") == [run.budget, run.kind.chunk] else None
         for index in tqdm(range(run.kind.latent_chunks), desc="latents", mininterval=10):
-            enough = time.monotonic() > until and len(chunks) >= max(2, config.PRODUCTS_EVERY)
+            enough = run.clock() > until and len(chunks) >= max(2, config.PRODUCTS_EVERY)
             if len(subjects) == known or (known is None and enough):
                 break  # a run that goes on has to learn from the same scenes as before
             chunk = kept_chunk(run.data, index, run.kind.chunk, run.size, run.device)

@@ -12,6 +12,7 @@ from .diffusion import make_unet, sample
 from .latents import encode
 from .light_stage import Lighting, random_lighting, random_scenes
 from .measures import gradients, psnr
+from .nets import VAE, TextEncoder
 from .pool import on_grey
 from .renderer import Scenes, to_linear, to_srgb
 from .run import Run
@@ -42,7 +43,7 @@ def look(run: Run) -> None:
     run.write_manifest()
 
 
-def _looked(run: Run, model: vae.VAE, encoder: text.TextEncoder, scenes: Scenes,
+def _looked(run: Run, model: VAE, encoder: TextEncoder, scenes: Scenes,
             lamps: list[Lighting]) -> tuple[dict[str, float], list[Tensor]]:
     """Figures, and sRGB pictures [N, 3, H, W]: input, truth, the VAE's truth, fbc, fc lit from the left and right."""
     scale, count = run.manifest["scale"], len(scenes.captions)

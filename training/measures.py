@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, pad
 
@@ -164,6 +165,6 @@ def normal_error(found: Tensor, scenes: Scenes) -> Tensor:
     return (angle * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
 
 
-def standard_error(values: np.ndarray) -> float:
+def standard_error(values: NDArray[Any]) -> float:
     """Of their mean."""
     return float(values.std(ddof=1) / math.sqrt(len(values)))

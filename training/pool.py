@@ -49,10 +49,11 @@ def render_chunk(index: int, count: int, size: int, device: torch.device) -> Chu
     scenes = make(count, size, generator)
     a, b, c = (random_lighting(scenes, generator) for _ in range(3))
     pictures, backdrops = ([one.picture(scenes) for one in (a, b, c)], [one.backdrop(scenes) for one in (a, b, c)])
-    made = [_bytes(to_srgb(torch.stack([one, two, one + two, three], 1))) for one, two, three in (pictures, backdrops)]
+    lit, walls = (_bytes(to_srgb(torch.stack([one, two, one + two, three], 1)))
+                  for one, two, three in (pictures, backdrops))
     both = [f"{one} and {two}" for one, two in zip(a.captions, b.captions, strict=True)]
     lights = [list(row) for row in zip(a.captions, b.captions, both, c.captions, strict=True)]
-    return Chunk(*made, _bytes(scenes.alpha), list(scenes.captions), lights)
+    return Chunk(lit, walls, _bytes(scenes.alpha), list(scenes.captions), lights)
 
 
 def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: torch.device) -> Chunk:
@@ -67,7 +68,8 @@ def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: t
         return chunk
     with safe_open(str(path), framework="pt", device=str(device)) as file:
         subjects, lights = json.loads(file.metadata()["captions"])
-        return Chunk(*(file.get_tensor(name) for name in ("pictures", "backdrops", "alpha")), subjects, lights)
+        pictures, backdrops, alpha = (file.get_tensor(name) for name in ("pictures", "backdrops", "alpha"))
+        return Chunk(pictures, backdrops, alpha, subjects, lights)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

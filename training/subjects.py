@@ -113,7 +113,8 @@ def _paint(draw: Draw, x: Tensor, y: Tensor, scale: Tensor, there: Tensor) -> Pa
     kind = (which - round_ones + 1).clamp(min=0)
     thickness, front, inside, u, v = (picked([getattr(body, name) for body in bodies], kind)
                                       for name in ("thickness", "front", "inside", "u", "v"))
-    bumps = (0.012 * draw.noise(11)[:, 0] * uniform(0, 1) + 0.007 * fine * furry) * (kind != 1)[:, None, None]
+    tufts = (0.0012 + 0.006 * (front / 0.05).clamp(0, 1)) * fine * furry  # thin parts would dissolve in thicker fur
+    bumps = (0.012 * draw.noise(11)[:, 0] * uniform(0, 1) + tufts) * (kind != 1)[:, None, None]
     away = torch.full_like(inside, -1.0)
     body = Body(torch.where(there, (thickness + bumps * (thickness > 0)) * scale.square(), away),
                 torch.where(there, (front + bumps) * scale.square(), away),

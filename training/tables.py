@@ -36,7 +36,11 @@ class Figures:
 
 def table(figures: Figures, count: int, how: str) -> str:
     """The figures as Markdown. how: the sampler's settings, in words."""
-    mean, percent = figures.mean, lambda name: f"{100 * figures.mean(name):.1f} %"
+    mean = figures.mean
+
+    def percent(name: str) -> str:
+        return f"{100 * mean(name):.1f} %"
+
     bias = max(abs(mean(f"no light {name}") - 0.5) for name in ("right", "top")) * 100
     rows: list[tuple[str, str, str]] = [
         ("VAE alone: PSNR over the subject", f"{mean('VAE alone psnr'):.1f} dB", "36 dB"),

@@ -26,8 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; on the CPU up to 4 GB")
     parser.add_argument("--out", type=Path, help="folder for what came of it (default: WORK/published)")
-    parser.add_argument("--budget", type=float, required=True, help="seconds for all stages together; a larger one "
-                        "than before lets the stages after the VAE's go on")
+    parser.add_argument("--budget", type=float, required=True, help="seconds for all stages together, on a CPU of its "
+                        "own time; a larger one than before lets the stages after the VAE's go on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", type=int, default=config.SIZE, help="pixels of a picture, each way")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -43,8 +43,8 @@ def train(run: Run, until: str | None = None) -> None:
     left = [name for name in config.STAGES if not run.done(name)]
     order = list(config.STAGES)
     wanted = [name for name in left if until is None or order.index(name) <= order.index(until)]
-    if "scale" in run.manifest and "vae" in wanted:
-        wanted.remove("vae")  # what was trained since knows these latents only
+    if "decoder" in run.manifest["stages"] and "vae" in wanted:
+        wanted.remove("vae")  # what has been trained since knows its latents only
     if {"vae", "decoder"} & set(wanted):
         pool = PicturePool(run.kind, run.size, run.device, run.data)
         for stage in ("vae", "decoder"):

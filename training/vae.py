@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from . import config
-from .nets import VAE
+from .nets import VAE, channels_last
 from .pool import PicturePool
 from .run import Run, fit
 
@@ -22,6 +24,8 @@ def make_vae() -> VAE:
     vae = VAE(config.VAE)
     constant, carried = 2.0, 8
     with torch.no_grad():
+        name: str
+        module: Any
         for name, module in vae.named_modules():
             if name.endswith("conv2"):
                 module.weight.zero_()
@@ -37,9 +41,9 @@ def make_vae() -> VAE:
                 module.bias[:carried].zero_()
         for part in (vae.encoder, vae.decoder):
             part.conv_in.weight[:carried].zero_()
-            part.conv_in.bias[:carried] = torch.tensor([0.0] * 6 + [constant, -constant])
+            _bias(part.conv_in)[:carried] = torch.tensor([0.0] * 6 + [constant, -constant])
             part.conv_out.weight.zero_()
-            part.conv_out.bias.zero_()
+            _bias(part.conv_out).zero_()
             part.conv_norm_out.weight[:6] = (2 * constant**2 / len(part.conv_norm_out.weight)) ** 0.5
             for color in range(3):
                 part.conv_in.weight[color, color, 1, 1], part.conv_in.weight[color + 3, color, 1, 1] = 1, -1
@@ -47,9 +51,14 @@ def make_vae() -> VAE:
         torch.nn.init.normal_(vae.encoder.conv_out.weight[3], std=0.1)
         for mixing in (vae.quant_conv, vae.post_quant_conv):
             mixing.weight.copy_(torch.eye(len(mixing.weight))[:, :, None, None])
-            mixing.bias.zero_()
-        vae.quant_conv.bias[4:].fill_(config.INITIAL_LOG_VARIANCE)
+            _bias(mixing).zero_()
+        _bias(vae.quant_conv)[4:].fill_(config.INITIAL_LOG_VARIANCE)
     return vae
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 class RandomFeatures(nn.Module):
@@ -60,6 +69,7 @@ class RandomFeatures(nn.Module):
         generator = torch.Generator().manual_seed(config.SEED + 5)
         self.layers = nn.ModuleList([nn.Conv2d(3, 24, 5, padding=2), nn.Conv2d(24, 32, 3, stride=2, padding=1),
                                      nn.Conv2d(32, 48, 3, stride=2, padding=1)])
+        layer: Any
         for layer in self.layers:
             flat = torch.randn(layer.weight.flatten(1).shape, generator=generator)
             flat = flat - flat.mean(1, keepdim=True)  # even surfaces are nothing to it
@@ -99,13 +109,12 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
     """
     if run.done(stage):
         return
-    whole = load(run) if stage == "decoder" else make_vae()
-    published = run.weights(stage)
-    if published and stage == "vae":
-        whole.load_state_dict(published)
-    whole = whole.to(run.device, memory_format=torch.channels_last).requires_grad_(False)
-    trained = whole if stage == "vae" else nn.ModuleDict({"decoder": whole.decoder,
-                                                          "post_quant_conv": whole.post_quant_conv})
+    whole = make_vae()
+    whole.load_state_dict(run.weights(stage) or run.weights("vae") or whole.state_dict())
+    whole = channels_last(whole.to(run.device))
+    if stage == "decoder":
+        whole.encoder.requires_grad_(False)
+        whole.quant_conv.requires_grad_(False)
     features, batch = RandomFeatures().to(run.device), run.batch(stage)
     side = run.kind.crop if stage == "vae" else run.size
 
@@ -125,14 +134,13 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
             terms["kl"] = config.KL_WEIGHT * kl.mean()
         return terms
 
-    fit(run, stage, trained.requires_grad_(True), loss_of)
+    fit(run, stage, whole, loss_of)
 
 
 def load(run: Run) -> VAE:
-    """The trained VAE, with the decoder as far as it is."""
-    vae, state = VAE(config.VAE), run.weights("vae")
+    """The trained VAE, as far as it is."""
+    vae, state = VAE(config.VAE), run.weights("decoder") or run.weights("vae")
     if state is None:
         raise SystemExit(f"{run.out} has no VAE yet. Train the stage vae first.")
     vae.load_state_dict(state)
-    vae.load_state_dict(run.weights("decoder") or {}, strict=False)
-    return vae.to(run.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return channels_last(vae.to(run.device)).eval().requires_grad_(False)

@@ -18,8 +18,8 @@ from ..console import printable
 from ..errors import ICLightError, SettingsError
 
 PROGRAM = "python -m lib_iclight"
-COMMANDS = ("relight", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap", "cutout", "info",
-            "weights", "settings")
+COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap", "lightfrom",
+            "cutout", "info", "weights", "settings")
 """each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`"""
 
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser().parse_args(argv)
             args.run(args)
     except ICLightError as error:
-        print(printable(" ".join(error.sentence.split()), sys.stderr), file=sys.stderr)
+        print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

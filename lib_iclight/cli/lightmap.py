@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import LightError
+from ..fields import FROM_BACKGROUND
 from ..generation import Generation
 from ..imaging.outputs import plan_outputs
 from ..lights import light_map
@@ -29,6 +30,9 @@ def run(args: argparse.Namespace) -> None:
     from PIL import Image
 
     settings = Settings(mode=args.mode, light=args.light)
+    if settings.light == FROM_BACKGROUND:
+        raise LightError("lightmap draws a light, and has no background. Find that light with lightfrom, and give "
+                         "what it prints.")
     size = Generation(width=Generation.width if args.width is None else args.width,
                       height=Generation.height if args.height is None else args.height)
     outputs = plan_outputs(args.output, [""])

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
+from ..folders import Folders
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
 from ..imaging import load_image, read_picture
 from ..imaging.save import WRITABLE
-from ..session import POCKET, Folders, Session
+from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
 
 if TYPE_CHECKING:

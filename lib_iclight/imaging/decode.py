@@ -16,6 +16,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from ..errors import ImageError
+from ..files import shown_name
 from .convert import Meaning, low_bytes, meaning, orientation_of, to_srgb
 
 MIN_SIDE = 16
@@ -37,17 +38,19 @@ _DEEP_PIXELS = 64_000_000
 _log = logging.getLogger("iclight")
 
 
-def opened(path: Path, what: str) -> BinaryIO:
+def opened(path: Path, what: str, named: str = "") -> BinaryIO:
     """A picture's file, told to be one by its first bytes, from its start. Raises ImageError.
 
     Only regular files: a pipe would wait for ever, and a device never end.
+    named: the file as errors name it; by itself without its folders, for errors go to pages.
     """
+    named = f"the {what} {named or shown_name(path)}"
     try:
         state = os.stat(path)
         if stat.S_ISREG(state.st_mode):
             file = path.open("rb")
             try:
-                _kind(file.read(_PREFIX), what, f"the {what} {path}")
+                _kind(file.read(_PREFIX), what, named)
                 file.seek(0)
             except BaseException:
                 file.close()
@@ -55,17 +58,17 @@ def opened(path: Path, what: str) -> BinaryIO:
             return file
     except (OSError, ValueError) as error:  # ValueError: a name with a null character
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"the {what} {path} cannot be read ({reason}). Check the file's name.") from error
+        raise ImageError(f"{named} cannot be read ({reason}). Check the file's name.", path=path) from error
     kind = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
-    raise ImageError(f"the {what} {path} cannot be read (it is {kind}). Give the name of a picture's file.")
+    raise ImageError(f"{named} cannot be read (it is {kind}). Give the name of a picture's file.", path=path)
 
 
 def read_picture(path: Path, what: str) -> bytes:
     """The bytes of a picture's file, undecoded. Raises ImageError for what is no picture's file, or over MAX_BYTES.
 
-    what: how errors name the picture ("foreground").
+    what: how errors name the picture ("foreground"). They tell the path as it is given, for whoever typed it.
     """
-    with opened(path, what) as file:
+    with opened(path, what, str(path)) as file:
         try:
             data = file.read(MAX_BYTES + 1)
         except OSError as error:

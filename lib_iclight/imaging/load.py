@@ -19,6 +19,7 @@ from PIL import Image
 from ..errors import ImageError
 from .convert import bands, reduced, to_uint8
 from .decode import check_size, decoded, normalised, opened
+from .frame import composite_on_grey
 
 
 def load_image(source: object, what: str = "picture", enough: tuple[int, int] | None = None) -> Image.Image:
@@ -90,6 +91,17 @@ def load_mask(source: object, width: int, height: int) -> NDArray[np.float32]:
         return alpha
     scaled = np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
     return scaled.clip(0.0, 1.0, out=scaled)
+
+
+def load_plain(source: object, what: str, enough: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
+    """A picture in any form as uint8 sRGB [H, W, 3], grey where it is transparent; None for None.
+
+    enough: as `load_image` has it. Raises ImageError as `load_image`.
+    """
+    if source is None:
+        return None
+    rgb, alpha = split_alpha(load_image(source, what, enough))
+    return rgb if alpha is None else composite_on_grey(rgb, alpha)
 
 
 def _from_base64(text: str, what: str) -> bytes:

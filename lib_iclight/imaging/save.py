@@ -125,7 +125,7 @@ def read_text(source: Path | bytes) -> str:
     what is no picture's file.
     """
     if isinstance(source, Path):
-        with opened(source, "picture") as file:
+        with opened(source, "picture", str(source)) as file:
             return _text_of(open_plain(file, "picture"))
     return _text_of(open_plain(io.BytesIO(source), "picture"))
 

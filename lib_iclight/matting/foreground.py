@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 WINDOWS = (90, 6)
 """Sides of the box blurs of the two passes, in pixels of a picture of up to about 1024 x 1024."""
 
 _REFERENCE_SIDE = 1024.0
+_STEP = 4
+"""Pixels between the points at which the wide pass of a larger picture is computed."""
 _TINY = 1e-5
 
 
@@ -47,18 +50,52 @@ def blur_fusion(image: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArr
     """
     scale = max(1.0, (alpha.size ** 0.5) / _REFERENCE_SIDE)
     rest = 1.0 - alpha
-    passes = [(side, box_sum(alpha, side) + _TINY * side**2, box_sum(rest, side) + _TINY * side**2)
-              for side in (round(window * scale) for window in WINDOWS)]
+    passes = [(_Mean(alpha, side, step), _Mean(rest, side, step))
+              for side, step in zip((round(window * scale) for window in WINDOWS), (_STEP if scale > 1 else 1, 1),
+                                    strict=True)]
 
     def fuse(plane: NDArray[np.float32]) -> NDArray[np.float32]:
         foreground = background = plane
-        for side, weight, weight_of_rest in passes:
-            mean = box_sum(foreground * alpha, side) / weight
-            background = box_sum(background * rest, side) / weight_of_rest
+        for mean_of_foreground, mean_of_background in passes:
+            mean = mean_of_foreground(foreground)
+            background = mean_of_background(background)
             foreground = mean + alpha * (plane - alpha * mean - rest * background)
         return foreground
 
     return np.stack([fuse(plane) for plane in image])  # a plane at a time stays in the processor's cache
+
+
+class _Mean:
+    """Weighted means over windows of `side` pixels; with a `step` above 1 on a grid so much coarser, then interpolated.
+
+    weight: float32 [H, W] in 0..1. Means over windows of a hundred pixels and more are smooth, so that a grid of every
+    fourth pixel tells them to within a code.
+    """
+
+    def __init__(self, weight: NDArray[np.float32], side: int, step: int) -> None:
+        self._weight, self._step = weight, step
+        self._side = max(1, round(side / step))
+        self._total = box_sum(_coarse(weight, step), self._side) + _TINY * self._side**2
+
+    def __call__(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The means of a plane, float32 [H, W]."""
+        mean = box_sum(_coarse(plane * self._weight, self._step), self._side) / self._total
+        if self._step == 1:
+            return mean
+        height, width = plane.shape
+        size = mean.shape[1] * self._step, mean.shape[0] * self._step
+        return np.asarray(Image.fromarray(mean).resize(size, Image.Resampling.BILINEAR))[:height, :width]
+
+
+def _coarse(plane: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Means over blocks of `step` x `step` pixels, nothing beyond the borders."""
+    if step == 1:
+        return plane
+    height, width = plane.shape
+    padded = np.pad(plane, ((0, -height % step), (0, -width % step)))
+    rows = padded.reshape(padded.shape[0] // step, step, -1).sum(axis=1)
+    blocks: NDArray[np.float32] = rows.reshape(rows.shape[0], -1, step).sum(axis=2) / np.float32(step**2)
+    return blocks
 
 
 def box_sum(planes: NDArray[np.float32], side: int) -> NDArray[np.float32]:

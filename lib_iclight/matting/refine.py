@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,8 @@ def largest_object(alpha: NDArray[np.float32], threshold: float) -> NDArray[np.f
     areas = np.bincount(labels.ravel(), weights=blocks.sum(axis=(1, 3)).ravel())
     areas[0] = 0.0  # what belongs to no object
     kept = (labels == areas.argmax()).repeat(side, axis=0).repeat(side, axis=1)
-    return alpha * kept[:height, :width]
+    left: NDArray[np.float32] = alpha * kept[:height, :width]
+    return left
 
 
 def _objects(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -143,7 +145,7 @@ def _highest_about(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return _highest(_highest(values, 1, 1, 0), 1, 0, 1)
 
 
-def _highest(values: NDArray, count: int, down: int, right: int) -> NDArray:
+def _highest(values: NDArray[Any], count: int, down: int, right: int) -> NDArray[Any]:
     """The highest of 2 * count + 1 values (none below 0) on a line through each, in steps of (down, right).
 
     Highest values of 1, 2, 4, ... neighbours are made from each other; two of those that overlap make the whole.

@@ -11,13 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from .. import imaging
+from ..cache import LRU
 from ..errors import ImageError
+from ..preview import FoundLight, light_of, shape_of
 from . import texts
 
-PREVIEW_SIDE = 320
+PREVIEW_SIDE = 512
+SHAPE_SIDE = 320
+"""Longer side of the normal map for sketches; it is smooth."""
 HEADERS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """formats whose header tells the picture's size: a TIFF is turned when Pillow decodes it"""
 
@@ -54,6 +59,25 @@ class ForegroundInfo(NamedTuple):
     """why it cannot be used, as a sentence; its size is 0 x 0 then"""
 
 
+class Backgrounds:
+    """The light of background pictures, each looked at once. (A person's changes ask for it again and again.)"""
+
+    def __init__(self) -> None:
+        self._found: LRU[FoundLight | str] = LRU(8)
+
+    def light(self, background: Path | str, flipped: bool) -> FoundLight | str:
+        """The light that a background picture shows; a sentence where the picture cannot be used."""
+        def look() -> FoundLight | str:
+            try:
+                rgb = imaging.load_plain(background, "background", enough=(PREVIEW_SIDE, PREVIEW_SIDE))
+            except ImageError as error:
+                return str(error)
+            assert rgb is not None
+            return light_of(np.ascontiguousarray(rgb[:, ::-1]) if flipped else rgb)
+
+        return self._found.get((str(background), flipped), look)
+
+
 def measure(foreground: PictureValue, tab_picture: TabPicture | None = None) -> ForegroundInfo | None:
     """What the foreground's file tells; the tab's picture where the panel has none, None without either.
 
@@ -86,9 +110,19 @@ def preview(pictures: Iterable[tuple[str, str, Image.Image]]) -> str:
     return f'<div class="iclight-preview">{figures}</div>'
 
 
-def cutout_preview(cutout: Image.Image, mask: Image.Image) -> str:
-    """The foreground's cut-out and its mask, as HTML."""
-    return preview((("cutout", texts.CUTOUT_PREVIEW, cutout), ("mask", texts.MASK_PREVIEW, mask)))
+def cutout_preview(cutout: Image.Image, mask: Image.Image, size: tuple[int, int]) -> str:
+    """The foreground's cut-out and its mask, as HTML, with the shape for javascript/25-sketch.js, which is not seen.
+
+    cutout: RGBA. size: width and height of the whole foreground, by which the page knows whose shape it is.
+    """
+    seen = preview((("cutout", texts.CUTOUT_PREVIEW, cutout), ("mask", texts.MASK_PREVIEW, mask)))
+    small = cutout.copy()
+    small.thumbnail((SHAPE_SIDE, SHAPE_SIDE))
+    rgb, alpha = imaging.split_alpha(small)
+    shape = shape_of(rgb, np.ones(rgb.shape[:2], np.float32) if alpha is None else alpha)
+    normals = Image.fromarray(np.rint(shape.normals * 127.5 + 127.5).astype(np.uint8))
+    return (f'{seen}<img class="iclight-normals" hidden alt="" data-size="{size[0]}x{size[1]}" '
+            f'data-own="{shape.own[0]:.5f},{shape.own[1]:.5f}" src="{_data_uri(normals, SHAPE_SIDE)}">')
 
 
 def _from_header(foreground: Path | str) -> ForegroundInfo | None:
@@ -115,9 +149,9 @@ def _from_pixels(picture: Image.Image) -> ForegroundInfo:
     return ForegroundInfo(picture.width, picture.height, imaging.split_alpha(picture)[1] is not None)
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _data_uri(picture: Image.Image, side: int = PREVIEW_SIDE) -> str:
     small = picture.copy()
-    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

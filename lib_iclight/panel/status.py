@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..effects import idle, is_lit, looks_for_light, start_of
 from ..errors import ICLightError
 from ..lights import LightSpec
 from ..matting import DEFAULT
+from ..preview import FoundLight
 from ..session import Session
-from ..settings import STAGES, Settings
+from ..settings import FIELDS, PICTURES, STAGES, Settings
 from . import hints, markup, texts
 from .pictures import ForegroundInfo
 
 LEAST_HIRES_DENOISE = 0.2
 MOST_FC_CFG = 4.0
-STATUS_FIELDS = ("mode", "background_flip", "light", "light_map_blur", "light_denoise", "matting", "preserve_detail",
-                 "keep_background", "stage", "weights")
+STATUS_FIELDS = tuple(field.name for field in FIELDS if field.name not in (*PICTURES, "enabled", "outputs"))
 """the settings that the status line is made of"""
+_THERE = b"there"
+"""stands for a picture that the panel has, where only that counts"""
 
 
 class PanelState(NamedTuple):
@@ -27,8 +31,11 @@ class PanelState(NamedTuple):
     foreground: ForegroundInfo | None
     has_background: bool
     has_light_map: bool
+    has_mask: bool
     values: Mapping[str, Any]
     """of `STATUS_FIELDS`, and of those of the host's widgets that there are"""
+    found: FoundLight | str | None = None
+    """the light of the background, where that is the light; a sentence where it cannot be told"""
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -46,12 +53,15 @@ class Status(NamedTuple):
 
     parts: tuple[str, ...]
     warnings: tuple[str, ...]
+    light: LightSpec | None = None
+    """the light that was found in the background, for the editor"""
 
     def html(self) -> str:
         """As one element; each text is an element of its own, for the host's localisation."""
         parts = " ".join(f"<span>{html.escape(part)}</span>" for part in self.parts)
         warnings = "".join(markup.warning(warning) for warning in self.warnings)
-        return f'<div class="iclight-status" role="status"><p>{parts}</p>{warnings}</div>'
+        light = "" if self.light is None else f' data-light="{html.escape(json.dumps(self.light.to_dict()))}"'
+        return f'<div class="iclight-status" role="status"{light}><p>{parts}</p>{warnings}</div>'
 
 
 def status_of(state: PanelState, tab: str, session: Session) -> Status:
@@ -69,37 +79,55 @@ def status_of(state: PanelState, tab: str, session: Session) -> Status:
         job = values["width"], values["height"]
         head = hints.head_height(state.foreground.standing, state.size, job, scale)
     return describe(settings, tab=tab, foreground=state.foreground, has_background=state.has_background,
-                    has_light_map=state.has_light_map, weights_ready=ready, faults=faults, cfg=values.get("cfg"),
-                    hires_denoise=hires, head=head)
+                    has_light_map=state.has_light_map, has_mask=state.has_mask, weights_ready=ready, faults=faults,
+                    cfg=values.get("cfg"), hires_denoise=hires, head=head, found=state.found)
 
 
 def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None, has_background: bool,
-             has_light_map: bool, weights_ready: bool, faults: Iterable[str] = (), cfg: float | None = None,
-             hires_denoise: float | None = None, head: float | None = None) -> Status:
+             has_light_map: bool, has_mask: bool = False, weights_ready: bool = True, faults: Iterable[str] = (),
+             cfg: float | None = None, hires_denoise: float | None = None, head: float | None = None,
+             found: FoundLight | str | None = None) -> Status:
     """The status of the panel.
 
     foreground: what is known of it, if there is one. has_...: whether the panel has that picture.
     faults: what else is known to stop the job.
     cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
     head: pixels of a person's head in the finished picture, None where nothing looks like a standing person.
+    found: see `PanelState.found`.
     """
-    s = settings
-    faults = [*faults, *([foreground.fault] if foreground and foreground.fault else [])]
+    s = settings.replace(foreground=_THERE if foreground and not foreground.of_tab else None,
+                         background=_THERE if has_background else None, mask=_THERE if has_mask else None,
+                         light_map=_THERE if has_light_map else None)
+    faults = [*faults, *([foreground.fault] if foreground and foreground.fault else []),
+              *([found] if isinstance(found, str) else [])]
+    start, without = "", set[str]()
+    idle_sentences: list[str] = []
+    try:
+        start = start_of(s, tab)
+        for told in idle(s, tab):
+            without.update(told.names)
+            idle_sentences.append(told.sentence)
+    except ICLightError as error:
+        faults.append(str(error))
     warnings = list(faults)
     parts = _foreground_parts(s, tab, foreground)
     if not parts and not (foreground and foreground.fault):
         warnings.append(texts.NEEDS_FOREGROUND)
     if parts:
         parts.append("·")
-    parts += _light_parts(s, tab, has_light_map)
+    if not {"light", "light_map"} & without:
+        parts += _light_parts(s, tab, start, found if isinstance(found, FoundLight) else None)
+        if looks_for_light(s) and not has_background:
+            warnings.append(texts.NEEDS_LIT_BACKGROUND)
     if s.mode == "fbc":
         if has_background:
             parts.append(texts.ON_BACKGROUND)
-        elif has_light_map or s.light != "none" or s.stage != "off":
+        elif is_lit(s) or s.stage != "off":
             parts.append(texts.ON_DRAWN_BACKGROUND)
         else:
             warnings.append(texts.NEEDS_BACKGROUND)
-    if s.keep_background and not (s.mode == "fbc" and has_background):  # said already
+    said_already = s.mode == "fbc" and has_background
+    if s.keep_background and "keep_background" not in without and not said_already:
         parts.append(texts.BACK_ON_PICTURE)
     if not faults:  # nothing speaks against it
         parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
@@ -109,7 +137,8 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
         warnings.append(texts.LOW_HIRES_DENOISE)
     if head is not None and head < hints.LEAST_HEAD and not (s.preserve_detail and hires_denoise is not None):
         warnings.append(texts.SMALL_FACE)
-    return Status(tuple(parts), tuple(warnings))
+    warnings += idle_sentences
+    return Status(tuple(parts), tuple(warnings), found.spec if isinstance(found, FoundLight) else None)
 
 
 def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo | None) -> list[str]:
@@ -127,16 +156,23 @@ def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo |
     return [*parts, texts.CUT_OUT_BY, DEFAULT if settings.matting == "auto" else settings.matting]
 
 
-def _light_parts(settings: Settings, tab: str, has_light_map: bool) -> list[str]:
-    """What lights it, and how freely."""
+def _light_parts(settings: Settings, tab: str, start: str, found: FoundLight | None) -> list[str]:
+    """What lights it, and how freely. found: the light of the background, where it is wanted and there."""
     s = settings
     if s.stage != "off":
         return [str(len(STAGES[s.stage])), texts.STAGE_PICTURES]
-    if not has_light_map and s.light == "none":
+    if not is_lit(s):
         return [] if s.mode == "fbc" else [texts.NO_LIGHT]
-    if has_light_map:
+    if s.light_map is not None:
         name = texts.FROM_REFERENCE if s.light_map_blur else texts.FROM_MAP
+    elif looks_for_light(s):
+        name = texts.FROM_BACKGROUND
     else:
         name = texts.FROM_EDITOR if isinstance(s.light, LightSpec) else texts.PRESET_LABELS[s.light]
-    strength = [texts.AT_STRENGTH, f"{s.light_denoise:g}"] if tab != "img2img" and s.mode != "fbc" else []
-    return [texts.LIT_BY, name, *strength]
+    seen: list[str] = []
+    if found is not None and looks_for_light(s):
+        seen = [texts.NO_CLEAR_SIDE] if found.angle is None else [
+            f"({found.angle:.0f}°, {100 * found.clarity:.0f} %", texts.CLEAR]
+    drawn = start.startswith("light") or start == "sketch"
+    strength = [texts.AT_STRENGTH, f"{s.light_denoise:g}"] if tab != "img2img" and drawn else []
+    return [texts.LIT_BY, name, *seen, *strength]

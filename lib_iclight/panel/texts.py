@@ -67,6 +67,12 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "intensity": "Intensity",
     "angle": "Angle",
     "size": "Size",
+    "fromBackground": "Light from the background",
+    "views": "What the canvas shows",
+    "onMap": "Light map",
+    "onPhoto": "On the photo",
+    "sketch": "A sketch of the light: nothing casts a shadow, and the model paints its own picture.",
+    "needsBackground": "Drop a background: its light will be found.",
     "picture": "Show the picture",
     "empty": "No light: the prompt decides. Choose one above, or add one.",
     "map": "The light map below is used in the light's place.",
@@ -98,6 +104,9 @@ NO_LIGHT = "no light chosen: the prompt decides"
 FROM_MAP = "your light map"
 FROM_REFERENCE = "the light of your picture"
 FROM_EDITOR = "the light editor"
+FROM_BACKGROUND = "the light of the background"
+CLEAR = "clear)"
+NO_CLEAR_SIDE = "(no side is clearly brighter: from all around)"
 AT_STRENGTH = "at"
 STAGE_PICTURES = "pictures, one for each light"
 ON_BACKGROUND = "on your background"
@@ -109,6 +118,7 @@ WILL_DOWNLOAD = "will be downloaded (1.7 GB)"
 
 NEEDS_FOREGROUND = "Drop a foreground picture to begin."
 NEEDS_BACKGROUND = "Drop a background, or choose a light to have one drawn."
+NEEDS_LIT_BACKGROUND = EDITOR["needsBackground"]
 HIGH_CFG = "CFG above 4 overexposes in this mode: 2 is usual."
 LOW_HIRES_DENOISE = "Hires denoising under 0.2 hardly changes anything: 0.5 is usual."
 SMALL_FACE = (

@@ -10,11 +10,12 @@ from PIL import Image
 
 from .. import imaging
 from ..errors import ICLightError
+from ..fields import FROM_BACKGROUND
 from ..generation import comfortable_size
 from ..settings import FIELDS, Field, Settings
 from . import helpers, hints, markup, texts
 from .gradio_host import in_browser, on_any, on_server
-from .pictures import ForegroundInfo, PictureValue, cutout_preview, handed_over, measure
+from .pictures import Backgrounds, ForegroundInfo, PictureValue, cutout_preview, handed_over, measure
 from .status import STATUS_FIELDS, PanelState, status_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ HOST_WIDGETS: Mapping[str, str] = {
 
 SLIDERS = ("cfg", "denoise", "width", "height", "hires_scale")
 SETTABLE = ("width", "height", "steps", "cfg", "sampler", "scheduler", "denoise")
+FOLLOWED = ("mode", "keep_background", "start", "light", "stage")
+"""the settings that tell what is wanted, and whether a background is needed for it"""
 CUT_FIELDS = ("matting", *(field.name for field in FIELDS if field.group == "matting"))
 """the settings that the cut-out is made by"""
 
@@ -41,8 +44,7 @@ def join(panel: Panel) -> None:
         return list(helpers.settings_for(chosen, mode, color, detail, stage).values())
 
     on_server(panel.want.input, want, [panel.want, *kept], kept)
-    followed = [fields[name] for name in ("mode", "keep_background", "start", "stage")]
-    on_any([field.change for field in followed], _follow, followed,
+    on_any([fields[name].change for name in FOLLOWED], _follow, [fields[name] for name in FOLLOWED],
            [panel.want, fields["background"], fields["background_flip"]])
 
     # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
@@ -68,12 +70,17 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
     host = {name: tab_widgets[elem_id.format(tab=panel.tab)] for name, elem_id in HOST_WIDGETS.items()
             if elem_id.format(tab=panel.tab) in tab_widgets}
     names = (*STATUS_FIELDS, *host)
-    widgets = [panel.foreground_info, fields["background"], fields["light_map"],
+    widgets = [panel.foreground_info, fields["background"], fields["light_map"], fields["mask"],
                *(fields[name] for name in STATUS_FIELDS), *host.values()]
 
-    def state_of(foreground: ForegroundInfo | None, background: Any, light_map: Any, *values: Any) -> PanelState:
-        return PanelState(foreground, background is not None, light_map is not None,
-                          dict(zip(names, values, strict=True)))
+    backgrounds = Backgrounds()
+
+    def state_of(foreground: ForegroundInfo | None, background: PictureValue, light_map: Any, mask: Any,
+                 *values: Any) -> PanelState:
+        named = dict(zip(names, values, strict=True))
+        return PanelState(foreground, background is not None, light_map is not None, mask is not None, named,
+                          backgrounds.light(background, named["background_flip"])
+                          if background is not None and named["light"] == FROM_BACKGROUND else None)
 
     def status(state: PanelState) -> str:
         return status_of(state, panel.tab, session).html()
@@ -110,7 +117,7 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
         return [foreground, status(state_of(foreground, *values))]
 
     shown = [panel.status, *panel.matting_notes.shown]
-    events = [fields[name].change for name in ("enabled", "background", "light_map", *STATUS_FIELDS)]
+    events = [fields[name].change for name in ("enabled", "background", "light_map", "mask", *STATUS_FIELDS)]
     events += [host[name].release for name in SLIDERS if name in host]
     events += [host["hires"].change] if "hires" in host else []
     on_any(events, look, widgets, shown)
@@ -139,7 +146,8 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
             standing = hints.standing_height(subject.alpha)
         except ICLightError as error:
             return markup.fault(str(error)), info
-        return cutout_preview(subject.cutout(), subject.mask()), info._replace(standing=standing)
+        shown = cutout_preview(subject.cutout(), subject.mask(), (info.width, info.height))
+        return shown, info._replace(standing=standing)
 
     cut = cut_out, [*matting, *pictures], [panel.cutout, panel.foreground_info]
 
@@ -175,9 +183,9 @@ def _another(wanted: bool, foreground: PictureValue) -> Any:
     return gr.update(visible=False, value=None)
 
 
-def _follow(mode: str, keep_background: bool, start: str, stage: str) -> tuple[str, Any, Any]:
+def _follow(mode: str, keep_background: bool, start: str, light: Any, stage: str) -> tuple[str, Any, Any]:
     """What they want, and whether a background and its flip are to be seen."""
-    needed = mode == "fbc" or start == "background"
+    needed = mode == "fbc" or start == "background" or light == FROM_BACKGROUND
     return helpers.want_of(mode, keep_background, stage), gr.update(visible=needed), gr.update(visible=needed)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ..errors import ICLightError, SettingsError
+from ..errors import ICLightError, SettingsError, shown
 from ..generation import Generation
 from ..imaging import read_text
 from ..panel import texts
@@ -26,6 +28,26 @@ GENERATION = ("prompt", "negative_prompt", "width", "height", "steps", "cfg", "s
               "hires_denoise", "batch")
 """the order in which the page's values arrive, after the panel's"""
 WHOLE_NUMBERS = ("width", "height", "steps", "seed", "batch")
+LONGEST_PROMPT = 10_000
+"""letters"""
+
+
+class Range(NamedTuple):
+    """What a slider of the page offers, and a job takes."""
+
+    least: float
+    most: float
+    step: float
+
+
+RANGES: Mapping[str, Range] = MappingProxyType({
+    "width": Range(64, 1024, 8), "height": Range(64, 1024, 8), "steps": Range(1, 100, 1), "cfg": Range(1, 15, 0.5),
+    "batch": Range(1, 8, 1), "hires_scale": Range(1, 2, 0.25), "hires_denoise": Range(0.05, 1, 0.05)})
+"""Tighter than a `Generation`'s own: a call made by hand must not keep the page's machine busy for days."""
+
+
+class StoppedError(ICLightError):
+    """The studio is being stopped, and a job with it."""
 
 
 class Studio:
@@ -35,23 +57,33 @@ class Studio:
         self.session = session
         self._stages = tempfile.TemporaryDirectory(prefix="iclight-stages-")
         """light stages live as long as the studio"""
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let running and waiting jobs end at their next sign of progress, and take no more."""
+        self._stopped.set()
 
     def generate(self, *values: Any, progress: Any = None) -> tuple[list[Any], str, str]:
         """The page's values -> gallery, infotext, and the error as HTML where there is one."""
         def show(what: str, done: int, total: int) -> None:
+            if self._stopped.is_set():
+                raise StoppedError("the studio is being stopped. Start it again.")
             if progress is not None:
                 progress((done, total or None), desc=what)
 
         try:
+            if len(values) != len(FIELDS) + len(GENERATION):
+                raise SettingsError(f"a job takes {len(FIELDS) + len(GENERATION)} values, not {len(values)}.")
+            generation = _generation(values[len(FIELDS):])
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
-            pictures, text, warnings = self._made(settings, _generation(values[len(FIELDS):]), show)
+            pictures, text, warnings = self._made(settings, generation, show)
         except ICLightError as error:
-            log.error("%s", error.sentence)
+            log.error("%s", error.report)
             return [], "", fault(error.sentence)
         except Exception as error:
-            # The page is where this person looks; the console has the rest.
+            # The page is where this person looks. What the error itself says may name files; the console has it.
             log.exception("the job failed")
-            return [], "", fault(f"{texts.UNEXPECTED} {type(error).__name__}: {error}")
+            return [], "", fault(f"{texts.UNEXPECTED} {type(error).__name__}.")
         return pictures, text, "".join(warning(sentence) for sentence in warnings)
 
     def _made(self, settings: Settings, generation: Generation,
@@ -70,10 +102,21 @@ class Studio:
 def _generation(values: Sequence[Any]) -> Generation:
     """The page's values in the order of `GENERATION`; sliders send whole numbers as they like."""
     named = dict(zip(GENERATION, values, strict=True))
+    for name, (least, most, _) in RANGES.items():
+        if not _is_number(named[name]) or not least <= named[name] <= most:
+            raise SettingsError(f"{name} must be a number from {least:g} to {most:g} on this page, "
+                                f"not {shown(named[name])}.")
     for name in WHOLE_NUMBERS:
-        if not isinstance(named[name], (int, float)) or named[name] != int(named[name]):
-            raise SettingsError(f"{name} must be a whole number, not {named[name]!r}.")
+        if not _is_number(named[name]) or named[name] % 1:  # of infinity and NaN too that is no 0
+            raise SettingsError(f"{name} must be a whole number, not {shown(named[name])}.")
         named[name] = int(named[name])
+    for name in ("prompt", "negative_prompt"):
+        if isinstance(named[name], str) and len(named[name]) > LONGEST_PROMPT:
+            raise SettingsError(f"{name} is longer than the {LONGEST_PROMPT} letters that this page takes. Shorten it.")
     if named["seed"] < 0:
         named["seed"] = random.SystemRandom().randrange(2**32)
     return Generation(**named)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -16,14 +16,17 @@ import gradio as gr
 from .. import infotext
 from ..generation import SAMPLERS, Generation, reference_size
 from ..panel import texts
-from ..panel.gradio_host import in_browser, on_server, page_script
+from ..panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
 from ..panel.markup import fault
 from ..panel.panel import Panel
 from ..settings import from_infotext
-from .jobs import GENERATION, Studio
+from .jobs import GENERATION, RANGES, Studio
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TAB = "studio"
+HOUR = 60 * 60
+DAY = 24 * HOUR
+"""so old, in seconds, files that were uploaded or made are deleted while the page is served; looked at every hour"""
 FONTS = ["system-ui", "sans-serif"]
 """the machine's own: Gradio's come from the network"""
 
@@ -34,8 +37,10 @@ def build(studio: Studio) -> gr.Blocks:
     width, height = reference_size("fc", studio.session.native)
     note = studio.session.note
     intro = f"\n{note[0].upper()}{note[1:]}. {texts.FOR_PHOTOGRAPHS}" if note else ""
-    with gr.Blocks(title=texts.STUDIO, css=(ROOT / "style.css").read_text(encoding="utf-8"),
-                   analytics_enabled=False, theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
+    # Gradio 3 keeps all files until the folder goes in the end.
+    options = {"delete_cache": (HOUR, DAY)} if GRADIO_4 else {}
+    with gr.Blocks(title=texts.STUDIO, css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
+                   theme=gr.themes.Default(font=FONTS, font_mono=["monospace"]), **options) as page:
         gr.Markdown(f"# {texts.STUDIO}{intro}")
         widgets: dict[str, Any] = {}
         with gr.Row():
@@ -45,19 +50,19 @@ def build(studio: Studio) -> gr.Blocks:
                                                         elem_id=f"{TAB}_neg_prompt")
                 panel = Panel(TAB, studio.session, always_open, compares=False)
                 with gr.Row():
-                    widgets["width"] = _slider(texts.WIDTH, "width", 64, 1024, 8, width)
-                    widgets["height"] = _slider(texts.HEIGHT, "height", 64, 1024, 8, height)
+                    widgets["width"] = _slider(texts.WIDTH, "width", "width", width)
+                    widgets["height"] = _slider(texts.HEIGHT, "height", "height", height)
                 with gr.Row():
                     widgets["sampler"] = gr.Dropdown(list(SAMPLERS), value=default.sampler, label=texts.SAMPLER,
                                                      elem_id=f"{TAB}_sampling", scale=2, min_width=230)
-                    widgets["steps"] = _slider(texts.STEPS, "steps", 1, 100, 1, default.steps)
-                    widgets["cfg"] = _slider(texts.CFG, "cfg_scale", 1, 15, 0.5, default.cfg)
+                    widgets["steps"] = _slider(texts.STEPS, "steps", "steps", default.steps)
+                    widgets["cfg"] = _slider(texts.CFG, "cfg", "cfg_scale", default.cfg)
                 with gr.Row():
                     widgets["seed"] = gr.Number(-1, label=texts.SEED, precision=0, elem_id=f"{TAB}_seed")
-                    widgets["batch"] = _slider(texts.COUNT, "batch_count", 1, 8, 1, default.batch)
+                    widgets["batch"] = _slider(texts.COUNT, "batch", "batch_count", default.batch)
                 with gr.Row():
-                    widgets["hires_scale"] = _slider(texts.HIRES_SCALE, "hr_scale", 1, 2, 0.25, default.hires_scale)
-                    widgets["hires_denoise"] = _slider(texts.HIRES_DENOISE, "denoising_strength", 0.05, 1, 0.05,
+                    widgets["hires_scale"] = _slider(texts.HIRES_SCALE, "hires_scale", "hr_scale", default.hires_scale)
+                    widgets["hires_denoise"] = _slider(texts.HIRES_DENOISE, "hires_denoise", "denoising_strength",
                                                        default.hires_denoise)
             with gr.Column(scale=2, elem_id="studio_result"):
                 run = gr.Button(texts.GENERATE, variant="primary", elem_id=f"{TAB}_generate")
@@ -96,8 +101,10 @@ def build(studio: Studio) -> gr.Blocks:
     return page
 
 
-def _slider(label: str, name: str, least: float, most: float, step: float, value: float) -> Any:
-    return gr.Slider(least, most, value=value, step=step, label=label, elem_id=f"{TAB}_{name}")
+def _slider(label: str, name: str, elem_id: str, value: float) -> Any:
+    """name: of the `Generation`'s field."""
+    least, most, step = RANGES[name]
+    return gr.Slider(least, most, value=value, step=step, label=label, elem_id=f"{TAB}_{elem_id}")
 
 
 @contextmanager

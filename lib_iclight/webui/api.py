@@ -1,22 +1,35 @@
-"""GET /iclight/v1/info: what this installation can do, for API clients."""
+"""Routes of our own for API clients: what this installation can do, and a photo under a light at once."""
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Body, FastAPI, HTTPException
 
 from .. import __version__
-from ..lights import PRESETS
+from ..errors import ICLightError, SettingsError
+from ..fields import Number, type_name
+from ..instant import USED
+from ..lights import PRESETS, LightSpec
 from ..matting import MODELS
 from ..session import Session
-from ..settings import schema
+from ..settings import Settings, schema
+
+SIDES = Number(minimum=64, maximum=4096)
+"""longer sides of a preview that can be asked for"""
+SIDE = 1024
+OWN = ("normals", "convention", "size")
+"""what a preview takes beside settings"""
 
 
 def add_routes(app: FastAPI, session: Session) -> None:
-    """Register the route on the host's application."""
+    """Register the routes on the host's application."""
 
     def info() -> dict[str, Any]:
+        """GET /iclight/v1/info."""
         return {
             "version": __version__,
             "settings": schema(),
@@ -27,4 +40,35 @@ def add_routes(app: FastAPI, session: Session) -> None:
                  "sha256": file.sha256} for file in session.find_weights()],
         }
 
+    # No coroutine, so that the server runs it in a thread of its own.
+    def preview(given: Any = Body(...)) -> dict[str, Any]:  # noqa: B008
+        """POST /iclight/v1/preview."""
+        try:
+            return previewed(given, session)
+        except ICLightError as error:
+            raise HTTPException(422, error.sentence) from error
+
     app.add_api_route("/iclight/v1/info", info, methods=["GET"], tags=["IC-Light"])
+    app.add_api_route("/iclight/v1/preview", preview, methods=["POST"], tags=["IC-Light"])
+
+
+def previewed(given: Any, session: Session) -> dict[str, Any]:
+    """The answer to a request for a preview: a PNG in base64, the light that it is under, and notes.
+
+    given: a JSON object of the settings in `instant.USED`, and of `normals` (a normal map), `convention` (auto, opengl,
+    directx) and `size` (the longer side in pixels at most). Raises ICLightErrors that name what cannot be meant.
+    """
+    if not isinstance(given, Mapping):
+        raise SettingsError(f"a preview is asked for by one JSON object, not {type_name(given)}. "
+                            "Send {\"foreground\": ..., \"light\": \"left\"}.")
+    for key in given:
+        if key not in (*USED, *OWN):
+            raise SettingsError(f"unknown key {str(key)[:60]!r}. A preview takes {', '.join((*USED, *OWN))}.")
+    side = round(SIDES.check("size", given.get("size", SIDE)))
+    settings = Settings.from_dict({key: value for key, value in given.items() if key not in OWN})
+    made = session.preview(settings, normals=given.get("normals") or None, convention=given.get("convention", "auto"),
+                           side=side)
+    file = io.BytesIO()
+    made.picture.save(file, "PNG")
+    light = made.light.to_dict() if isinstance(made.light, LightSpec) else made.light
+    return {"image": base64.b64encode(file.getvalue()).decode(), "light": light, "notes": list(made.notes)}

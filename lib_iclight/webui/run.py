@@ -220,7 +220,7 @@ def let_go_of_sampler(p: Any) -> None:
 def for_the_person(p: Any, error: Exception) -> Exception:
     """The error as this job's caller can read it: HTTP 422 over the API, itself on the page."""
     if isinstance(error, ICLightError):
-        log.error("%s", error.sentence)
+        log.error("%s", error.report)
         if getattr(p, "is_api", False):
             refused: Exception = HTTPException(422, error.sentence)
             return refused

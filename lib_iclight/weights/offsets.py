@@ -46,7 +46,7 @@ def load_offsets(file: WeightsFile, layout: Layout) -> Offsets:
     tensors = {}
     try:
         with files.as_text(file.path) as source, \
-                safe_open(source, framework="pt", device="cpu") as mapped:  # type: ignore[attr-defined]
+                safe_open(source, framework="pt", device="cpu") as mapped:  # type: ignore[attr-defined,no-untyped-call]
             for key in header.entries:
                 tensor = mapped.get_tensor(key)
                 digest.update(tensor.flatten()[:SAMPLE // tensor.element_size()].view(torch.uint8).numpy().tobytes())

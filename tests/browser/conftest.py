@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import chromium
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
+from running import running
+
+from . import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
+            "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+            "--ignore-gpu-blocklist", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
 HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
             "Failed to load resource: net::ERR_INTERNET_DISCONNECTED", "manifest.json")
 """What Gradio's own page says where there is no internet."""
@@ -61,22 +65,24 @@ def served(page: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def studio(browser: Any, models: Path) -> Iterator[str]:
-    """The address of a running studio over the pocket model."""
+    """The address of a running studio over the pocket model, as it is printed: with the token."""
     need("gradio")
     from lib_iclight.session import Session
-    from lib_iclight.studio.jobs import Studio
-    from lib_iclight.studio.page import build
+    from lib_iclight.studio.serve import prepared
 
-    yield from served(build(Studio(Session.open(models=models, device="cpu"))))
+    session = Session.open(models=models, device="cpu")
+    with prepared(session, token="the token of the tests") as (server, addresses), running(server):
+        yield addresses[0]
 
 
 @pytest.fixture(scope="module")
 def img2img(browser: Any, models: Path) -> Iterator[str]:
     """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
     gr = need("gradio")
+    from lib_iclight.folders import Folders
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
     from lib_iclight.panel.panel import Panel
-    from lib_iclight.session import Folders, Session
+    from lib_iclight.session import Session
     from lib_iclight.studio.page import FONTS, ROOT, always_open
 
     with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
@@ -150,7 +156,7 @@ class Visitor:
     def generate(self) -> None:
         self.page.click("#studio_generate")
 
-    def result(self) -> np.ndarray:
+    def result(self) -> NDArray[Any]:
         """Generate, and look at the first picture: uint8 [H, W, 3]."""
         self.page.fill("#studio_infotext textarea", "")
         self.generate()
@@ -163,7 +169,7 @@ class Visitor:
         }""", url)
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
-    def canvas_pixels(self) -> np.ndarray:
+    def canvas_pixels(self) -> NDArray[Any]:
         """What the light editor's canvas shows: uint8 [H, W, 3]."""
         width, height, data = self.page.evaluate("""() => {
             const canvas = document.querySelector(".iclight-canvas"), {width, height} = canvas;

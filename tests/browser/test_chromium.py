@@ -7,8 +7,9 @@ import subprocess
 from types import SimpleNamespace
 from typing import Any
 
-import chromium
 import pytest
+
+from . import chromium
 
 
 def only(*names: str) -> Any:

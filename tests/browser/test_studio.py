@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.color import srgb_to_linear
@@ -66,7 +67,7 @@ def test_from_a_photo_to_a_relit_picture(person: Any) -> None:
     assert "0%" in person.page.locator(".iclight-after").get_attribute("style")
 
 
-def brighter_side(picture: np.ndarray, alpha: np.ndarray) -> float:
+def brighter_side(picture: NDArray[Any], alpha: NDArray[Any]) -> float:
     """Mean linear luminance of the subject's right half less that of its left, as a share of both."""
     light = srgb_to_linear(picture / 255.0) @ (0.2126, 0.7152, 0.0722)
     middle = picture.shape[1] // 2
@@ -360,7 +361,7 @@ def test_a_file_that_is_no_picture_is_told_and_the_next_is_taken(person: Any, tm
     broken.write_bytes(b"no picture")
     Image.fromarray(np.full((48, 96), 20000, np.uint16)).save(deep)
     person.page.set_input_files(f"{person.field('foreground')} input[type=file]", str(broken))
-    person.wait_for_status("the foreground is in no picture format")
+    person.wait_for_status("the foreground broken.png is in no picture format")
     person.page.locator(f"{person.field('foreground')} button[aria-label*=Remove], "
                         f"{person.field('foreground')} button[aria-label=Clear]").first.click()
     person.wait_for_status("Drop a foreground picture to begin.")

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]  # for the doubles and the campaign, however pytest is started
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for the doubles, however pytest is started
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """`fuzz: 1234 cases, 345 normal, 889 named (LightError 700, ...)`; all others have failed their test."""
-    from campaign import COUNTS
+    from .campaign import COUNTS
 
     if total := sum(COUNTS.values()):
         named = ", ".join(f"{name} {count}" for name, count in COUNTS.most_common() if name != "normal")

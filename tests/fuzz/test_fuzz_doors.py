@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from campaign import COUNTS, cases, holds
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fuzz_values import JSON, LIGHTS, NUMBERS, TEXT
 
 from lib_iclight import cli, download, transfer
 from lib_iclight.cli import COMMANDS
 from lib_iclight.settings import FIELDS
+
+from .campaign import COUNTS, cases, holds
+from .test_fuzz_values import JSON, LIGHTS, NUMBERS, TEXT
 
 BODY = b"weights" * 100
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from campaign import cases, holds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ from lib_iclight import infotext
 from lib_iclight.generation import Generation
 from lib_iclight.lights import PRESETS, light_map, parse_light
 from lib_iclight.settings import FIELDS, Settings, from_infotext
+
+from .campaign import cases, holds
 
 TEXT = st.text(max_size=20) | st.text(st.characters(), max_size=8) | st.just("x" * 10**5) | st.just("\ud800")
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 1, 10**400, -0.0, 1e308, 0.5, 45, 2**63])
@@ -27,7 +28,8 @@ SOUND = st.builds(lambda x, y, r, c, i: {"kind": "point", "x": x, "y": y, "radiu
                   st.floats(0, 10))
 SPECS = st.fixed_dictionaries({}, optional={
     "ambient": COLORS, "lights": st.lists(SOUND | LIGHT | JSON, max_size=40) | JSON, "other": JSON})
-LIGHTS = st.sampled_from([*PRESETS, "lft"]) | SPECS | SPECS.map(json.dumps) | JSON | st.just({"lights": [{}] * 300_000})
+LIGHTS: st.SearchStrategy[object] = (st.sampled_from([*PRESETS, "lft"]) | SPECS | SPECS.map(json.dumps) | JSON
+                                     | st.just({"lights": [{}] * 300_000}))
 VALUES = {field.name: JSON | NUMBERS | st.just(field.default) for field in FIELDS} | {"light": LIGHTS}
 SETTINGS = st.fixed_dictionaries({}, optional=VALUES) | JSON | st.dictionaries(TEXT, JSON, max_size=3)
 
@@ -49,7 +51,7 @@ def test_settings(values: Any) -> None:
 def test_lights(value: Any, width: int, height: int, form: Any) -> None:
     made = holds(lambda: light_map(parse_light(value), width, height, form))
     if made is not None and not isinstance(made, Exception):
-        assert made.shape == (height, width, 3)  # type: ignore[attr-defined]
+        assert made.shape == (height, width, 3)
 
 
 KEYS = st.sampled_from([field.infotext for field in FIELDS if field.infotext] + ["Steps", "Seed", "Size", "CFG scale"])

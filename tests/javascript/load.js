@@ -7,7 +7,7 @@ const path = require("node:path");
 
 const FOLDER = path.join(__dirname, "..", "..", "javascript");
 
-const free = fs.readdirSync(FOLDER).filter((name) => /^[12]/.test(name));
+const free = fs.readdirSync(FOLDER).filter((name) => /^([12]|7[0-4])/.test(name));
 for (const name of free.toSorted()) require(path.join(FOLDER, name));
 
 module.exports = globalThis.iclight;

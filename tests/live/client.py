@@ -9,13 +9,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 SIZE = 128
@@ -31,9 +32,11 @@ class Answer:
     """What Forge answered to a job. A refused one has no pictures, but a sentence."""
 
     status: int
-    pictures: list[np.ndarray]
+    pictures: list[NDArray[Any]]
     infotexts: list[str]
     sentence: str
+    warnings: list[str] = field(default_factory=list)
+    """what the API's info says under "IC-Light warnings"; empty without that key"""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ class Forge:
             detail = answer.get("detail") or answer.get("errors")
             return Answer(status, [], [], detail if isinstance(detail, str) else json.dumps(detail))
         pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in answer["images"]]
-        return Answer(status, pictures, json.loads(answer["info"])["infotexts"], "")
+        info = json.loads(answer["info"])
+        return Answer(status, pictures, info["infotexts"], "",
+                      info["extra_generation_params"].get("IC-Light warnings", []))
 
     def txt2img(self, iclight: dict[str, Any] | None = None, **changes: Any) -> Answer:
         """A txt2img job."""
@@ -149,14 +154,14 @@ class Forge:
         return str(self.call("/probe/state")[1]["hash"])
 
 
-def base64_of(picture: Image.Image | np.ndarray) -> str:
+def base64_of(picture: Image.Image | NDArray[Any]) -> str:
     """A picture as base64 PNG."""
     buffer = io.BytesIO()
     (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def subject(width: int = 160, height: int = 200, seed: int = 0) -> np.ndarray:
+def subject(width: int = 160, height: int = 200, seed: int = 0) -> NDArray[Any]:
     """A colourful disc with a soft edge on nothing: uint8 [height, width, 4]."""
     y, x = np.mgrid[:height, :width]
     rgb = np.dstack([x * 255 // width, y * 255 // height, (x * (seed + 1) + y) % 256])
@@ -164,7 +169,7 @@ def subject(width: int = 160, height: int = 200, seed: int = 0) -> np.ndarray:
     return np.dstack([rgb, 255 * np.clip(4 - 4 * distance, 0, 1)]).astype(np.uint8)
 
 
-def scene(width: int = 200, height: int = 150) -> np.ndarray:
+def scene(width: int = 200, height: int = 150) -> NDArray[Any]:
     """A background: uint8 [height, width, 3]."""
     y, x = np.mgrid[:height, :width]
     return np.dstack([128 + 120 * np.sin(x / 17), 128 + 120 * np.cos(y / 9), x * 0 + 60]).astype(np.uint8)

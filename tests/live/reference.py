@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -32,7 +34,7 @@ class Reference:
         self._unet: UNet2DConditionModel | None = None
 
     @torch.inference_mode()
-    def latent(self, pixels: np.ndarray) -> torch.Tensor:
+    def latent(self, pixels: NDArray[Any]) -> torch.Tensor:
         """The posterior's mode of uint8 pixels [h, w, 3], scaled: [1, 4, h/8, w/8]."""
         image = torch.from_numpy(pixels.astype(np.float32) / GREY - 1).movedim(-1, 0)[None]
         return self._vae.encode(image).latent_dist.mode() * SCALING
@@ -78,13 +80,13 @@ def offsets_file(forge: Path, kind: str) -> Path:
     return official if official.is_file() else folder / f"iclight-live-{kind}.safetensors"
 
 
-def on_grey(picture: np.ndarray) -> np.ndarray:
+def on_grey(picture: NDArray[Any]) -> NDArray[Any]:
     """uint8 [h, w, 4] -> uint8 [h, w, 3]: over the grey that the model was trained with."""
     rgb, alpha = picture[..., :3].astype(np.float32), picture[..., 3:].astype(np.float32) / 255
     return (GREY + (rgb - GREY) * alpha).clip(0, 255).astype(np.uint8)
 
 
-def fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def fitted(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Scaled to cover width x height and cut about the middle."""
     image = Image.fromarray(pixels)
     scale = max(width / image.width, height / image.height)
@@ -93,12 +95,12 @@ def fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(image.crop((round(left), round(top), round(left) + width, round(top) + height)))
 
 
-def stretched(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def stretched(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Scaled to width x height whatever the aspect."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def light_from(side: str, width: int, height: int, high: int = 255, low: int = 0) -> np.ndarray:
+def light_from(side: str, width: int, height: int, high: int = 255, low: int = 0) -> NDArray[Any]:
     """The reference demo's light map, uint8 [height, width, 3]; `high` is on the side the light comes from."""
     ramp = np.linspace(*((low, high) if side in ("right", "bottom") else (high, low)),
                        width if side in ("left", "right") else height)

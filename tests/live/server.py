@@ -30,7 +30,7 @@ ON_THE_CPU = {
 """host -> its flags for the CPU in single precision"""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False",
            "PYTHONUNBUFFERED": "1", "no_proxy": "localhost,127.0.0.1", "NO_COLOR": "1"}
-START_LIMIT = 300  # seconds
+START_LIMIT = 900  # seconds; a busy machine takes many
 
 
 class Server:

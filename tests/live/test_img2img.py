@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from .client import SIZE, Forge, base64_of, scene, subject
@@ -16,7 +19,7 @@ MASK = np.zeros((SIZE, SIZE), np.uint8)
 MASK[32:96, 32:96] = 255
 
 
-def stretched(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def stretched(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """The tab's "just resize"."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 

@@ -42,6 +42,14 @@ def empty_png(width: int, height: int) -> str:
     return b64encode(png).decode()
 
 
+def at_the_left(width: int, height: int, columns: int) -> np.ndarray:
+    """A picture whose subject fills its first `columns`: uint8 [height, width, 4]."""
+    picture = subject(width, height)
+    picture[..., 3] = 0
+    picture[:, :columns, 3] = 255
+    return picture
+
+
 @pytest.mark.parametrize(("settings", "error", "words"), [
     ({**FC, "mode": "fbc"}, "ImageError", ("background", "light")),
     ({"enabled": True}, "ImageError", ("foreground",)),
@@ -63,6 +71,9 @@ def empty_png(width: int, height: int) -> str:
     ({"mode": "fc", "foreground": "x"}, "SettingsError", ("enabled",)),
     ({**FC, "foreground": base64_of(np.zeros((1, 1, 3), np.uint8))}, "ImageError", ("1 x 1", "small")),
     ({**FC, "foreground": empty_png(16000, 16000)}, "ImageError", ("large",)),
+    ({**FC, "foreground": base64_of(at_the_left(900, 160, 100))}, "ImageError", ("outside the frame", "contain")),
+    ({**FC, "fit": "stretch"}, "SettingsError", ("fit", "cover", "contain")),
+    ({**FC, "harmonise": 0.5}, "SettingsError", ("harmonise", "background")),
     ({**FC, "weights": "missing.safetensors"}, "WeightsError", ("missing.safetensors",)),
     ({**FC, "weights": "../Lora/iclight-live-lora.safetensors"}, "SettingsError", ("path",)),
 ], ids=lambda value: "-".join(value)[:40] if isinstance(value, tuple) else "")
@@ -141,6 +152,20 @@ def test_checkpoints(forge: Forge, name: str, words: str) -> None:
     finally:
         assert forge.txt2img(override_settings={"sd_model_checkpoint": "iclight-live-sd15"}).status == 200
     check_refused(answer, "CheckpointError", f"iclight-live-{name}", words)
+
+
+def test_the_panel_knows_beforehand(forge: Forge) -> None:
+    """What the status line says of the chosen checkpoint and weights."""
+    assert forge.call("/probe/outlook", {}) == (200, {"ready": True, "faults": []})
+    try:
+        assert forge.call("/sdapi/v1/options", {"sd_model_checkpoint": "iclight-live-inpaint"})[0] == 200
+        _, inpainting = forge.call("/probe/outlook", {})
+        (fault,) = inpainting["faults"]
+        assert "inpainting" in fault and "iclight-live-inpaint" in fault
+    finally:
+        forge.call("/sdapi/v1/options", {"sd_model_checkpoint": "iclight-live-sd15"})
+    _, missing = forge.call("/probe/outlook", {"weights": "missing.safetensors"})
+    assert not missing["ready"] and "missing.safetensors" in missing["faults"][0]
 
 
 def test_a_refiner(forge: Forge) -> None:

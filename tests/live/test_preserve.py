@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight import infotext
@@ -44,7 +45,7 @@ class Pixels:
 
     key = "pixels"
 
-    def encode(self, pixels: np.ndarray) -> torch.Tensor:
+    def encode(self, pixels: NDArray[Any]) -> torch.Tensor:
         self.pixels = pixels
         return torch.zeros(1, 4, 1, 1)
 
@@ -53,7 +54,7 @@ def relight(settings: dict[str, Any], **options: Any) -> Relight:
     return Relight(Settings.from_dict(settings), cutter=Cutter([]), latents=LatentCache(), **options)
 
 
-def check_preserved(picture: np.ndarray, raw: np.ndarray, job: Relight, below: int | None = None) -> None:
+def check_preserved(picture: NDArray[Any], raw: NDArray[Any], job: Relight, below: int | None = None) -> None:
     """`picture`, down to the row `below`, is what preservation makes of `raw`, and that is something else.
 
     Within one code: matrix products may round otherwise in the host's process.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.color import linear_to_srgb
 from lib_iclight.errors import ImageError
@@ -13,7 +15,8 @@ from lib_iclight.lights import Directional, Point, linear_color
 from lib_iclight.preview import light_of
 
 
-def wall(angle: float, color: tuple[float, float, float] = (1, 1, 1), height: int = 90, width: int = 120) -> np.ndarray:
+def wall(angle: float, color: tuple[float, float, float] = (1, 1, 1), height: int = 90,
+         width: int = 120) -> NDArray[Any]:
     """A rough wall that gets exponentially brighter towards `angle`."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width].astype(float)

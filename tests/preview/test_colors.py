@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
 from lib_iclight.preview.colors import broad_slopes, color_geometry, stroke_density
@@ -19,7 +22,7 @@ def mirrored(index: int, count: int) -> int:
     return index
 
 
-def filtered(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def filtered(plane: NDArray[Any], kernel: NDArray[Any]) -> NDArray[Any]:
     """Correlation with an odd kernel, pixel by pixel."""
     height, width = plane.shape
     reach_y, reach_x = kernel.shape[0] // 2, kernel.shape[1] // 2
@@ -36,7 +39,7 @@ def filtered(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
 
 
-def ray_length(triangles: np.ndarray, center: np.ndarray, toward: np.ndarray) -> float:
+def ray_length(triangles: NDArray[Any], center: NDArray[Any], toward: NDArray[Any]) -> float:
     """How far along center + t * toward the ray leaves a convex mesh, t; Moeller and Trumbore (1997)."""
     best = 0.0
     for a, b, c in triangles:
@@ -55,7 +58,7 @@ def ray_length(triangles: np.ndarray, center: np.ndarray, toward: np.ndarray) ->
     return best
 
 
-def slow_geometry(rgb: np.ndarray) -> np.ndarray:
+def slow_geometry(rgb: NDArray[Any]) -> NDArray[Any]:
     """The published procedure, ray by ray and pixel by pixel."""
     height, width = rgb.shape[:2]
     colors = rgb.reshape(-1, 3).astype(float)
@@ -95,7 +98,7 @@ def slow_geometry(rgb: np.ndarray) -> np.ndarray:
     return made
 
 
-def up(plane: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def up(plane: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Zeros between, the same blur times 4; the far border goes on as the near one does."""
     padded = np.pad(plane, 1, "reflect" if min(plane.shape) > 1 else "edge")
     wide = np.zeros((2 * padded.shape[0], 2 * padded.shape[1]))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from lib_iclight.errors import ImageError
 from lib_iclight.preview import shape_from_normals, sketch
 from training.light_stage import random_scenes
 
 
-def rendered(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
+def rendered(seed: int, size: int = 128) -> tuple[NDArray[Any], NDArray[Any]]:
     """A body's normals float32 [size, size, 3], its surroundings facing the camera, and its alpha."""
     scene = random_scenes(1, size, torch.Generator().manual_seed(seed))
     alpha = scene.alpha[0, 0].numpy()
@@ -19,7 +22,7 @@ def rendered(seed: int, size: int = 128) -> tuple[np.ndarray, np.ndarray]:
     return normals.astype(np.float32), alpha
 
 
-def as_picture(normals: np.ndarray, convention: str) -> np.ndarray:
+def as_picture(normals: NDArray[Any], convention: str) -> NDArray[Any]:
     """The usual 8-bit picture."""
     up = 1 if convention == "opengl" else -1
     return np.rint(normals * [1, up, 1] * 127.5 + 127.5).astype(np.uint8)
@@ -79,7 +82,7 @@ def test_the_photo_tells_of_its_own_light() -> None:
     (np.zeros((8, 8, 4), np.uint8), "without transparency"), (np.zeros((8, 8, 3), np.float32), "8-bit colour picture"),
     (np.full((8, 8, 3), (200, 60, 40), np.uint8), "faces away"),
     (np.full((8, 8, 3), (250, 250, 250), np.uint8), "no directions")])
-def test_what_is_no_normal_map_is_refused(picture: np.ndarray, wrong: str) -> None:
+def test_what_is_no_normal_map_is_refused(picture: NDArray[Any], wrong: str) -> None:
     with pytest.raises(ImageError, match=wrong):
         shape_from_normals(picture)
 

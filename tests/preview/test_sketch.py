@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.errors import ImageError, LightError
@@ -17,7 +19,7 @@ from lib_iclight.preview.silhouette import inflated
 SIDE = 48
 
 
-def ball(side: int = SIDE, radius: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
+def ball(side: int = SIDE, radius: float = 0.4) -> tuple[NDArray[Any], NDArray[Any]]:
     """Normals [side, side, 3] of a ball in front of a wall, and its alpha."""
     x = (np.arange(side) + 0.5) / side - 0.5
     x, y = np.broadcast_to(x, (side, side)) / radius, -np.broadcast_to(x[:, None], (side, side)) / radius
@@ -32,14 +34,14 @@ SHAPE = Shape(NORMALS)
 GREY = np.full((SIDE, SIDE, 3), 110, np.uint8)
 
 
-def brightness(picture: np.ndarray, rows: slice, columns: slice) -> float:
+def brightness(picture: NDArray[Any], rows: slice, columns: slice) -> float:
     """Mean linear light of the ball in a part of the picture."""
     inside = ALPHA[rows, columns] > 0
     return float(srgb_to_linear(picture[rows, columns][inside] / 255).mean())
 
 
-def one_pixel(color: np.ndarray, normal: np.ndarray, own: tuple[float, float], spec: LightSpec, column: int, row: int,
-              width: int, height: int) -> list[float]:
+def one_pixel(color: NDArray[Any], normal: NDArray[Any], own: tuple[float, float], spec: LightSpec, column: int,
+              row: int, width: int, height: int) -> list[float]:
     """The package's documented formula in plain floats: codes 0..255."""
     u, v, unit = (column + 0.5) / width, (row + 0.5) / height, min(width, height)
     p = [float(srgb_to_linear(c / 255)) for c in color]
@@ -145,7 +147,7 @@ def test_two_lights_add_in_linear_light() -> None:
     at = ((np.arange(SIDE) + 0.5) / SIDE).astype(np.float32)
     one, two = Directional(20, "#c01000", 2.0), Point(0.4, 0.6, 1.0, "#00a020")
 
-    def of(*lights: Directional | Point, ambient: str = "#000000") -> np.ndarray:
+    def of(*lights: Directional | Point, ambient: str = "#000000") -> NDArray[Any]:
         return shade(planes, normals, (0.2, 0.1), LightSpec(ambient, lights), at, at, 1.0)
 
     np.testing.assert_allclose(of(one, two, ambient="#404040"), of(one) + of(two) + of(ambient="#404040"), atol=1e-5)
@@ -174,7 +176,7 @@ def test_a_smaller_shape_does_for_a_larger_picture(height: int, width: int, smal
     """In bands, with normals between those given: nearly the picture with the larger shape, and no seams."""
     y, x = np.mgrid[:height, :width]
 
-    def normals(rows: int, columns: int) -> np.ndarray:
+    def normals(rows: int, columns: int) -> NDArray[Any]:
         v, u = (np.mgrid[:rows, :columns] + 0.5) / [[[rows]], [[columns]]]
         field = np.stack([np.sin(5 * u), np.cos(4 * v), np.full_like(u, 1.2)], -1)
         return (field / np.linalg.norm(field, axis=-1, keepdims=True)).astype(np.float32)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.stage import FOUR, Stage, from_pictures
@@ -14,12 +16,12 @@ from lib_iclight.stage import FOUR, Stage, from_pictures
 WIDTH, HEIGHT = 24, 18
 
 
-def random_codes(seed: int, kind: type = np.uint8, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def random_codes(seed: int, kind: type = np.uint8, height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     """A picture's codes [H, W, 3]."""
     return np.random.default_rng(seed).integers(0, np.iinfo(kind).max, (height, width, 3), kind, endpoint=True)
 
 
-def round_alpha(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+def round_alpha(height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     """A disc with a soft edge, in steps of 1/255."""
     y, x = np.mgrid[:height, :width]
     away = np.hypot(y - height / 2, x - width / 2)
@@ -32,17 +34,17 @@ def random_stage(lamps=FOUR, seed: int = 0, alpha: bool = True, height: int = HE
     return from_pictures(lamps, pictures, round_alpha(height, width) if alpha else None)
 
 
-def decode(encoded: np.ndarray) -> np.ndarray:
+def decode(encoded: NDArray[Any]) -> NDArray[Any]:
     """sRGB 0..1 as linear light, in float64."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-def encode(linear: np.ndarray) -> np.ndarray:
+def encode(linear: NDArray[Any]) -> NDArray[Any]:
     """Linear light 0..1 as sRGB, in float64."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-12) ** (1 / 2.4) - 0.055)
 
 
-def read_png16(path: Path) -> np.ndarray:
+def read_png16(path: Path) -> NDArray[Any]:
     """A 16-bit PNG, filters 0 to 4, by the specification, byte by byte."""
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"

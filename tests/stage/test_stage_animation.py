@@ -7,9 +7,11 @@ import sys
 import types
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.errors import LightError, StageError
@@ -184,7 +186,7 @@ def test_an_mp4_gets_all_frames_at_an_even_size(tmp_path: Path, monkeypatch: pyt
             seen.update(rate=rate, stream=Stream())
             return seen["stream"]
 
-        def mux(self, packets: list[np.ndarray]) -> None:
+        def mux(self, packets: list[NDArray[Any]]) -> None:
             got.extend(packet.shape for packet in packets)
 
     def write_frames(path: str, size: tuple[int, int], **_: object):

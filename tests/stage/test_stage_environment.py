@@ -9,9 +9,11 @@ import math
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.errors import StageError
@@ -179,7 +181,7 @@ def test_skies_are_skies(name: str) -> None:
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def rgbe(height: int, width: int, seed: int = 0) -> np.ndarray:
+def rgbe(height: int, width: int, seed: int = 0) -> NDArray[Any]:
     """Pixels with runs, never ones that the old form takes for a count."""
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
     pixels[:, width // 3:width // 2] = pixels[:, width // 3:width // 3 + 1]
@@ -189,7 +191,7 @@ def rgbe(height: int, width: int, seed: int = 0) -> np.ndarray:
     return pixels
 
 
-def new_form(row: np.ndarray) -> bytes:
+def new_form(row: NDArray[Any]) -> bytes:
     coded = bytes([2, 2, len(row) >> 8, len(row) & 255])
     for channel in row.T:
         at = 0
@@ -207,7 +209,7 @@ def new_form(row: np.ndarray) -> bytes:
     return coded
 
 
-def old_form(row: np.ndarray) -> bytes:
+def old_form(row: NDArray[Any]) -> bytes:
     coded, at = b"", 0
     while at < len(row):
         coded += row[at].tobytes()
@@ -225,13 +227,13 @@ def old_form(row: np.ndarray) -> bytes:
     return coded
 
 
-def file(pixels: np.ndarray, code, axes: str | None = None, header: str = "") -> bytes:
+def file(pixels: NDArray[Any], code, axes: str | None = None, header: str = "") -> bytes:
     axes = axes or f"-Y {pixels.shape[0]} +X {pixels.shape[1]}"
     return f"#?RADIANCE\n# by a test\nFORMAT=32-bit_rle_rgbe\n{header}\n{axes}\n".encode() + b"".join(
         code(row) for row in pixels)
 
 
-def by_hand(pixels: np.ndarray) -> np.ndarray:
+def by_hand(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.array([[[(m + 0.5) * 2.0 ** (int(e) - 136) if e else 0.0 for m in (r, g, b)] for r, g, b, e in row]
                      for row in pixels.tolist()])
 
@@ -260,7 +262,7 @@ def test_a_zero_exponent_is_black_and_the_headers_exposure_counts() -> None:
     ("+Y 4 +X 9", lambda a: a[::-1]), ("-Y 4 -X 9", lambda a: a[:, ::-1]), ("+Y 4 -X 9", lambda a: a[::-1, ::-1]),
     ("+X 4 -Y 9", lambda a: a.transpose(1, 0, 2)), ("+X 4 +Y 9", lambda a: a.transpose(1, 0, 2)[::-1]),
     ("-X 4 -Y 9", lambda a: a.transpose(1, 0, 2)[:, ::-1])])
-def test_all_orders_of_the_axes(axes: str, turn) -> None:
+def test_all_orders_of_the_axes(axes: str, turn: Any) -> None:
     pixels = rgbe(4, 9)
     np.testing.assert_allclose(read_hdr(file(pixels, bytes, axes)), turn(by_hand(pixels)), rtol=1e-6)
 
@@ -344,7 +346,7 @@ def test_exr_without_the_package_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 def test_exr_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package's interface in a double: a file is a context with channels, RGB together or apart."""
     linear = np.random.default_rng(6).random((4, 8, 3)).astype(np.float16)
-    shown: dict[str, np.ndarray] = {}
+    shown: dict[str, NDArray[Any]] = {}
 
     class File:
         def __init__(self, path: str) -> None:

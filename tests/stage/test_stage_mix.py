@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lib_iclight.color import LUMINANCE
 from lib_iclight.errors import ICLightError, LightError, StageError
@@ -204,7 +206,7 @@ def test_an_exposure_that_is_none_is_refused(exposure: object) -> None:
 
 @pytest.mark.parametrize("weights", [np.ones((4, 3)), np.ones(5), np.zeros((5, 3)), np.full((5, 3), np.nan),
                                      -np.ones((5, 3)), np.full((5, 3), 1e7)])
-def test_weights_that_do_not_fit_are_refused(weights: np.ndarray) -> None:
+def test_weights_that_do_not_fit_are_refused(weights: NDArray[Any]) -> None:
     with pytest.raises(ICLightError):
         mix(random_stage(), weights)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.color import LUMINANCE
@@ -51,7 +53,7 @@ def lamps(places: list[tuple[float, float, float]]) -> list[Lamp]:
     return [Lamp(str(number), Direction(*place)) for number, place in enumerate(places)]
 
 
-def ball(size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ball(size: int = 64) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Normals, alpha and depth (in units of the side) of a ball that fills most of the picture."""
     along = (np.arange(size) + 0.5) / size * 2 - 1
     x, y = along[None, :], -along[:, None]
@@ -63,7 +65,7 @@ def ball(size: int = 64) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return normal.astype(np.float32), alpha.astype(np.float32), 0.4 * z
 
 
-def photographed(paint: float | np.ndarray = 0.6, size: int = 64, gain: float = 1.0) -> Stage:
+def photographed(paint: float | NDArray[Any] = 0.6, size: int = 64, gain: float = 1.0) -> Stage:
     """A matte ball under each lamp of the dome."""
     normal, alpha, _ = ball(size)
     shade = np.einsum("hwc,lc->lhw", normal, np.array(dome())).clip(0)
@@ -78,14 +80,15 @@ def drawn(size: int = 64, lamps: tuple[Lamp, ...] = FOUR) -> Stage:
     return from_pictures(lamps, np.repeat(np.array(pictures, np.float32)[..., None], 3, 3), alpha)
 
 
-def degrees(found: np.ndarray, truth: np.ndarray, where: np.ndarray) -> np.ndarray:
+def degrees(found: NDArray[Any], truth: NDArray[Any], where: NDArray[Any]) -> NDArray[Any]:
     return np.degrees(np.arccos((found * truth).sum(axis=2).clip(-1, 1)))[where]
 
 
 # --- the reference ------------------------------------------------------------------------------------------------
 
 
-def demo(left: np.ndarray, right: np.ndarray, bottom: np.ndarray, top: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def demo(left: NDArray[Any], right: NDArray[Any], bottom: NDArray[Any], top: NDArray[Any],
+         alpha: NDArray[Any]) -> NDArray[Any]:
     """IC-Light's demo in a few lines; pictures are sRGB 0..1."""
     mean = (left + right + bottom + top) / 4
     ratio = [(one + 1e-5) / (mean + 1e-5) - 1 for one in (left, right, bottom, top)]

@@ -13,12 +13,11 @@ from PIL import Image
 from ... import imaging
 from ...cache import content_key
 from ...errors import HostError, WeightsError
-from ...frame import Frame
+from ...frame import Frame, Pixels
 from ...generation import Generation
-from ...job import Relight
+from ...job import Encoder, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
-from ..base import Encoder
 from .checkpoint import Checkpoint
 from .loras import Lora, load_loras
 from .prompts import encode_prompt, pair
@@ -138,7 +137,7 @@ class Standalone:
         wanted, unwanted = self.unet(latent.expand(2, -1, -1, -1), timestep, torch.cat(contexts), concat).chunk(2)
         return unwanted + cfg * (wanted - unwanted)
 
-    def _encode(self, pixels: np.ndarray) -> torch.Tensor:
+    def _encode(self, pixels: Pixels) -> torch.Tensor:
         """See `hosts.base.Encoder.encode`."""
         image = torch.from_numpy(imaging.to_vae(pixels)).movedim(-1, 0)[None].to(self.device)
         with torch.inference_mode():

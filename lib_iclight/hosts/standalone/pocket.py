@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import WeightsError
+from ...files import is_file
 from ...weights import Offsets
 from .checkpoint import Folder
 
@@ -40,6 +41,6 @@ class Pocket(Folder):
         from safetensors.torch import load_file
 
         file = self.path / "ic-light" / f"{kind}-offsets.safetensors"
-        if not file.is_file():
+        if not is_file(file):
             raise WeightsError(f"the pocket model has no offsets for mode {kind}. Use fc or fbc, or give a checkpoint.")
         return Offsets(f"{NAME}-{kind}", kind, load_file(str(file)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import HostError
+from ...files import is_file
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -68,7 +69,7 @@ def _vocabulary_file() -> Path:
     spec = importlib.util.find_spec("open_clip")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder, "bpe_simple_vocab_16e6.txt.gz")
-        if path.is_file():
+        if is_file(path):
             return path
     raise HostError("the text tokenizer's vocabulary is missing. Install it with "
                     "`pip install --no-deps -r requirements/data.txt`, or use a diffusers folder with a tokenizer.")

@@ -49,7 +49,8 @@ def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape
     timesteps = scheduler.timesteps[skipped:]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)  # Karras timesteps may repeat, so that a step is not known by its time
-    latent = noise * scheduler.init_noise_sigma if start is None else scheduler.add_noise(start, noise, timesteps[:1])
+    latent: torch.Tensor = (noise * scheduler.init_noise_sigma if start is None
+                            else scheduler.add_noise(start, noise, timesteps[:1]))
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     options = {"generator": generator} if takes_generator else {}
     for index, timestep in enumerate(timesteps, start=1):

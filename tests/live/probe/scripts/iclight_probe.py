@@ -6,8 +6,10 @@ import inspect
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import closing
 from copy import copy
+from typing import Any
 
 import torch
 from fastapi import Body
@@ -23,32 +25,33 @@ HARMLESS = {"record": True, "raise_at": 0, "interrupt_at": 0, "drop_unet": False
 class Probe:
     """What was asked for by /probe/arm, and what has been seen since."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.armed = False
+        self.sigma = 0.0
         self.arm({})
         self.armed = False
 
-    def arm(self, options):
+    def arm(self, options: dict[str, Any]) -> None:
         assert not set(options) - set(HARMLESS), options
         self.options = {**HARMLESS, **options}
         self.armed = True
         self.calls = 0
-        self.passes = []
-        self.hooks = {name: [] for name in HOOKS}
+        self.passes: list[dict[str, Any]] = []
+        self.hooks: dict[str, list[float]] = {name: [] for name in HOOKS}
         self._second_pass_runs = False
         for runner in (scripts.scripts_txt2img, scripts.scripts_img2img):
             for script in runner.alwayson_scripts if runner else []:
                 if script.title() == "IC-Light" and not hasattr(script, "probe_times_it"):
                     self._time(script)
 
-    def _time(self, script):
+    def _time(self, script: Any) -> None:
         """Note how long each hook of the extension takes."""
         script.probe_times_it = True
         for name in HOOKS:
             setattr(script, name, self._timed(name, getattr(script, name)))
 
-    def _timed(self, name, hook):
-        def timed(*args, **kwargs):
+    def _timed(self, name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
             started = time.perf_counter()
             try:
                 return hook(*args, **kwargs)
@@ -57,7 +60,7 @@ class Probe:
 
         return timed
 
-    def begin_pass(self, p, noise):
+    def begin_pass(self, p: Any, noise: torch.Tensor) -> None:
         """A sampling is about to begin. Hires fix announces it twice."""
         if self.passes and not self.passes[-1]["channels"]:
             self.passes.pop()
@@ -70,14 +73,14 @@ class Probe:
             unet.input_blocks[0][0].register_forward_hook(self._first_convolution)
             unet.register_forward_hook(self._after, with_kwargs=True)
 
-    def _first_convolution(self, convolution, args, output):
+    def _first_convolution(self, convolution: Any, args: tuple[Any, ...], output: torch.Tensor) -> None:
         """What lies beside the latent may be put there as late as here."""
         if self.armed:
             self.passes[-1]["channels"].append(args[0].shape[1])
             if self.options["record"]:
                 self.x = args[0].cpu().clone()
 
-    def _before(self, unet, args, kwargs):
+    def _before(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self.armed:
             return
         self.calls += 1
@@ -86,7 +89,7 @@ class Probe:
         if self.calls == self.options["raise_at"]:
             raise RuntimeError("the probe was asked to fail here")
 
-    def _after(self, unet, args, kwargs, output):
+    def _after(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: torch.Tensor) -> None:
         seen = self.passes[-1] if self.armed else None
         if seen is None or "x" in seen or not self.options["record"]:
             return
@@ -96,7 +99,7 @@ class Probe:
                  "sigma": float(options["sigmas"][0]) if options else self.sigma,
                  "first_conv": tuple(unet.input_blocks[0][0].weight.shape)}
 
-    def second_pass(self, p, picture):
+    def second_pass(self, p: Any, picture: Any) -> Any:
         """Another img2img inside the job, as ADetailer does: with the job's own scripts, `own`: without IC-Light."""
         if self._second_pass_runs or not self.options["second_pass"]:
             return picture
@@ -118,7 +121,7 @@ class Probe:
         finally:
             self._second_pass_runs = False
 
-    def spoil(self, p):
+    def spoil(self, p: Any) -> None:
         """Be an extension that does not get along with others."""
         if self.options["drop_unet"]:
             p.sd_model.forge_objects.unet = p.sd_model.forge_objects_after_applying_lora.unet
@@ -130,45 +133,45 @@ class Probe:
 PROBE = Probe()
 
 
-class ProbeScript(scripts.Script):
+class ProbeScript(scripts.Script):  # type: ignore[misc]
     sorting_priority = 1000
 
-    def title(self):
+    def title(self) -> str:
         return "IC-Light probe"
 
-    def show(self, is_img2img):
+    def show(self, is_img2img: bool) -> Any:
         return scripts.AlwaysVisible
 
-    def process_before_every_sampling(self, p, *args, noise, **kwargs):
+    def process_before_every_sampling(self, p: Any, *args: Any, noise: torch.Tensor, **kwargs: Any) -> None:
         if PROBE.armed:
             PROBE.begin_pass(p, noise)
             PROBE.spoil(p)
 
-    def postprocess_image(self, p, pp, *args):
+    def postprocess_image(self, p: Any, pp: Any, *args: Any) -> None:
         if PROBE.armed:
             pp.image = PROBE.second_pass(p, pp.image)
 
 
-def unet_of(sd_model):
+def unet_of(sd_model: Any) -> Any:
     """The UNet itself: Forge and its relatives keep it in a patcher."""
     objects = getattr(sd_model, "forge_objects", None)
     return (objects.unet if objects else sd_model).model.diffusion_model
 
 
-def note_sigma(params):
+def note_sigma(params: Any) -> None:
     """A1111 does not tell its UNet."""
     PROBE.sigma = float(params.sigma[0])
 
 
-def arm(options: dict = Body({})):  # noqa: B008  FastAPI's way
+def arm(options: dict[str, Any] = Body({})) -> None:  # noqa: B008  FastAPI's way
     PROBE.arm(options)
 
 
-def disarm():
+def disarm() -> None:
     PROBE.armed = False
 
 
-def records():
+def records() -> dict[str, Any]:
     PROBE.armed = False
     handle, path = tempfile.mkstemp(suffix=".pt", prefix="iclight-probe-")
     os.close(handle)
@@ -176,7 +179,7 @@ def records():
     return {"path": path, "calls": PROBE.calls, "hooks": PROBE.hooks}
 
 
-def state():
+def state() -> dict[str, str]:
     """A hash over the UNet's weights as they are now."""
     digest = hashlib.sha256()
     with torch.inference_mode():
@@ -186,7 +189,15 @@ def state():
     return {"hash": digest.hexdigest(), "dtype": str(value.dtype)}
 
 
-def memory():
+def outlook(settings: dict[str, Any] = Body({})) -> dict[str, Any]:  # noqa: B008  FastAPI's way
+    """What the extension's session says of a job before it runs."""
+    script = next(script for script in scripts.scripts_txt2img.alwayson_scripts if script.title() == "IC-Light")
+    session = script.panel.session
+    kind = importlib.import_module(type(session).__module__.removesuffix("session") + "settings").Settings
+    return dict(session.outlook(kind.from_dict({"enabled": True, **settings}))._asdict())
+
+
+def memory() -> dict[str, int]:
     """Bytes: resident now, of these anonymous and mapped from files, and the highest since /probe/memory/reset."""
     with open("/proc/self/status") as status:
         fields = dict(line.split(":", 1) for line in status)
@@ -194,17 +205,17 @@ def memory():
             (("resident", "VmRSS"), ("anonymous", "RssAnon"), ("mapped", "RssFile"), ("peak", "VmHWM"))}
 
 
-def seconds():
+def seconds() -> dict[str, float]:
     """Processor time that this process has used."""
     return {"seconds": time.process_time()}
 
 
-def reset_memory():
+def reset_memory() -> None:
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
 
-def storage(dtype: str = ""):
+def storage(dtype: str = "") -> None:
     """Keep the UNet in another dtype from the next job on; empty: as the host chooses."""
     if hasattr(model_data, "forge_loading_parameters"):
         model_data.forge_loading_parameters = {**model_data.forge_loading_parameters,
@@ -221,9 +232,9 @@ def storage(dtype: str = ""):
         shared.opts.set("fp8_storage", "Enable" if dtype else "Disable", is_api=True)
 
 
-def short_of_memory(on: bool = False):
+def short_of_memory(on: bool = False) -> bool:
     """Let the host find no room for the UNet from the next one it loads on; says whether it knows how to go on then."""
-    patcher = type(getattr(getattr(model_data.sd_model, "forge_objects", None), "unet", None))
+    patcher: Any = type(getattr(getattr(model_data.sd_model, "forge_objects", None), "unet", None))
     if not hasattr(patcher, "partially_load"):
         return False
     if on:
@@ -235,12 +246,12 @@ def short_of_memory(on: bool = False):
     return True
 
 
-def signatures(names: list = Body([])):  # noqa: B008  FastAPI's way
+def signatures(names: list[str] = Body([])) -> dict[str, Any]:  # noqa: B008  FastAPI's way
     """module:name -> the names of its parameters in order, with their stars; None for what is not here."""
     return {name: parameters(name) for name in names}
 
 
-def parameters(name):
+def parameters(name: str) -> list[str] | None:
     module, _, path = name.partition(":")
     try:
         found = importlib.import_module(module)
@@ -248,13 +259,13 @@ def parameters(name):
             found = getattr(found, part)
     except (ImportError, AttributeError):
         return None
-    kinds = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}",
-             inspect.Parameter.KEYWORD_ONLY: "{}="}
+    kinds: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}",
+                             inspect.Parameter.KEYWORD_ONLY: "{}="}
     return [kinds.get(one.kind, "{}").format(one.name)
             for one in inspect.signature(behind(found)).parameters.values()]
 
 
-def behind(function):
+def behind(function: Any) -> Any:
     """A1111 puts a lambda in front of some of ldm's functions, which calls a CondFunc, which holds the function."""
     for cell in getattr(function, "__closure__", None) or ():
         held = getattr(cell.cell_contents, "_CondFunc__orig_func", None)
@@ -263,12 +274,13 @@ def behind(function):
     return function
 
 
-def add_routes(demo, app):
+def add_routes(demo: Any, app: Any) -> None:
     app.add_api_route("/probe/signatures", signatures, methods=["POST"])
     app.add_api_route("/probe/arm", arm, methods=["POST"])
     app.add_api_route("/probe/disarm", disarm, methods=["POST"])
     app.add_api_route("/probe/records", records, methods=["GET"])
     app.add_api_route("/probe/state", state, methods=["GET"])
+    app.add_api_route("/probe/outlook", outlook, methods=["POST"])
     app.add_api_route("/probe/memory", memory, methods=["GET"])
     app.add_api_route("/probe/memory/reset", reset_memory, methods=["POST"])
     app.add_api_route("/probe/seconds", seconds, methods=["GET"])

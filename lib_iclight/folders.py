@@ -1,0 +1,28 @@
+"""Where model files are looked for: one list for pages, WebUIs and the command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import files
+
+WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
+MATTING_FOLDERS = ("matting", "u2net")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where model files are looked for, in this order; what is missing is downloaded into the first of its kind."""
+
+    weights: tuple[Path, ...]
+    matting: tuple[Path, ...]
+    """ahead of rembg's own, ~/.u2net"""
+
+    @classmethod
+    def under(cls, models: Path | None = None) -> Folders:
+        """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
+        if models is None:
+            models = (files.expanded(os.environ.get("ICLIGHT_HOME") or ".") or Path()) / "models"
+        return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))

@@ -1,0 +1,147 @@
+"""The light desk as one HTML file, which opens offline in any browser: the set inside it, and javascript/'s desk.
+
+The page asks nothing of any server: a Content-Security-Policy forbids it, and allows no script and no style but the
+file's own, by their hashes. What the desk saves ("Save mix") `read_mix` reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import StageError
+from ..lights import PRESETS
+from . import files
+from .rig import Lamp
+from .store import Stage, write_text
+from .weights import Weights, from_names, weights_of
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPTS = ("10-", "20-", "30-", "40-", "50-", "7", "80-", "82-")
+"""how the names of the scripts begin that the desk is made of"""
+LOSSLESS_BYTES = 18 * 2**20
+"""of all pictures as PNG, up to which "auto" takes that: in base64 24 MiB, about what a letter may hold"""
+JPEG_QUALITY = 95
+VERSION = 1
+"""of a saved mix"""
+
+Pictures = Literal["auto", "png", "jpeg"]
+
+
+def write_desk(stage: Stage, path: Path, title: str = "Light desk", pictures: Pictures = "auto",
+               side: int | None = None) -> None:
+    """Write a stage and the desk as one HTML file. It is there whole or not at all.
+
+    title: shown and used for the names of what is saved. pictures: how they are kept, at 8 bits: "png" without any
+    loss, so that the desk equals `mix` to 2/255; "jpeg" (quality 95, full colour resolution), some 4 times smaller, a
+    few 255ths off at hard edges, more where a dark mixture is made bright; "auto" takes PNG up to LOSSLESS_BYTES.
+    side: longest side in pixels; None keeps the size. Raises StageError where the file cannot be written, and for
+    another `pictures` or a side that is none.
+    """
+    if pictures not in ("auto", "png", "jpeg"):
+        raise StageError(f"a desk's pictures are kept as auto, png or jpeg, not as {pictures!r:.20}.")
+    if side is not None and max(stage.width, stage.height) > side:
+        stage = stage.reduced(side)
+    write_text(path, page(stage, title, pictures))
+
+
+def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
+    """The file's text; see `write_desk`."""
+    data = {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
+            "pictures": [{"name": lamp.name, "light": lamp.to_json(), "url": url}
+                         for lamp, url in zip(stage.lamps, _addresses(stage, pictures), strict=True)],
+            "alpha": None if stage.alpha is None else _png(np.rint(stage.alpha * 255.0).astype(np.uint8))}
+    # In an HTML script only "<" can end or open anything.
+    values = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+    script = "\n".join(one.read_text(encoding="utf-8") for one in scripts())
+    script += "\niclight.desk.mount(document.currentScript.parentNode.children[1], JSON.parse(" \
+              "document.currentScript.previousElementSibling.textContent));\n"
+    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    policy = f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; style-src {_hash(style)}; " \
+             "base-uri 'none'; form-action 'none'"
+    name = html.escape(title)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{name}</title>
+<style>{style}</style>
+</head>
+<body class="iclight-alone">
+<header><h1>{name}</h1></header>
+<main><noscript>This page mixes light with JavaScript, which is turned off in this browser.</noscript></main>
+<script type="application/json">{values}</script>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def scripts() -> list[Path]:
+    """The scripts that the desk is made of, in the order in which they are loaded. Raises StageError without them."""
+    found = sorted(path for path in (ROOT / "javascript").glob("*.js") if path.name.startswith(SCRIPTS))
+    if not found or not (ROOT / "style.css").is_file():
+        raise StageError("the desk's scripts are missing beside the package. Take the whole extension, with javascript.")
+    return found
+
+
+def read_mix(values: Any, lamps: Sequence[Lamp], aspect: float = 1.0) -> tuple[Weights, float | str]:
+    """The weights and the exposure of a mix that the desk saved, `{"version": 1, "light" or "weights": ..., "exposure":
+    "auto" or stops}`, its object or its text. aspect: the pictures' width / height. Raises StageError, LightError.
+    """
+    if isinstance(values, str):
+        try:
+            values = json.loads(values)
+        except (ValueError, RecursionError) as error:
+            raise StageError(f"the mix is not valid JSON ({error}). Save it anew in the desk.") from error
+    if not isinstance(values, Mapping) or ("light" in values) == ("weights" in values):
+        raise StageError("a saved mix has either a \"light\" or \"weights\". Save it anew in the desk.")
+    if values.get("version") != VERSION:
+        raise StageError(f"the mix is of version {values.get('version')!r:.20}; this program reads version {VERSION}.")
+    weights = from_names(values["weights"], lamps) if "weights" in values else weights_of(values["light"], lamps, aspect)
+    return weights, values.get("exposure", "auto")
+
+
+def _addresses(stage: Stage, pictures: Pictures) -> list[str]:
+    """The pictures as data addresses."""
+    if pictures != "jpeg":
+        made, size = [], 0
+        for number in range(len(stage.lamps)):
+            made.append(_png(files.to_codes(stage.picture(number))))
+            size += len(made[-1]) * 3 // 4
+            if pictures == "auto" and size > LOSSLESS_BYTES:
+                break
+        else:
+            return made
+    return [_data(Image.fromarray(files.to_codes(stage.picture(number))), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            for number in range(len(stage.lamps))]
+
+
+def _png(codes: NDArray[Any]) -> str:
+    return _data(Image.fromarray(codes), "PNG", compress_level=9)
+
+
+def _data(image: Image.Image, kind: str, **options: Any) -> str:
+    """A picture as a data address."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _hash(text: str) -> str:
+    """What a policy names an inline script or style by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,157 @@
+"""The panel in the host's own page, in a browser: from a dropped file to a relit picture, and what it is told there.
+
+Set ICLIGHT_LIVE_SHOTS to a folder to have pictures of the page there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_iclight.imaging import load_image
+from lib_iclight.job import TRANSPARENCY_UNUSED
+
+from .client import SIZE, Forge, subject
+from .conftest import check_equal
+from .reference import Reference, fitted, light_from
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "browser"))
+import chromium
+
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"]
+HARMLESS = ("iframeResizer", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_INTERNET_DISCONNECTED", "manifest.json",
+            "net::ERR_PROXY_CONNECTION_FAILED", "net::ERR_CONNECTION_REFUSED")
+"""what the host's own page says where there is no internet"""
+OPEN = {"txt2img": "#iclight_txt2img_enabled"}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    program = chromium.find()
+    if program is None:
+        chromium.without("there is no Chromium: install one, or name it in the variable CHROMIUM")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=SWITCHES)
+        yield running
+        running.close()
+
+
+class Visitor:
+    """Someone at the host's txt2img tab."""
+
+    def __init__(self, page: Any, theme: str) -> None:
+        self.page = page
+        self.theme = theme
+        self.complaints: list[str] = []
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        text = f"{message.text} {message.location.get('url', '')}"
+        if message.type == "error" and not any(known in text for known in HARMLESS):
+            self.complaints.append(text)
+
+    def open(self, url: str) -> None:
+        self.page.goto(f"{url}/?__theme={self.theme}", wait_until="domcontentloaded")
+        self.page.wait_for_selector("#iclight_txt2img_enabled .label-wrap")
+        self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="attached")
+        for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
+            self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
+            self.page.keyboard.press("Tab")
+        self.page.fill("#txt2img_prompt textarea", "a cat")
+        self.page.click("#iclight_txt2img_enabled .label-wrap")
+        self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="visible")
+
+    def drop(self, name: str, picture: Path) -> None:
+        self.page.set_input_files(f"#iclight_txt2img_{name} input[type=file]", str(picture))
+        self.page.wait_for_selector(f"#iclight_txt2img_{name} img")
+
+    def choose(self, name: str, value: str) -> None:
+        """In a list to open."""
+        field = f"#iclight_txt2img_{name} input"
+        self.page.click(f"#iclight_txt2img_{name} input")
+        self.page.fill(field, value)
+        self.page.keyboard.press("Enter")
+        self.page.keyboard.press("Tab")
+
+    def tile(self, name: str) -> None:
+        self.page.click(f"#iclight_txt2img_editor .iclight-tile[data-light='{name}']")
+        self.page.wait_for_function(
+            "(light) => document.querySelector('#iclight_txt2img_light input').value === light", arg=name)
+
+    def wait_for_status(self, *parts: str) -> None:
+        """Until the status line has all of these."""
+        for part in parts:
+            self.page.wait_for_function(
+                "(part) => document.querySelector('#iclight_txt2img_status').innerText.includes(part)", arg=part)
+
+    def generate(self) -> str:
+        """What stands under the result."""
+        self.page.click("#txt2img_generate")
+        self.page.wait_for_function("() => document.querySelector('#html_info_txt2img').innerText.includes('Steps:')")
+        self.page.wait_for_selector("#txt2img_gallery img")
+        return str(self.page.inner_text("#txt2img_results"))
+
+    def shoot(self, name: str) -> None:
+        folder = os.environ.get("ICLIGHT_LIVE_SHOTS")
+        if folder:
+            self.page.screenshot(path=f"{folder}/{os.environ['ICLIGHT_LIVE_HOST']}-{self.theme}-{name}.png",
+                                 full_page=True)
+
+
+@pytest.fixture(params=["light", "dark"])
+def person(request: pytest.FixtureRequest, browser: Any, forge: Forge) -> Iterator[Visitor]:
+    """Someone at the host's page with the panel open; in the end the browser must not have complained."""
+    page = browser.new_page(viewport={"width": 1400, "height": 1600})
+    page.set_default_timeout(90_000)
+    visitor = Visitor(page, request.param)
+    visitor.open(forge.url)
+    yield visitor
+    visitor.shoot("last")
+    page.close()
+    assert visitor.complaints == []
+
+
+def test_the_dropped_file_is_what_is_relit(person: Visitor, forge: Forge, reference: Reference,
+                                           tmp_path: Path) -> None:
+    """A 16-bit grey PNG, which Gradio's own picture widgets make white."""
+    y, x = np.mgrid[:160, :160]
+    file = tmp_path / "sixteen.png"
+    Image.fromarray((x * 180 + y * 220).astype(np.uint16)).save(file)
+    person.drop("foreground", file)
+    person.wait_for_status("160×160")
+    person.shoot("dropped")
+    person.choose("matting", "none")
+    person.wait_for_status("used whole")
+    person.tile("left")
+    person.wait_for_status("lit by Left at 0.9", "ready")
+    forge.arm()
+    text = person.generate()
+    (one,) = forge.seen().passes
+    assert "IC-Light mode: fc, IC-Light light: left" in text
+    assert "IC-Light warnings" not in text
+    pixels = np.asarray(load_image(file, "foreground").convert("RGB"))
+    assert pixels.min() == 0 and 245 < pixels.max() < 255, "or it was not read as it is"
+    check_equal(one.concat, reference.latent(fitted(pixels, SIZE, SIZE)))
+    check_equal(one.start, reference.latent(light_from("left", SIZE, SIZE)), 1e-3)
+
+
+def test_what_is_not_used_is_told_under_the_result(person: Visitor, tmp_path: Path) -> None:
+    file = tmp_path / "transparent.png"
+    Image.fromarray(subject()).save(file)
+    person.drop("foreground", file)
+    person.wait_for_status("own transparency")
+    person.choose("matting", "none")
+    person.wait_for_status("used whole")
+    person.tile("top")
+    text = person.generate()
+    assert f"IC-Light: {TRANSPARENCY_UNUSED}" in text
