@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.stage import EIGHT, Stage, from_pictures, mix_codes, over, save, weights_of
@@ -26,7 +27,7 @@ PAINTERS = ("webgl", "plain")
 TITLE = "A <set> & \"more\" </script>"
 
 
-def smooth_noise(rng: np.random.Generator, count: int) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, count: int) -> NDArray[Any]:
     """Linear light [count, H, W, 3] with dark and bright parts, that no 8-bit code hits."""
     coarse = (rng.random((count, 6, 8, 3)) ** 2.2 * 255).astype(np.uint8)
     pictures = [np.asarray(Image.fromarray(one).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)) for one in coarse]
@@ -65,7 +66,7 @@ class Client:
     def state(self) -> dict[str, Any]:
         return dict(self.desk("desk.state"))
 
-    def seen(self) -> np.ndarray:
+    def seen(self) -> NDArray[Any]:
         """What the desk shows, uint8 [H, W, 4], colours multiplied by alpha on WebGL."""
         width, height, data = self.desk("""(() => {
             const {width, height, data} = desk.painter.read();
@@ -73,7 +74,7 @@ class Client:
         })()""")
         return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
 
-    def mixed_by(self, stage: Stage) -> np.ndarray:
+    def mixed_by(self, stage: Stage) -> NDArray[Any]:
         """What Python makes of the mix that the desk would save: uint8 [H, W, 3]."""
         weights, exposure = read_mix(self.saved("saveMix"), stage.lamps, stage.width / stage.height)
         return np.asarray(mix_codes(stage, weights, exposure))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "javascript"))
@@ -60,7 +61,7 @@ def test_sketches_are_pythons(scripts: Any, kind: str) -> None:
         assert np.abs(seen[..., :3].astype(int) - subject.expected(spec)).max() <= CLOSE, spec
 
 
-def pixels_of(person: Any) -> np.ndarray:
+def pixels_of(person: Any) -> NDArray[Any]:
     """The canvas as it is on the page, without handles where no light is chosen, uint8 [H, W, 4]."""
     data = person.page.evaluate("() => document.querySelector('.iclight-canvas').toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGBA"))
@@ -89,7 +90,7 @@ def test_the_photo_is_shown_under_the_light_once_it_is_there(person: Any) -> Non
     subject = np.s_[left.shape[0] // 2 - 60:left.shape[0] // 2 + 60]
     half = left.shape[1] // 2
 
-    def bright(picture: np.ndarray) -> float:
+    def bright(picture: NDArray[Any]) -> float:
         rows = picture[subject][..., :3].astype(float)
         return float(rows[:, half - 80:half].mean() - rows[:, half:half + 80].mean())
 

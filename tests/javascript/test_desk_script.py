@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from test_javascript import HERE, NODE, random_specs, run
 
 from lib_iclight.lights import PRESETS
@@ -71,7 +72,7 @@ def test_a_set_without_a_direction_makes_no_side_light() -> None:
     assert made == [None]
 
 
-def panorama(seed: int, height: int, lamps: int = 3) -> np.ndarray:
+def panorama(seed: int, height: int, lamps: int = 3) -> NDArray[Any]:
     rng = np.random.default_rng(seed)
     made = rng.random((height, 2 * height, 3)).astype(np.float32) ** 3
     for _ in range(lamps):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight import cli, imaging
@@ -31,7 +32,7 @@ QUICK = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "
 SMALL = Generation(width=64, height=64, steps=1, cfg=1.0, seed=5)
 
 
-def photo_pixels() -> np.ndarray:
+def photo_pixels() -> NDArray[Any]:
     """A 48 x 40 picture with a transparent left half."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), dtype=np.uint8)
     pixels[..., 3] = 255
@@ -273,7 +274,7 @@ def test_mixtures_are_written(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
 
-    def mixed(*argv: str) -> np.ndarray:
+    def mixed(*argv: str) -> NDArray[Any]:
         assert cli.main(["mix", str(made), "-o", str(out / "m.png"), *argv]) == 0
         return np.asarray(Image.open(out / "m.png"))
 
