@@ -27,10 +27,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from tests.live.client import HIRES, Answer, Forge, base64_of, scene, subject
-from tests.live.server import ON_THE_CPU, Server
+from live.client import HIRES, Answer, Forge, base64_of, scene, subject
+from live.server import ON_THE_CPU, Server
 
 MIB = 1 << 20
 STEADY, GROWTH = 50, 1.02

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_javascript import HERE, NODE, random_specs, run
 
 from lib_iclight.lights import PRESETS
 from lib_iclight.stage import EIGHT, FOUR, Lamp, from_panorama, from_pictures, mix_codes, over, rig, weights_of
@@ -20,6 +19,8 @@ from lib_iclight.stage.files import to_linear
 from lib_iclight.stage.hdr import read_hdr, write_hdr
 from lib_iclight.stage.mix import exposure_of
 from lib_iclight.stage.rig import Direction
+
+from .test_javascript import HERE, NODE, random_specs, run
 
 
 def dome(count: int, seed: int, front: bool = False) -> tuple[Lamp, ...]:
