@@ -156,7 +156,7 @@ def sketch_table(subjects: int, folder: Path | None) -> str:
         ways = {"unlit photo": linear(np.stack(case.photos))}
         ways |= {f"sketch, {kind}": case.sketches(kind) for kind in ("true normals", "nothing")}
         ways["photo times light map"] = torch.stack([
-            photo * linear(light_map(spec, SIZE, SIZE)[None])[0]
+            photo * linear(drawn_map(spec, SIZE, SIZE)[None])[0]
             for photo, spec in zip(ways["unlit photo"], case.specs, strict=True)])
         for name, pictures in ways.items():
             measured.setdefault(name, []).append(figures(case, pictures))
@@ -203,7 +203,7 @@ def start_table(subjects: int, model: Path | None) -> str:
     measured: dict[str, list[NDArray[Any]]] = {}
     for batch in range(subjects // BATCH):
         case = Case(batch, size)
-        maps = [light_map(spec, size, size) for spec in case.specs]
+        maps = [drawn_map(spec, size, size) for spec in case.specs]
         shapes = case.shapes("nothing")
         # What `start` makes of them, given as the light map that a relight starts from.
         starts: dict[str, list[NDArray[Any]]] = {"light": maps, "light+foreground": [], "sketch": []}
@@ -250,11 +250,18 @@ def background_table(subjects: int, model: Path | None) -> str:
     return "\n\n".join(tables)
 
 
+def drawn_map(spec: LightSpec, width: int, height: int) -> NDArray[np.uint8]:
+    """The light map of a light that is one."""
+    drawn = light_map(spec, width, height)
+    assert drawn is not None
+    return drawn
+
+
 def lit_background(wall: NDArray[Any], spec: LightSpec) -> NDArray[Any]:
     """uint8 [H, W, 3]: a background times a light in linear light, its mean brightness kept."""
-    light = srgb_to_linear(light_map(spec, wall.shape[1], wall.shape[0]) / 255)
+    light = srgb_to_linear(drawn_map(spec, wall.shape[1], wall.shape[0]) / 255)
     light /= light.mean()
-    return np.rint(255 * linear_to_srgb((srgb_to_linear(wall / 255) * light).clip(0, 1))).astype(np.uint8)
+    return np.asarray(np.rint(255 * linear_to_srgb((srgb_to_linear(wall / 255) * light).clip(0, 1))), np.uint8)
 
 
 def session_of(model: Path) -> Session:

@@ -77,7 +77,7 @@ def _is_given(settings: Settings, name: str) -> bool:
 
 def looks_for_light(settings: Settings) -> bool:
     """Whether the light is to be found in the background picture."""
-    return settings.light == FROM_BACKGROUND and settings.light_map is None
+    return settings.light == FROM_BACKGROUND and settings.light_map is None and settings.stage == "off"
 
 
 def _draws_light(s: Settings, start: str) -> bool:

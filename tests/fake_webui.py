@@ -300,7 +300,9 @@ class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
         self.sd_model.reset()
         self._hook(self.init_latent)
         noise = noise_of(seeds, *self.init_latent.shape[2:])
-        return self.sampler.sample_img2img(self, self.init_latent, noise, None, None, image_conditioning=None)
+        result: torch.Tensor = self.sampler.sample_img2img(self, self.init_latent, noise, None, None,
+                                                           image_conditioning=None)
+        return result
 
 
 class Processed:

@@ -275,6 +275,37 @@ def test_restored_when_merging_itself_fails(host: Any, sd_model: fake.SdModel,
     assert torch.allclose(sd_model.unet.seen[-1][:2], wanted, atol=1e-4)
 
 
+def test_restored_when_keeping_fails(host: Any, sd_model: fake.SdModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, before = sys.modules["lib_iclight.hosts.webui.a1111.weights"], sd_model.hash()
+    monkeypatch.setattr(module, "_memory_abounds", lambda unet: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        relit(host, sd_model, offsets(sd_model))
+    assert sd_model.hash() == before
+
+
+def test_restored_though_the_gpu_has_no_room_for_one(host: Any, sd_model: fake.SdModel,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    module, before = sys.modules["lib_iclight.hosts.webui.a1111.weights"], sd_model.hash()
+    leave, to, calls = module._leave, torch.Tensor.to, []
+
+    def full(tensor: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        return to(tensor, *args, **options)
+
+    def leaving(*args: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "to", full)
+            leave(*args)
+
+    monkeypatch.setattr(module, "_leave", leaving)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="no room"):
+        relit(host, sd_model, offsets(sd_model))
+    assert len(calls) == len(list(sd_model.unet.parameters()))
+    assert sd_model.hash() == before
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
 def test_other_storage_is_restored_bit_by_bit(networks: fake.Networks, host: Any, dtype: torch.dtype) -> None:
     sd_model = fake.SdModel(dtype)

@@ -82,7 +82,8 @@ def test_a_function_by_its_name(calls: Calls) -> None:
 
 def test_calls_without_values(calls: Calls) -> None:
     calls.check({"session_hash": "x", "fn_index": 10**6, "event_id": "y"})
-    for call in (None, [], "x", 1):
+    wrong: tuple[Any, ...] = (None, [], "x", 1)
+    for call in wrong:
         with pytest.raises(SettingsError, match="must be a JSON object"):
             calls.check(call)
 

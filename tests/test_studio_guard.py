@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from lib_iclight.errors import SettingsError
-from lib_iclight.studio import guard as guarding
 from lib_iclight.studio.guard import MAX_CALL, MAX_UPLOAD, Guard
 
 TOKEN = "a token"
@@ -231,7 +230,7 @@ def test_an_upload_may_be_larger(tmp_path: Path) -> None:
     for length, status in ((MAX_UPLOAD, 200), (MAX_UPLOAD + 1, 413)):
         headers = [*OURS, ("content-length", str(length))]
         assert ask(tmp_path, "/upload", headers, "POST", body=b"not JSON").status == status
-    assert MAX_CALL < MAX_UPLOAD or not guarding.GRADIO_4
+    assert MAX_CALL < MAX_UPLOAD or not GRADIO_4
 
 
 @pytest.mark.parametrize("path", ["/queue/join", "/run/predict", "/api/predict", "/cancel", "/reset", "/queue/join/"])

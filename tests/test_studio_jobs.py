@@ -15,7 +15,6 @@ from lib_iclight.generation import Generation
 from lib_iclight.job import LatentCache
 from lib_iclight.session import WAITING, Session
 from lib_iclight.settings import FIELDS, Settings
-from lib_iclight.studio import jobs
 from lib_iclight.studio.jobs import GENERATION, LONGEST_PROMPT, RANGES, Studio
 
 RGBA = np.full((64, 64, 4), 255, np.uint8)
@@ -50,7 +49,8 @@ def refused(*given: Any) -> str:
 @pytest.mark.parametrize("name", RANGES)
 def test_only_what_the_sliders_offer(name: str) -> None:
     least, most, step = RANGES[name]
-    for value in (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None, True, [5], {}):
+    wrong: tuple[Any, ...] = (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None, True, [5], {})
+    for value in wrong:
         told = refused(*values(**{name: value}))
         assert f"{name} must be a number from {least:g} to {most:g} on this page" in told, value
 
@@ -70,7 +70,7 @@ def test_only_what_the_sliders_offer(name: str) -> None:
     ({"foreground": {"path": "x"}}, "foreground must be a picture")])
 def test_a_value_that_cannot_be_is_a_sentence(changed: dict[str, Any], sentence: str) -> None:
     told = refused(*values(**changed))
-    assert sentence in told and 'role="alert"' in told and "TypeError" not in told and jobs.texts.UNEXPECTED not in told
+    assert sentence in told and 'role="alert"' in told and "TypeError" not in told and texts.UNEXPECTED not in told
 
 
 def test_another_number_of_values() -> None:

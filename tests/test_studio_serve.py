@@ -69,7 +69,8 @@ def test_the_page_is_served(site: Site) -> None:
     assert status == 200 and b"gradio" in page and "frame-ancestors" in headers["content-security-policy"]
     assert site.ask("GET", "/config")[0] == 200
     assert site.ask("GET", "/config", Authorization="Bearer no")[0] == 403
-    for headers in ({"Origin": "null"}, {"Host": "evil.test"}, {"Origin": "http://127.0.0.1:1"}):
+    foreign: tuple[dict[str, Any], ...] = ({"Origin": "null"}, {"Host": "evil.test"}, {"Origin": "http://127.0.0.1:1"})
+    for headers in foreign:
         status, told, body = site.ask("GET", "/config", **headers)
         assert status in (400, 403) and b"components" not in body and "access-control-allow-origin" not in told
 
@@ -79,7 +80,8 @@ def test_uploads_come_back_as_attachments(site: Site) -> None:
                        ("a.png", "image/png")):
         path = site.upload(name, PNG)
         assert Path(path).is_relative_to(site.folder)
-        for more in ({}, {"Range": "bytes=0-3"}):
+        ranges: tuple[dict[str, Any], ...] = ({}, {"Range": "bytes=0-3"})
+        for more in ranges:
             status, headers, data = site.ask("GET", f"/file={quote(path)}", **more)
             assert status in (200, 206) and PNG.startswith(data)
             assert headers["content-type"] == kind and headers["content-disposition"] == "attachment"
@@ -163,7 +165,7 @@ def test_values_made_by_hand_get_sentences(site: Site) -> None:
 
 def test_a_job_cannot_pass_by_the_queue(site: Site) -> None:
     index, widgets = max(functions(site), key=lambda function: len(function[1]))
-    made = {"checkboxgroup": []}
+    made: dict[str, Any] = {"checkboxgroup": []}
     body = json.dumps({"fn_index": index, "data": [made.get(widget["type"]) for widget in widgets]}).encode()
     assert site.ask("POST", "/run/predict", body)[0] in (401, 404)
 
@@ -197,14 +199,14 @@ def test_a_port_that_needs_rights(monkeypatch: pytest.MonkeyPatch) -> None:
     def bind(self: socket.socket, address: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(serve.socket, "socket", type("Socket", (socket.socket,), {"bind": bind}))
+    monkeypatch.setattr(socket, "socket", type("Socket", (socket.socket,), {"bind": bind}))
     with pytest.raises(SettingsError, match="may not be used by this account"), listening("127.0.0.1", 80):
         pass
 
 
 def test_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_own_addresses", lambda: {"192.168.1.5", "fe80::1"})
-    monkeypatch.setattr(serve.socket, "gethostname", lambda: "Desk")
+    monkeypatch.setattr(socket, "gethostname", lambda: "Desk")
     assert known_names("127.0.0.1") == known_names("localhost") == ["127.0.0.1", "localhost"]
     assert known_names("127.0.0.2") == ["127.0.0.1", "127.0.0.2", "localhost"]
     assert known_names("::1", ["Router.lan"]) == ["127.0.0.1", "[", "localhost", "router.lan"]

@@ -68,9 +68,10 @@ class Resample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Twice or half the height and width."""
         if self.up:
-            result: Tensor = self.conv(interpolate(x, scale_factor=2.0, mode="nearest"))
-            return result
-        result: Tensor = self.conv(x if self.padded else pad(x, (0, 1, 0, 1)))
+            x = interpolate(x, scale_factor=2.0, mode="nearest")
+        elif not self.padded:
+            x = pad(x, (0, 1, 0, 1))
+        result: Tensor = self.conv(x)
         return result
 
 

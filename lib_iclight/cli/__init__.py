@@ -1,13 +1,16 @@
 """The command line: python -m lib_iclight COMMAND; one module a command.
 
-Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 2 a person's mistake
-(one line says which, and no picture was written), 130 interrupted.
+Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 1 nobody reads
+what is said, 2 a person's mistake (one line says which, and no picture was written) or a picture that could not be
+written where it should (the lines say where it lies), 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -36,6 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read what we say has gone; pictures are written before they are told of
+        with contextlib.suppress(OSError, ValueError):  # or Python would complain once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

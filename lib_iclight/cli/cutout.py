@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from ..effects import idle
-from ..imaging.outputs import plan_outputs
+from ..imaging.outputs import Output, plan_outputs
 from ..imaging.save import WITH_ALPHA
 from ..settings import FIELDS
 from .console import bars, say, warn
-from .options import add_field, add_matting, add_output, session_of, settings_of
+from .options import add_field, add_matting, add_output, session_of, settings_of, size_of
 
 HELP = "cut the foreground out"
 
@@ -28,7 +28,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Cut it out, and write it."""
     settings = settings_of(args)
-    outputs = plan_outputs(args.output, [""], [args.foreground, args.mask], endings=WITH_ALPHA)
+    outputs = plan_outputs(args.output, [Output(size=size_of(settings))], [args.foreground, args.mask], endings=WITH_ALPHA)
     with bars() as progress:
         picture = session_of(args, progress).subject(settings).cutout()
     warn(found.sentence for found in idle(settings))

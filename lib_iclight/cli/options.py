@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
 from ..imaging import load_image, read_picture
+from ..imaging.decode import open_plain
 from ..imaging.save import WRITABLE
 from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
@@ -123,6 +125,13 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
     pictures = {name: read_picture(path, name) for name, path in given.items() if isinstance(path, Path)}
     return Settings(**given | pictures | more)
+
+
+def size_of(settings: Settings) -> tuple[int, int]:
+    """Width and height of the foreground, that `settings_of` has read, as its file tells them. Raises ImageError."""
+    assert isinstance(settings.foreground, bytes)
+    width, height = open_plain(io.BytesIO(settings.foreground), "foreground").size
+    return width, height
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:

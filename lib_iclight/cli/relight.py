@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 
 from .. import infotext
+from ..errors import ImageError
 from ..generation import Generation
 from ..imaging.outputs import Output, Outputs, plan_outputs
 from ..settings import PICTURES, Settings
 from .console import bars, say, warn
-from .options import add_output, add_settings, generation_of, session_of, settings_of
+from .options import add_output, add_settings, generation_of, session_of, settings_of, size_of
 
 HELP = "relight a picture with Stable Diffusion 1.5"
 
@@ -31,11 +32,20 @@ def run(args: argparse.Namespace) -> None:
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
         made = session.relight(settings, generation)
+    saved, failed = [], []
+    for finished in made.finished:  # all of them, before anything else that can fail
+        name = name_of(finished.name, finished.number, generation.batch)
+        try:
+            saved.append(outputs.save(name, finished.picture, finished.text))
+        except ImageError as error:
+            failed.append(error)
+    warn([*made.warnings, *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
-    warn(made.warnings)
-    for finished in made.finished:
-        say(outputs.save(name_of(finished.name, finished.number, generation.batch), finished.picture, finished.text))
+    for path in saved:
+        say(path)
+    if failed:
+        raise failed[-1]
 
 
 def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:
@@ -44,7 +54,8 @@ def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -
     planned = [Output(name_of(name, number, generation.batch), size=generation.size, text=text)
                for number in range(1, generation.batch + 1)
                for name in ("result", *({"raw"} & set(settings.outputs)))]
-    planned += [Output(name, alpha=name == "cutout") for name in settings.outputs if name != "raw"]
+    planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)
+                for name in settings.outputs if name != "raw"]
     return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
 
 

@@ -74,6 +74,7 @@ def finish(p: Any, holder: Any) -> None:
         with run.keeping_errors(p):
             holder.image = run.finish(p, holder.image, p.batch_index)
         if run.failure is not None:
+            let_go_of_sampler(p)
             holder.image = no_picture(run.failure)
 
 
@@ -114,10 +115,12 @@ def _take_on(p: Any, run: Run) -> None:
     def sample(*args: Any, **kwargs: Any) -> Any:
         if run_of(p) is not run:
             return own(*args, **kwargs)
-        run.raise_failure()
         try:
+            run.raise_failure()
             samples = own(*args, **kwargs)
         except ICLightError as error:  # from a step
+            if error is run.failure:
+                raise
             raise for_the_person(p, error) from error
         finally:
             let_go_of_sampler(p)
@@ -132,3 +135,4 @@ def _release(p: Any) -> None:
     """Undo `_take_on`. A wrapper that another extension has wrapped again stays, and only passes on."""
     p.iclight_run = None
     restore(p, "sample")
+    let_go_of_sampler(p)

@@ -1,11 +1,10 @@
-"""The photo under the light in a real browser: the graphics card's picture and the canvas's, and the editor's switch."""
+"""The photo under the light in a real browser: by the graphics card, on a canvas, and the editor's switch."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "javascript"))
-
-from sketches import CLOSE, case, decoded, specs
+from javascript.sketches import CLOSE, case, decoded, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -26,7 +23,7 @@ DRAW = """({kind, given}) => {
     const picture = (text) => text && {width: given.width, height: given.height, data: decoded(text)};
     const prepared = iclight.sketch.prepare({color: picture(given.color), photo: picture(given.photo),
         background: picture(given.background), own: given.own, map: {...given.map, data: decoded(given.map.data)}});
-    const painter = new iclight.preview[kind]({emulated: true});
+    const painter = new iclight.preview[kind]();
     return given.specs.map((spec) => {
         const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [given.width, given.height];

@@ -6,13 +6,13 @@ Set ICLIGHT_LIVE_SHOTS to a folder to have pictures of the page there.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium
 from PIL import Image
 
 from lib_iclight.imaging import load_image
@@ -21,9 +21,6 @@ from lib_iclight.job import TRANSPARENCY_UNUSED
 from .client import SIZE, Forge, subject
 from .conftest import check_equal
 from .reference import Reference, fitted, light_from
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from browser import chromium
 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]

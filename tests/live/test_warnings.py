@@ -8,7 +8,8 @@ import pytest
 
 from lib_iclight import infotext
 from lib_iclight.effects import idle
-from lib_iclight.job import CUT_OFF, TRANSPARENCY_UNUSED
+from lib_iclight.job import TRANSPARENCY_UNUSED
+from lib_iclight.laid import CUT_OFF
 from lib_iclight.settings import Settings
 
 from .client import HIRES, Forge, base64_of, subject

@@ -246,7 +246,7 @@ def test_flat_and_both_run_length_forms_read_alike() -> None:
         expected = by_hand(pixels)
         for code in (lambda row: row.tobytes(), old_form, *([new_form] if width >= 8 else [])):
             np.testing.assert_allclose(read_hdr(file(pixels, code)), expected, rtol=1e-6)
-        forms = itertools.cycle((old_form, new_form, bytes) if width >= 8 else (old_form, bytes))
+        forms: Any = itertools.cycle((old_form, new_form, bytes) if width >= 8 else (old_form, bytes))
         mixed = file(pixels, lambda row: next(forms)(row))  # noqa: B023  it is used up before the next round
         np.testing.assert_allclose(read_hdr(mixed), expected, rtol=1e-6)
 

@@ -130,7 +130,7 @@ def test_another_stages_folder_is_refused(session: Session, made: Path, settings
 
 
 def test_a_batch_makes_a_stage_for_each_seed(session: Session, made: Path, tmp_path: Path) -> None:
-    settings = Settings(mode="fbc", foreground=photo_pixels(), outputs=["raw", "mask"])
+    settings = Settings(mode="fbc", foreground=photo_pixels(), outputs=("raw", "mask"))
     generation = Generation(width=64, height=64, steps=1, cfg=1.0, seed=4, batch=2)
     staged = session.stage(settings, generation, tmp_path / "two", "4")
     assert [folder.name for folder in staged.folders] == ["1", "2"]
@@ -143,7 +143,7 @@ def test_a_batch_makes_a_stage_for_each_seed(session: Session, made: Path, tmp_p
 def test_what_is_preserved_is_so_in_every_picture(session: Session, tmp_path: Path) -> None:
     """And the set is as large as the pictures that are cut back to the photo's own shape."""
     wide = photo_pixels()[:20]
-    settings = Settings(mode="fbc", foreground=wide, fit="contain", preserve_color=1.0, outputs=["normals", "albedo"])
+    settings = Settings(mode="fbc", foreground=wide, fit="contain", preserve_color=1.0, outputs=("normals", "albedo"))
     staged = session.stage(settings, SMALL, tmp_path / "set", "4")
     stage = load(tmp_path / "set")
     alone = session.relight(settings.replace(light="top", outputs=()), SMALL).pictures[0]
@@ -172,7 +172,8 @@ def test_one_picture_of_a_stage_is_no_relight(session: Session, tmp_path: Path) 
 
 
 def job(**settings: Any) -> Relight:
-    return Relight(Settings(**{"foreground": photo_pixels(), "stage": "4"} | settings), cutter=Cutter([]),
+    values: dict[str, Any] = {"foreground": photo_pixels(), "stage": "4"} | settings
+    return Relight(Settings(**values), cutter=Cutter([]),
                    latents=LatentCache())
 
 
@@ -288,7 +289,7 @@ def test_mixtures_are_written(made: Path, tmp_path: Path) -> None:
     before = mixed("--weights", '{"left": 1}', "--exposure", "0", "--background", str(tmp_path / "green.png"))
     assert before[0, 0].tolist() == [1, 200, 3] and np.array_equal(before[:, 40:], plain[:, 40:])
     turned = [mixed("--environment", "sunset", "--rotate", angle) for angle in ("0", "180")]
-    assert not np.array_equal(*turned)
+    assert not np.array_equal(turned[0], turned[1])
     assert names(out) == ["m.png"]
 
 

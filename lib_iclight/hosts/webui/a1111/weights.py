@@ -74,8 +74,10 @@ class Weights:
                 enter()
                 yield renew
             finally:
-                self._keep(unet)
-                _leave(unet, originals)
+                try:
+                    self._keep(unet)
+                finally:
+                    _leave(unet, originals)
 
     def _enter(self, unet: Any, offsets: Offsets, originals: dict[str, torch.Tensor]) -> None:
         parameters = dict(unet.named_parameters())
@@ -104,10 +106,21 @@ class Weights:
 
 
 def _leave(unet: torch.nn.Module, originals: dict[str, torch.Tensor]) -> None:
-    """Give the parameters their own tensors back. They may have moved meanwhile (medvram): each stays where it is."""
+    """Give the parameters their own tensors back. They may have moved meanwhile (medvram): each stays where it is.
+
+    Raises torch.cuda.OutOfMemoryError if the GPU has no room for one; all have their own then, that one elsewhere.
+    """
+    full = None
     for name, parameter in unet.named_parameters():
         if name in originals:
-            parameter.data = originals.pop(name).to(parameter.device)
+            own, device = originals.pop(name), parameter.device
+            parameter.data = own  # lets go of the merged one, whose place it takes
+            try:
+                parameter.data = own.to(device)
+            except torch.cuda.OutOfMemoryError as error:
+                full = error
+    if full is not None:
+        raise full
 
 
 def _sum(weight: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Watches a host from inside for the live cases, and plays an extension that does harm. Loaded by nothing else."""
 
+import errno
 import hashlib
 import importlib
 import inspect
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +21,9 @@ from modules.sd_models import model_data
 
 HOOKS = ("process", "before_process_init_images", "process_before_every_sampling", "postprocess_image", "postprocess")
 HARMLESS = {"record": True, "raise_at": 0, "interrupt_at": 0, "drop_unet": False, "shrink_latent": False,
-            "second_pass": ""}
+            "second_pass": "", "break_in": "", "break_with": "RuntimeError"}
+BREAKS = {"RuntimeError": RuntimeError, "MemoryError": MemoryError, "OutOfMemoryError": torch.cuda.OutOfMemoryError,
+          "OSError": partial(OSError, errno.ENOSPC), "FileNotFoundError": partial(FileNotFoundError, errno.ENOENT)}
 
 
 class Probe:
@@ -28,6 +32,7 @@ class Probe:
     def __init__(self) -> None:
         self.armed = False
         self.sigma = 0.0
+        self._broken: tuple[Any, str, Any] | None = None
         self.arm({})
         self.armed = False
 
@@ -39,10 +44,33 @@ class Probe:
         self.passes: list[dict[str, Any]] = []
         self.hooks: dict[str, list[float]] = {name: [] for name in HOOKS}
         self._second_pass_runs = False
+        self._break()
         for runner in (scripts.scripts_txt2img, scripts.scripts_img2img):
             for script in runner.alwayson_scripts if runner else []:
                 if script.title() == "IC-Light" and not hasattr(script, "probe_times_it"):
                     self._time(script)
+
+    def _break(self) -> None:
+        """Have `break_in`, MODULE:FUNCTION of the extension, raise `break_with` instead, while the probe is armed."""
+        if self._broken is not None:
+            setattr(*self._broken)
+            self._broken = None
+        if not self.options["break_in"]:
+            return
+        module, _, path = self.options["break_in"].partition(":")
+        owner: Any = importlib.import_module(module)
+        *parts, name = path.split(".")
+        for part in parts:
+            owner = getattr(owner, part)
+        own = getattr(owner, name)
+
+        def broken(*args: Any, **kwargs: Any) -> Any:
+            if self.armed:
+                raise BREAKS[self.options["break_with"]]("injected")
+            return own(*args, **kwargs)
+
+        self._broken = owner, name, own
+        setattr(owner, name, broken)
 
     def _time(self, script: Any) -> None:
         """Note how long each hook of the extension takes."""
