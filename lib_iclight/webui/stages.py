@@ -20,11 +20,11 @@ from modules import shared
 from PIL import Image
 
 from ..errors import HostError, SettingsError, StageError
+from ..frame import Frame
 from ..job import Relight
 from ..session import UNMIXED
 from ..settings import STAGE_OUTPUTS, STAGES, Settings
 from ..stage import StageWriter, outputs_of, rig
-from . import frames
 
 log = logging.getLogger("iclight")
 LISTS = ("all_prompts", "all_negative_prompts", "all_hr_prompts", "all_hr_negative_prompts", "all_seeds",
@@ -84,13 +84,13 @@ class Stages:
 
     def light(self, p: Any) -> str:
         """The light of the host's batch at hand."""
-        return self._lights[p.iteration % len(self._lights)]
+        return self._lights[int(p.iteration) % len(self._lights)]
 
     def single(self, p: Any) -> Relight:
         """The job under that light."""
-        return self._singles[p.iteration % len(self._lights)]
+        return self._singles[int(p.iteration) % len(self._lights)]
 
-    def add(self, p: Any, picture: Image.Image, frame: frames.Frame, index: int) -> None:
+    def add(self, p: Any, picture: Image.Image, frame: Frame, index: int) -> None:
         """Add a finished picture to its set, unless its pass was cut short. frame: of `picture`.
 
         index: the picture's place in its batch. Raises StageError.
