@@ -22,6 +22,7 @@ FOREGROUND = EXAMPLES / "rendered-vase.png"
 BACKGROUND = EXAMPLES / "rendered-wall.png"
 CELL = 256
 """pixels of a picture on the contact sheet"""
+FPS = 24.0
 PROMPT = "a glossy yellow vase, best quality"
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "left": ({"light": "left"}, {}),
@@ -58,10 +59,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         picture.save(path)
         print(path)
         shown.append((name, picture))
+    light_stage(session, out)
     sheet = out / "contact-sheet.png"
     contact_sheet(shown).save(sheet)
     print(sheet)
     return 0
+
+
+def light_stage(session: Session, out: Path) -> None:
+    """A light stage of the example, what it says of the subject, moving light, and the desk."""
+    from .stage import albedo, load, normals, to_colors
+    from .stage.animation import frame_count, frames, orbit, write_animation
+    from .stage.desk import write_desk
+    from .stage.files import to_codes
+
+    side = session.native
+    [folder] = session.stage(
+        Settings(mode="fbc", foreground=FOREGROUND),
+        Generation(prompt=PROMPT, width=side, height=side, steps=15, cfg=2.0, seed=9), out / "stage").folders
+    stage = load(folder)
+    found = normals(stage)
+    for name, codes in (("normals", to_colors(found)), ("albedo", to_codes(albedo(stage, found)))):
+        Image.fromarray(codes).save(out / f"stage-{name}.png")
+    count = frame_count(4.0, FPS)
+    write_animation(out / "stage-orbit.webp", frames(stage, orbit(stage, count)), count, FPS)
+    write_desk(stage, out / "desk.html")
+    for path in (folder, *(out / name for name in ("stage-normals.png", "stage-albedo.png", "stage-orbit.webp",
+                                                   "desk.html"))):
+        print(path)
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 4, margin: int = 8) -> Image.Image:

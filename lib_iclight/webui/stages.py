@@ -84,13 +84,11 @@ class Stages:
 
     def light(self, p: Any) -> str:
         """The light of the host's batch at hand."""
-        light: str = self._lights[p.iteration % len(self._lights)]
-        return light
+        return self._lights[int(p.iteration) % len(self._lights)]
 
     def single(self, p: Any) -> Relight:
         """The job under that light."""
-        single: Relight = self._singles[p.iteration % len(self._lights)]
-        return single
+        return self._singles[int(p.iteration) % len(self._lights)]
 
     def add(self, p: Any, picture: Image.Image, frame: Frame, index: int) -> None:
         """Add a finished picture to its set, unless its pass was cut short. frame: of `picture`.
