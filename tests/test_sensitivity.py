@@ -69,7 +69,8 @@ def beside() -> Iterator[dict[str, Any]]:
     for mode, start in itertools.product(MODES, STARTS):
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
         yield {"mode": mode, "start": start, "light": FROM_BACKGROUND, "mask": SPOTS, "background": WALL}
-    richer = {"mode": MODES, "start": [start for start in STARTS if start != "sketch"], "light": ("none", "right"), "mask": (None, SPOTS),
+    plain = [start for start in STARTS if start != "sketch"]
+    richer = {"mode": MODES, "start": plain, "light": ("none", "right"), "mask": (None, SPOTS),
               "background": (None, WALL),
               "foreground": (PHOTO, CUT), "light_map": (None, GLOW[::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
