@@ -91,10 +91,9 @@ def _shows_light(s: Settings, start: str) -> bool:
     return start in ("light", "sketch") or (start == "light+foreground" and not hidden)
 
 
-def _has_background(s: Settings, start: str) -> bool:
-    """Whether the background picture reaches the model, or its light or its colours do."""
-    return (s.mode == "fbc" or start == "background" or s.harmonise > 0
-            or (looks_for_light(s) and _draws_light(s, start)))
+def _sees_background(s: Settings, start: str) -> bool:
+    """Whether the background picture reaches the model, or its light does."""
+    return s.mode == "fbc" or start == "background" or (looks_for_light(s) and _draws_light(s, start))
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str], ...] = (
@@ -118,14 +117,14 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("start_amount",), lambda s, start, tab: start != "light+foreground",
      "How much of the foreground is in the start is not used: only start light+foreground puts it there."),
     (("background", "background_flip"),
-     lambda s, start, tab: s.background is not None and not _has_background(s, start),
+     lambda s, start, tab: s.background is not None and not _sees_background(s, start) and not s.harmonise,
      "The background picture is not used: mode fbc places the subject on it, start background begins from it, "
      "harmonise takes its colours, light from background its light."),
     (("background_flip",), lambda s, start, tab: s.background is None,
      "The background's flip is not used: there is no background picture."),
     (("background_flip",),
-     lambda s, start, tab: s.background is not None and s.mode != "fbc" and start != "background" and s.harmonise > 0,
-     "The background's flip is not used: of the background picture only the colours are taken."),
+     lambda s, start, tab: s.background is not None and s.harmonise > 0 and not _sees_background(s, start),
+     "The background's flip is not used: harmonise takes the picture's colours only, which a mirror leaves alone."),
     (("background_tint",), lambda s, start, tab: not s.keep_background,
      "The background's tint is not used: it falls on a kept background, and keep_background is off."),
     (("detail_radius", "detail_mode"), lambda s, start, tab: not s.preserve_detail,

@@ -73,7 +73,9 @@ def beside() -> Iterator[dict[str, Any]]:
     """Settings to change one of: every mode, start and tab plainly, and a seeded choice of richer ones."""
     for mode, start in itertools.product(MODES, STARTS):
         yield {"mode": mode, "start": start, "light": "right", "mask": SPOTS, "background": WALL}
-    richer = {"mode": MODES, "start": STARTS, "light": ("none", "right", FROM_BACKGROUND), "mask": (None, SPOTS),
+        yield {"mode": mode, "start": start, "light": FROM_BACKGROUND, "mask": SPOTS, "background": WALL}
+    plain = [start for start in STARTS if start != "sketch"]
+    richer = {"mode": MODES, "start": plain, "light": ("none", "right"), "mask": (None, SPOTS),
               "background": (None, WALL),
               "foreground": (PHOTO, CUT), "light_map": (None, GLOW[:, ::-1].copy()), "keep_background": (False, True),
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),

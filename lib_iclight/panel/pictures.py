@@ -121,7 +121,7 @@ def cutout_preview(cutout: Image.Image, mask: Image.Image, size: tuple[int, int]
     rgb, alpha = imaging.split_alpha(small)
     shape = shape_of(rgb, np.ones(rgb.shape[:2], np.float32) if alpha is None else alpha)
     normals = Image.fromarray(np.rint(shape.normals * 127.5 + 127.5).astype(np.uint8))
-    return (f'{seen}<img class="iclight-normals" hidden alt="" data-size="{size[0]}x{size[1]}" '
+    return (f'{seen}<img class="iclight-normals" alt="" data-size="{size[0]}x{size[1]}" '
             f'data-own="{shape.own[0]:.5f},{shape.own[1]:.5f}" src="{_data_uri(normals, SHAPE_SIDE)}">')
 
 
