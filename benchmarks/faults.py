@@ -27,7 +27,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT))
 
 from tests.live.client import HIRES, Answer, Forge, base64_of, scene, subject
 from tests.live.server import ON_THE_CPU, Server
@@ -139,7 +140,7 @@ def live_faults(count: int, seed: int) -> list[LiveFault]:
     inside = [LiveFault(tabs[(number + turn) % len(tabs)], f"{error} in {place}",
                         {"break_in": f"lib_iclight.{place}", "break_with": error}, "injected")
               for turn, error in enumerate(ERRORS) for number, place in enumerate(PLACES)]
-    steps = [(tab, step) for tab in tabs for step in (1, 2, *((3, 4) if tab != "img2img" and tab != "fc" else ()))]
+    steps = [(tab, step) for tab in tabs for step in ((1, 2) if tab in ("fc", "img2img") else (1, 2, 3, 4))]
     around = [LiveFault(tab, "an error at a step", {"raise_at": step}, "asked to fail here") for tab, step in steps]
     around += [LiveFault(tab, "an interrupt at a step", {"interrupt_at": step}, "") for tab, step in steps]
     around += [LiveFault(tab, "another extension", {harm: True}, "IC-Light: HostError")
