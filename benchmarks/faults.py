@@ -27,11 +27,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from tests.live.client import HIRES, Answer, Forge, base64_of, scene, subject
-from tests.live.server import ON_THE_CPU, Server
+from live.client import HIRES, Answer, Forge, base64_of, scene, subject
+from live.server import ON_THE_CPU, Server
 
 MIB = 1 << 20
 STEADY, GROWTH = 50, 1.02
@@ -111,8 +111,8 @@ def offline(count: int, seed: int) -> int:
 
 def print_table(table: Mapping[str, Counter[str]]) -> None:
     """How many jobs ended how, a row for each kind of fault."""
-    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |\n" + "| --- " * 6
-          + "|")
+    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |")
+    print("| --- " * 6 + "|")
     for name, ends in table.items():
         cells = [ends.total(), *(ends[one] for one in ("raised", "stopped", "absorbed", "FAILED"))]
         print(f"| {name} | {' | '.join(map(str, cells))} |")

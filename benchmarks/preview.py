@@ -26,9 +26,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -127,14 +129,14 @@ class Case:
         return torch.rad2deg(torch.atan2(angle.sin(), angle.cos()).abs())
 
 
-def figures(case: Case, pictures: torch.Tensor) -> np.ndarray:
+def figures(case: Case, pictures: torch.Tensor) -> NDArray[Any]:
     """PSNR, direction within 90 and 45 degrees, chroma error: [4, N]."""
     off, seen = case.off_by(pictures), case.exposed(pictures)
     return np.stack([psnr(seen, case.truth, case.alpha).numpy(), (off < 90).numpy(), (off < 45).numpy(),
                      chroma_error(seen, case.truth, case.alpha).numpy()])
 
 
-def rows(measured: dict[str, list[np.ndarray]], against: str) -> list[str]:
+def rows(measured: dict[str, list[NDArray[Any]]], against: str) -> list[str]:
     """One line of a table for each way; how many are closer to the truth than `against`."""
     base = np.concatenate(measured[against], axis=1)[0]
     lines = []
@@ -148,7 +150,7 @@ def rows(measured: dict[str, list[np.ndarray]], against: str) -> list[str]:
 
 def sketch_table(subjects: int, folder: Path | None) -> str:
     """The sketch against the truth."""
-    measured: dict[str, list[np.ndarray]] = {}
+    measured: dict[str, list[NDArray[Any]]] = {}
     for batch in range(subjects // BATCH):
         case = Case(batch)
         ways = {"unlit photo": linear(np.stack(case.photos))}
@@ -198,13 +200,13 @@ def start_table(subjects: int, model: Path | None) -> str:
     from training.evaluate import side
 
     session, size = session_of(model or FOLDER), side(model or FOLDER)
-    measured: dict[str, list[np.ndarray]] = {}
+    measured: dict[str, list[NDArray[Any]]] = {}
     for batch in range(subjects // BATCH):
         case = Case(batch, size)
         maps = [light_map(spec, size, size) for spec in case.specs]
         shapes = case.shapes("nothing")
         # What `start` makes of them, given as the light map that a relight starts from.
-        starts: dict[str, list[np.ndarray]] = {"light": maps, "light+foreground": [], "sketch": []}
+        starts: dict[str, list[NDArray[Any]]] = {"light": maps, "light+foreground": [], "sketch": []}
         for photo, alpha, shape, spec, drawn in zip(case.photos, case.alpha[:, 0].numpy(), shapes, case.specs, maps,
                                                     strict=True):
             there = alpha[..., None]
@@ -225,13 +227,13 @@ def background_table(subjects: int, model: Path | None) -> str:
     session, size = session_of(model or FOLDER), side(model or FOLDER)
     tables = []
     for title, own in (("a wall under another lamp", True), ("a wall under that lamp", False)):
-        measured: dict[str, list[np.ndarray]] = {}
+        measured: dict[str, list[NDArray[Any]]] = {}
         for batch in range(subjects // BATCH):
             case = Case(batch, size)
             generator = torch.Generator().manual_seed(SEED + 1000 + batch)
             other = stage.random_lighting(case.scenes, generator) if own else case.new
             walls = codes(other.backdrop(case.scenes))
-            starts: dict[str, list[np.ndarray]] = {"light over the background": [], "sketch over that": []}
+            starts: dict[str, list[NDArray[Any]]] = {"light over the background": [], "sketch over that": []}
             for photo, alpha, shape, spec, wall in zip(case.photos, case.alpha[:, 0].numpy(), case.shapes("nothing"),
                                                        case.specs, walls, strict=True):
                 lit = lit_background(wall, spec)
@@ -248,7 +250,7 @@ def background_table(subjects: int, model: Path | None) -> str:
     return "\n\n".join(tables)
 
 
-def lit_background(wall: np.ndarray, spec: LightSpec) -> np.ndarray:
+def lit_background(wall: NDArray[Any], spec: LightSpec) -> NDArray[Any]:
     """uint8 [H, W, 3]: a background times a light in linear light, its mean brightness kept."""
     light = srgb_to_linear(light_map(spec, wall.shape[1], wall.shape[0]) / 255)
     light /= light.mean()
@@ -293,18 +295,18 @@ def speed_table(rounds: int = 5) -> str:
     return "\n".join(lines)
 
 
-def codes(pictures: torch.Tensor) -> list[np.ndarray]:
+def codes(pictures: torch.Tensor) -> list[NDArray[Any]]:
     """Linear [N, 3, H, W] as uint8 sRGB [H, W, 3] each."""
     made = (renderer.to_srgb(pictures) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return [np.ascontiguousarray(one) for one in made.numpy()]
 
 
-def linear(pictures: np.ndarray) -> torch.Tensor:
+def linear(pictures: NDArray[Any]) -> torch.Tensor:
     """uint8 sRGB [N, H, W, 3] as linear [N, 3, H, W]."""
     return torch.from_numpy(srgb_to_linear(pictures / 255)).permute(0, 3, 1, 2)
 
 
-def hexadecimal(color: np.ndarray) -> str:
+def hexadecimal(color: NDArray[Any]) -> str:
     """A linear colour, its largest component made 1, as "#rrggbb"."""
     encoded = renderer.to_srgb(torch.from_numpy(color / color.max())) * 255
     return "#" + "".join(f"{int(code):02x}" for code in encoded.round())

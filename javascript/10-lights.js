@@ -1,4 +1,4 @@
-// Light specs and their light maps: the formulas of lib_iclight/lights.py, in JavaScript.
+// Light specs and their light maps: the formulas of lib_iclight/lights/, in JavaScript.
 //
 // A light is a preset's name or a spec's JSON text; `iclight.lights` never keeps one, it only reads and draws. Pictures
 // are what ImageData is, {width, height, data}: sRGB, four bytes a pixel, row by row from the top. Nothing here needs a
@@ -152,7 +152,7 @@
         return smoothed;
     }
 
-    /** The light of a picture without its things; see lights.py, `broad_light`. Small pictures only. */
+    /** The light of a picture without its things; see lib_iclight/lights/draw.py, `broad_light`. Small pictures only. */
     function broadLight(image, blur) {
         if (!blur) return image;
         const {width, height, data} = image, sigma = blur * Math.min(width, height);

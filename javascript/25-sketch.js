@@ -51,24 +51,23 @@
         const columns = between(w, map.width, left, pw), rows = between(h, map.height, top, ph);
         const unit = new Float32Array(map.width * map.height * 3);
         for (let from = 0, to = 0; to < unit.length; from += 4, to += 3) {
-            const [x, y, z] = [0, 1, 2].map((i) => map.data[from + i] / 127.5 - 1), length = Math.hypot(x, y, z) || 1;
+            const x = map.data[from] / 127.5 - 1, y = map.data[from + 1] / 127.5 - 1;
+            const z = map.data[from + 2] / 127.5 - 1, length = Math.sqrt(x * x + y * y + z * z) || 1;
             unit[to] = x / length;
             unit[to + 1] = y / length;
             unit[to + 2] = Math.max(z / length, 0);
         }
         const made = new Float32Array(w * h * 4);
         for (let row = 0, to = 0; row < h; row++) {
-            const [above, below, down] = rows[row];
+            const down = rows[row][2], above = 3 * map.width * rows[row][0], below = 3 * map.width * rows[row][1];
             for (let column = 0; column < w; column++, to += 4) {
-                const [near, far, across] = columns[column];
-                const corners = [above * map.width + near, above * map.width + far, below * map.width + near,
-                    below * map.width + far];
+                const at = columns[column], near = 3 * at[0], far = 3 * at[1], across = at[2];
                 for (let i = 0; i < 3; i++) {
-                    const upper = unit[3 * corners[0] + i] * (1 - across) + unit[3 * corners[1] + i] * across;
-                    const lower = unit[3 * corners[2] + i] * (1 - across) + unit[3 * corners[3] + i] * across;
+                    const upper = unit[above + near + i] * (1 - across) + unit[above + far + i] * across;
+                    const lower = unit[below + near + i] * (1 - across) + unit[below + far + i] * across;
                     made[to + i] = upper * (1 - down) + lower * down;
                 }
-                const length = Math.hypot(made[to], made[to + 1], made[to + 2]) + 1e-6;
+                const x = made[to], y = made[to + 1], z = made[to + 2], length = Math.sqrt(x * x + y * y + z * z) + 1e-6;
                 for (let i = 0; i < 3; i++) made[to + i] /= length;
                 made[to + 3] = Math.exp(-(own[0] * made[to] + own[1] * made[to + 1]));
             }
@@ -114,14 +113,21 @@
     }
 
     /** Adds to `to` (x, y, z, strength) what of a lamp reaches a place; u, v: the place, 0..1. */
-    function ray({kind, at: [x, y, reach]}, u, v, wide, high, to) {
+    function ray({kind, at}, u, v, wide, high, to) {
+        const x = at[0], y = at[1], reach = at[2];
         if (kind === DIRECTIONAL) {
             const flat = Math.cos(ELEVATION);
-            [to[0], to[1], to[2]] = [flat * x, flat * y, Math.sin(ELEVATION)];
+            to[0] = flat * x;
+            to[1] = flat * y;
+            to[2] = Math.sin(ELEVATION);
             to[3] = 1 + 2 * SLOPE * (x * (u - 0.5) - y * (v - 0.5)) / (Math.abs(x) + Math.abs(y));
             return;
         }
-        if (kind === RING) return [to[0], to[1], to[2], to[3]] = [0, 0, 1, 1];
+        if (kind === RING) {
+            to[0] = to[1] = 0;
+            to[2] = to[3] = 1;
+            return;
+        }
         const right = x - u * wide, above = v * high - y, square = right * right + above * above;
         const q = Math.min(square / (reach * reach), 1), before = LAMP_NEAR + LAMP_FAR * reach * reach;
         const length = 1 / Math.sqrt(square + before * before);
@@ -146,22 +152,27 @@
                     continue;
                 }
                 const x = normals[at], y = normals[at + 1], z = normals[at + 2], u = (column + 0.5) / width;
-                for (let i = 0; i < 3; i++) [total[i], shine[i]] = [light.ambient[i], 0];
+                for (let i = 0; i < 3; i++) {
+                    total[i] = light.ambient[i];
+                    shine[i] = 0;
+                }
                 for (const lamp of light.lamps) {
                     ray(lamp, u, v, light.wide, light.high, toward);
                     const cosine = x * toward[0] + y * toward[1] + z * toward[2], strength = toward[3];
                     const soft = strength * (FILL + (1 - FILL) * clamp((cosine + WRAP) / (1 + WRAP), 0, 1));
-                    const glance = strength * clamp((cosine + z) / Math.sqrt(2 + 2 * toward[2]), 0, 1) ** 16;
+                    let glance = clamp((cosine + z) / Math.sqrt(2 + 2 * toward[2]), 0, 1);
+                    for (let i = 0; i < 4; i++) glance *= glance; // to the 16th
+                    glance *= strength;
                     for (let i = 0; i < 3; i++) {
                         total[i] += lamp.color[i] * soft;
                         shine[i] += lamp.color[i] * glance;
                     }
                 }
-                const [r, g, b] = [linear[color[at]], linear[color[at + 1]], linear[color[at + 2]]];
-                const dull = SHEEN * ((r + g + b) / 3 + DULL), left = normals[at + 3];
-                const lit = [r * total[0] * left, g * total[1] * left, b * total[2] * left];
+                const mean = (linear[color[at]] + linear[color[at + 1]] + linear[color[at + 2]]) / 3;
+                const dull = SHEEN * (mean + DULL), left = normals[at + 3];
                 for (let i = 0; i < 3; i++) {
-                    const root = Math.sqrt(Math.min(lit[i] + dull * shine[i], MOST));
+                    const sum = linear[color[at + i]] * total[i] * left + dull * shine[i];
+                    const root = Math.sqrt(Math.min(sum, MOST));
                     made[at + i] = behind[at + i] + alpha * tone[Math.min(STEPS, (root * STEPS / 2 + 0.5) | 0)];
                 }
             }

@@ -11,6 +11,7 @@
 
     const MOST_LAMPS = 32; // of a spec
     const QUICK_SIDE = 192; // the longer side while something is dragged, without a graphics card
+    const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // the processor in a graphics card's place
 
     const number = (value) => value.toFixed(8);
     const VERTEX = `#version 300 es
@@ -76,12 +77,12 @@
 
     /** The graphics card's painter of prepared pictures. Throws where there is none, or it cannot do it. */
     class Card {
-        /** emulated: also where the processor has to do its work, which is slower than Plain's small picture. */
-        constructor({emulated = false} = {}) {
+        constructor() {
             this.canvas = make("canvas");
-            const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false,
-                failIfMajorPerformanceCaveat: !emulated});
+            const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false});
             if (!gl) throw new Error("there is no WebGL 2");
+            const names = gl.getExtension("WEBGL_debug_renderer_info");
+            this.slow = SOFTWARE.test(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
             this.program = gl.createProgram();
             for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT()]]) {
                 const shader = gl.createShader(kind);
@@ -142,7 +143,10 @@
 
     /** The same on a canvas, without a graphics card. */
     class Plain {
-        constructor() { this.canvas = make("canvas"); }
+        constructor() {
+            this.canvas = make("canvas");
+            this.slow = true;
+        }
 
         paint(prepared, spec) {
             const {width, height, data} = paint(prepared, spec);
@@ -178,7 +182,7 @@
          */
         draw({subject, photo, background, flipped, spec, size, moving}) {
             this.painter ??= painter();
-            const quick = moving && this.painter instanceof Plain, most = Math.max(...size);
+            const quick = moving && this.painter.slow, most = Math.max(...size);
             const side = quick ? size.map((one) => Math.max(2, Math.round(one / most * QUICK_SIDE))) : size;
             const key = [subject.color.src, subject.normals.src, photo.src, background?.src, flipped, side].join();
             const name = quick ? "quick" : "rest";

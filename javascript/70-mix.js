@@ -223,10 +223,11 @@
         for (const [name, value] of Object.entries(values)) {
             const number = lamps.findIndex((lamp) => lamp.name === name), parts = [value].flat();
             if (number < 0) throw new Error(`the set has no light called "${name}".`);
-            if (![1, 3].includes(parts.length) || !parts.every((part) => part >= 0 && part <= 1e6)) {
+            if (![1, 3].includes(parts.length) || !parts.every((part) => typeof part === "number" && part >= 0
+                && part <= 1e6)) {
                 throw new Error(`${name}: one number or three, from 0 to 1000000.`);
             }
-            weights[number] = parts.length === 3 ? parts : [value, value, value].map(Number);
+            weights[number] = parts.length === 3 ? parts : [parts[0], parts[0], parts[0]];
         }
         return weights;
     }

@@ -11,7 +11,7 @@
     "use strict";
 
     const iclight = globalThis.iclight;
-    const {linearColor, cssColor, encode, emission, clamp} = iclight.lights;
+    const {linearColor, encode, emission, clamp} = iclight.lights;
     const {round, modulo} = iclight.lamps;
     const {weightsOf, toNames, fromNames, inOrder} = iclight.mix;
     const {environmentWeights} = iclight.environment;
@@ -110,6 +110,29 @@
     }
 
     /**
+     * Places of a circle (in 0..1 of it, in order) moved as little as may be, so that none are nearer than `gap`: in
+     * order from the widest gap on, a least-squares fit of numbers that do not fall (pool adjacent violators).
+     */
+    function spread(places, gap) {
+        const count = places.length, after = (i) => modulo(places[i] - places[modulo(i - 1, count)], 1) || 1;
+        const first = places.reduce((widest, _, i) => after(i) > after(widest) ? i : widest, 0);
+        const order = places.map((_, i) => (first + i) % count), start = places[first], pools = [];
+        order.forEach((number, i) => {
+            let [total, size] = [modulo(places[number] - start, 1) - i * gap, 1];
+            while (pools.length && pools.at(-1).total / pools.at(-1).size > total / size) {
+                const before = pools.pop();
+                [total, size] = [total + before.total, size + before.size];
+            }
+            pools.push({total, size});
+        });
+        const flat = pools.flatMap(({total, size}) => Array.from({length: size}, () => total / size));
+        const even = flat[count - 1] + (count - 1) * gap - flat[0] > 1 - gap; // too many for it
+        const result = [];
+        order.forEach((number, i) => { result[number] = start + (even ? i / count : flat[i] + i * gap); });
+        return result;
+    }
+
+    /**
      * Where the handles of lamps lie around the picture, [x, y] in 0..1 of it, null for those without a side: in the
      * lamps' directions, and pushed apart where several would lie on each other.
      */
@@ -117,26 +140,17 @@
         const placed = lamps.map(({direction, ambient}, number) => ({number, at: direction && !ambient
             ? shareAt(direction, aspect) : null})).filter(({at}) => at !== null);
         inOrder(placed, ({at}) => at);
-        const count = placed.length, gap = Math.min(0.05, 0.95 / Math.max(count, 1));
-        for (let pass = 0; pass < 200; pass++) {
-            placed.forEach((one, i) => {
-                if (count < 2) return;
-                const next = placed[(i + 1) % count], lack = gap - modulo(next.at - one.at, 1);
-                if (lack <= 1e-9 || lack > gap) return;
-                one.at -= lack / 2;
-                next.at += lack / 2;
-            });
-        }
-        const places = lamps.map(() => null);
-        for (const {number, at} of placed) places[number] = placeAt(at, aspect);
+        const places = lamps.map(() => null), gap = Math.min(0.05, 0.95 / Math.max(placed.length, 1));
+        spread(placed.map(({at}) => at), gap).forEach((at, i) => { places[placed[i].number] = placeAt(at, aspect); });
         return places;
     }
 
     /** How far round the gauge of a handle goes, 0..1: half for intensity 1, never whole. */
     const levelOf = (intensity) => intensity / (intensity + 1);
 
-    /** A light's colour as CSS; of one that is off, dark. */
-    const glow = ({color, intensity}) => intensity > 0 ? cssColor(color) : "#262626";
+    /** A light's colour as CSS, darker the weaker it is. */
+    const glow = ({color, intensity}) => "#" + linearColor(color).map((value) =>
+        Math.round(20 + 235 * encode(value * Math.min(intensity, 1))).toString(16)).join("");
 
     iclight.lighting = {
         START, weightsFor, factorFor, handMixed, relit, toJson, toSettings, fromSettings, ofLight, orbiting, ring,

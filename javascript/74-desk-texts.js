@@ -9,6 +9,7 @@
         emptyMore: "Or pictures that are named after their light, like left.png, right.png, top.png and ambient.png.",
         loading: "Opening the pictures …",
         opened: "pictures. Press on the picture to put a lamp there, or turn the knobs around it.",
+        around: "The picture, and the lights around it",
         presets: "Light",
         lights: "Light",
         chosen: "Chosen light",

@@ -58,8 +58,7 @@
 
     class PictureSet {
         /**
-         * Open a set. pictures: [{name, light or direction, url}]; alpha: the address of the mask, or null.
-         * show(pixels, number): given each picture at the size of the view, once. Throws Fault.
+         * Open a set. pictures: [{name, light or direction, url}]; alpha: the address of the mask, or null. Throws Fault.
          */
         static async open({pictures, alpha}, presets, texts) {
             const set = new PictureSet();

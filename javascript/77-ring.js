@@ -34,7 +34,7 @@
             this.knobBox = make("div", {class: "iclight-desk-knobs"});
             this.loose = make("div", {class: "iclight-desk-loose"}); // knobs of lights without a side
             this.element = make("div", {class: "iclight-desk-ring", role: "group",
-                "aria-label": desk.texts.chosen}, this.picture, this.knobBox);
+                "aria-label": desk.texts.around}, this.picture, this.knobBox);
             this.shape = null;
         }
 

@@ -27,12 +27,11 @@
     }
 
     /** What fields need of an editor, of the light spec's lamps or of the set's lights. */
-    const editing = (desk, what, more) => ({
+    const editing = (desk, what) => ({
         texts: desk.texts, live: () => desk.edited(what), refresh: () => desk.refresh(),
         commit: () => { desk.edited(what); desk.commit(); }, // a list commits what it never showed as on its way
         get chosen() { return desk.chosen.what === what ? desk.chosen.index : 0; },
         set chosen(index) { desk.choose({what, index}); },
-        ...more,
     });
 
     class Panel {

@@ -5,7 +5,7 @@
     "use strict";
 
     const iclight = globalThis.iclight;
-    const {NEW, copied} = iclight.lamps;
+    const {NEW, copied, round} = iclight.lamps;
     const {clamp} = iclight.lights;
     const {weightsFor, factorFor, handMixed, relit, ofLight, orbiting} = iclight.lighting;
 
@@ -69,11 +69,12 @@
             this.waiting = null;
             this.history.add(JSON.stringify(this.state));
             this.refresh();
+            if (!this.weights.flat().some(Boolean)) this.say(this.texts.black);
         }
 
         travel(by) {
+            const entry = this.history.travel(this.playing && by < 0 ? 0 : by); // what plays is no entry yet
             this.halt();
-            const entry = this.history.travel(by);
             if (entry === undefined) return;
             this.state = JSON.parse(entry);
             this.refresh();
@@ -182,7 +183,7 @@
             const lights = this.state.spec?.lights || [], isLamp = (light) => light?.kind === "point";
             const chosen = this.chosen.what === "lamp" && isLamp(lights[this.chosen.index]) ? this.chosen.index
                 : lights.findIndex(isLamp);
-            const place = {x: clamp(x, 0, 1), y: clamp(y, 0, 1)};
+            const place = {x: round(clamp(x, 0, 1), 3), y: round(clamp(y, 0, 1), 3)};
             if (chosen < 0) {
                 this.addLight({...NEW.point, radius: 1, ...place});
                 this.refresh({moving: true});

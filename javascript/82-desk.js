@@ -131,7 +131,8 @@
                 this.bench.hidden = false;
                 this.before = this.beforeUrl ? await picture(this.beforeUrl, this.texts.before, this.texts) : null;
                 this.refresh();
-                this.say(`${set.lamps.length} ${this.texts.opened}`);
+                const slow = this.painter.gl ? "" : ` ${this.texts.slow}`;
+                this.say(`${set.lamps.length} ${this.texts.opened}${slow}`);
             });
         }
 

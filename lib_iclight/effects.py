@@ -38,9 +38,9 @@ def start_of(settings: Settings, tab: str = "txt2img") -> str:
     tab: "img2img" where the host starts from a picture of its own.
     """
     start = settings.start
-    if settings.stage != "off" and settings.mode != "fbc" and start not in ("auto", "light", "light+foreground"):
-        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by what they start from, and "
-                            f"start is {start!r}. Set start to auto or light, or mode to fbc.")
+    if settings.stage != "off" and settings.mode != "fbc" and start != "auto" and not _shows_light(settings, start):
+        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by the light they start from, and "
+                            f"start {start!r} shows none of it. Set start to auto or light, or mode to fbc.")
     if start == "auto":
         if settings.mode != "fbc" and is_lit(settings):
             return "light"
@@ -77,12 +77,18 @@ def _is_given(settings: Settings, name: str) -> bool:
 
 def looks_for_light(settings: Settings) -> bool:
     """Whether the light is to be found in the background picture."""
-    return settings.light == FROM_BACKGROUND and settings.light_map is None
+    return settings.light == FROM_BACKGROUND and settings.light_map is None and settings.stage == "off"
 
 
 def _draws_light(s: Settings, start: str) -> bool:
     """Whether a drawn light or a light map reaches the model: as the start, or as or over the background of fbc."""
-    return start in _LIT_STARTS or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
+    return _shows_light(s, start) or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
+
+
+def _shows_light(s: Settings, start: str) -> bool:
+    """Whether a start is made of the light: a picture that is all subject, laid over it whole, hides it."""
+    hidden = s.start_amount == 1.0 and s.matting == "none" and s.mask is None and s.fit == "cover"
+    return start in ("light", "sketch") or (start == "light+foreground" and not hidden)
 
 
 def _has_background(s: Settings, start: str) -> bool:
@@ -99,7 +105,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode == "fbc" and s.background is not None and not _draws_light(s, start),
      "The light is not used: in mode fbc the background picture tells where the light comes from. "
-     "Set start to light to begin from the light, or take the background away."),
+     "Take the background away, or use mode fc."),
     (("light", "light_map", "light_map_blur"),
      lambda s, start, tab: s.mode != "fbc" and not _draws_light(s, start),
      "The light is not used: the start that was chosen is not made of it. Set start to auto or light."),

@@ -67,7 +67,7 @@ def with_loras(layer: torch.nn.Module, opts: Any) -> torch.nn.Module:
             networks.network_reset_cached_weight(layer)
         return plain(x)
 
-    layer.forward = forward  # type: ignore[method-assign]
+    layer.forward = forward
     return layer
 
 
@@ -77,8 +77,8 @@ class Unet(torch.nn.Module):
     def __init__(self, opts: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.input_blocks = torch.nn.ModuleList([torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3, padding=1))])
-        self.out = torch.nn.ModuleList([torch.nn.GroupNorm(2, 6), torch.nn.Conv2d(6, 4, 3, padding=1)])
+        self.input_blocks: Any = torch.nn.ModuleList([torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3, padding=1))])
+        self.out: Any = torch.nn.ModuleList([torch.nn.GroupNorm(2, 6), torch.nn.Conv2d(6, 4, 3, padding=1)])
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator).to(dtype)
             parameter.requires_grad_(False)

@@ -519,8 +519,10 @@ ALWAYS = ("run.py:check", "run.py:prepare", "run.py:before_sampling", "run.py:fi
 
 
 def faults_of(world: World, count: int, seed: int = 0) -> list[Fault]:
-    """So many different faults for a world, the same ones every time: the person stops each step; then errors at steps and
-    in hooks; then any place."""
+    """So many different faults for a world, the same ones every time.
+
+    First the person stops each step; then come errors at steps and in hooks; then any place.
+    """
     chooser = random.Random(f"{world.name} {seed}")
     stopped: list[Fault] = []
     first: list[Fault] = []

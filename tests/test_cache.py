@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from lib_iclight.cache import LRU
 
 
-def make(value: str, made: list[str]):
+def make(value: str, made: list[str]) -> Callable[[], str]:
     def maker() -> str:
         made.append(value)
         return value

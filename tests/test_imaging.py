@@ -365,7 +365,8 @@ def test_fit_alpha_is_fit_without_8_bit_steps() -> None:
     noise = random_pixels(37, 23)
     clipped = fit_alpha(noise.astype(np.float32) / 255, 40, 32)
     assert clipped.min() == 0.0 and clipped.max() == 1.0  # Lanczos overshoots on noise
-    steps = noise // 3 + 80  # tame enough not to overshoot, which 8 bits would clip between the two passes
+    # tame enough not to overshoot, which 8 bits would clip between the two passes
+    steps: NDArray[np.uint8] = noise // 3 + 80
     result = fit_alpha(steps.astype(np.float32) / 255, 40, 32)
     assert result.dtype == np.float32 and result.shape == (32, 40)
     np.testing.assert_allclose(result * 255, fit(steps, 40, 32), atol=1.01)
@@ -407,7 +408,7 @@ def test_to_vae_literal_values() -> None:
     result = to_vae(np.array([[[0, 127, 254], [255, 1, 128]]], np.uint8))
     assert result.dtype == np.float32
     assert result[0, 0, 1] == 0.0
-    np.testing.assert_allclose(result, [[[-1, 0, 1], [128 / 127, -126 / 127, 1 / 127]]], atol=1e-7)
+    np.testing.assert_allclose(result, np.array([[[-1, 0, 1], [128 / 127, -126 / 127, 1 / 127]]]), atol=1e-7)
 
 
 def test_srgb_transfer_function() -> None:

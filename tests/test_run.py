@@ -21,9 +21,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.started = []
+    started: Any = []
+    module.started = started
     monkeypatch.setattr(module, "set_up", lambda requirements: Path(f"python-with-{requirements}"))
-    monkeypatch.setattr(module, "_run", lambda *command: module.started.append(command) or 0)
+    monkeypatch.setattr(module, "_run", lambda *command: started.append(command) or 0)
     return module
 
 

@@ -79,9 +79,9 @@ def beside() -> Iterator[dict[str, Any]]:
               "preserve_detail": (0.0, 0.5), "matting": ("auto", "none"), "harmonise": (0.0, 0.4),
               "mask_largest": (False, True)}
     choose = random.Random(11)
-    for number in range(80):
+    for number in range(70):
         yield {name: choose.choice(values) for name, values in richer.items()} | {
-            "stage": "8" if number > 60 else "off"}
+            "stage": "off" if number < 60 else "4"}
 
 
 class BrightIsSubject(Cutter):

@@ -41,7 +41,7 @@ def test_the_status_is_a_sentence() -> None:
     assert described(foreground=None)[0] == "no light chosen: the prompt decides · weights fc ready"
     assert described(tab="img2img", foreground=ForegroundInfo(8, 9, False, of_tab=True), matting="none")[0].startswith(
         "Foreground from img2img 8×9, used whole ·")
-    assert described(mode="fbc", stage="8", light="top") == (
+    assert described(mode="fbc", stage="8") == (
         "Foreground 832×1216, cut out by isnet-general-use · 9 pictures, one for each light "
         "on a background drawn from the light · weights fbc ready", ())
     assert " 5 pictures, one for each light on your background" in described(
@@ -57,7 +57,7 @@ def test_the_status_is_a_sentence() -> None:
     ({"background_tint": 0.5}, "The background's tint is not used: it falls on a kept background, and keep_background "
                                "is off."),
     ({"has_background": True}, "The background picture is not used: mode fbc places the subject on it, start "
-                               "background begins from it, harmonise takes its colours."),
+                               "background begins from it, harmonise takes its colours, light from background its light."),
     ({"start": "light"}, "start is 'light', but there is no light. Choose a light, or another start.")])
 def test_the_status_warns(settings: dict[str, object], warning: str) -> None:
     assert described(**settings)[1] == (warning,)

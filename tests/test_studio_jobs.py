@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.generation import Generation
@@ -127,7 +128,7 @@ def in_thread(studio: Studio, given: list[Any], progress: Any, results: dict[str
     return thread
 
 
-def pixels(result: Any) -> np.ndarray:
+def pixels(result: Any) -> NDArray[Any]:
     [picture], _, told = result
     assert told == ""
     return np.asarray(picture)
@@ -172,7 +173,7 @@ def test_stopping_ends_the_running_job_and_the_waiting_one(session: Session) -> 
 
 
 def test_one_session_from_many_threads_gives_what_it_gives_alone(session: Session) -> None:
-    def relight(seed: int) -> np.ndarray:
+    def relight(seed: int) -> NDArray[Any]:
         mode = ("fc", "fbc")[seed % 2]  # which swap the UNet's weights
         settings = Settings(foreground=PICTURE, light="left", mode=mode)
         generation = Generation(width=64, height=64, steps=2, seed=seed, sampler="Euler")
@@ -180,7 +181,7 @@ def test_one_session_from_many_threads_gives_what_it_gives_alone(session: Sessio
 
     alone = [relight(seed) for seed in range(4)]
     session.latents.clear()
-    together: dict[int, np.ndarray] = {}
+    together: dict[int, NDArray[Any]] = {}
     failed: list[BaseException] = []
 
     def run(seed: int) -> None:

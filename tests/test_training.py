@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import random
 import subprocess
@@ -318,7 +319,7 @@ def test_one_command_trains_all_and_its_export_relights(tmp_path: Path) -> None:
         model = tmp_path / precision
         other = exporting.export(tmp_path / "work", model, precision)
         assert other.is_file()
-        session = Session(lambda model=model: Pocket(model), device="cpu")
+        session = Session(functools.partial(Pocket, model), device="cpu")
         picture = np.full((64, 64, 4), 128, np.uint8)
         for mode, choices in (("fc", {"light": "left"}), ("fbc", {"background": picture[..., :3]}),
                               ("fcon", {"light": "top"})):

@@ -230,7 +230,7 @@ def test_other_checkpoints_are_refused(script: Any, attribute: str, value: Any, 
 
 
 def test_a_refiner_is_refused(script: Any) -> None:
-    p = job(script, is_api=True)
+    p: Any = job(script, is_api=True)
     p.refiner_checkpoint_info = SimpleNamespace(name_for_extra="another")
     with pytest.raises(HTTPException, match="refiner"):
         fake.process_images(p)
@@ -305,7 +305,7 @@ def test_pictures_come_as_base64_and_data_uris(script: Any) -> None:
 
 
 def test_xyz_axes_override_the_panel(script: Any) -> None:
-    p = job(script, light="left")
+    p: Any = job(script, light="left")
     p.iclight_overrides = {"light": "ambient"}
     fake.process_images(p)
     assert torch.allclose(p.passes[0].initial, torch.zeros(1))
@@ -313,7 +313,7 @@ def test_xyz_axes_override_the_panel(script: Any) -> None:
 
 
 def test_an_axis_without_the_panel_is_an_error(script: Any) -> None:
-    p = job(script, enabled=False, is_api=True)
+    p: Any = job(script, enabled=False, is_api=True)
     p.iclight_overrides = {"light": "left"}
     with pytest.raises(HTTPException, match="not enabled"):
         fake.process_images(p)

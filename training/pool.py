@@ -66,7 +66,8 @@ def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: t
         tensors = {name: getattr(chunk, name).contiguous().cpu() for name in ("pictures", "backdrops", "alpha")}
         write_tensors(tensors, path, {"captions": json.dumps([chunk.subjects, chunk.lights])})
         return chunk
-    with safe_open(str(path), framework="pt", device=str(device)) as file:
+    with safe_open(str(path), framework="pt",  # type: ignore[attr-defined,no-untyped-call]
+                   device=str(device)) as file:
         subjects, lights = json.loads(file.metadata()["captions"])
         pictures, backdrops, alpha = (file.get_tensor(name) for name in ("pictures", "backdrops", "alpha"))
         return Chunk(pictures, backdrops, alpha, subjects, lights)

@@ -21,8 +21,8 @@ from ..console import printable
 from ..errors import ICLightError, SettingsError
 
 PROGRAM = "python -m lib_iclight"
-COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap", "lightfrom",
-            "cutout", "info", "weights", "settings")
+COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
+            "lightfrom", "cutout", "info", "weights", "settings")
 """each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`"""
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import dataclasses
+import io
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -115,7 +115,7 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
         warnings.append(texts.NEEDS_FOREGROUND)
     if parts:
         parts.append("·")
-    if not {"light", "light_map"} & without:
+    if s.stage != "off" or not {"light", "light_map"} & without:
         parts += _light_parts(s, tab, start, found if isinstance(found, FoundLight) else None)
         if looks_for_light(s) and not has_background:
             warnings.append(texts.NEEDS_LIT_BACKGROUND)

@@ -95,7 +95,7 @@ def scripts() -> list[Path]:
     """The scripts that the desk is made of, in the order in which they are loaded. Raises StageError without them."""
     found = sorted(path for path in (ROOT / "javascript").glob("*.js") if path.name.startswith(SCRIPTS))
     if not found or not (ROOT / "style.css").is_file():
-        raise StageError("the desk's scripts are missing beside the package. Take the whole extension, with javascript.")
+        raise StageError("the desk's scripts are missing beside the package. Take the whole extension.")
     return found
 
 
@@ -112,8 +112,10 @@ def read_mix(values: Any, lamps: Sequence[Lamp], aspect: float = 1.0) -> tuple[W
         raise StageError("a saved mix has either a \"light\" or \"weights\". Save it anew in the desk.")
     if values.get("version") != VERSION:
         raise StageError(f"the mix is of version {values.get('version')!r:.20}; this program reads version {VERSION}.")
-    weights = from_names(values["weights"], lamps) if "weights" in values else weights_of(values["light"], lamps, aspect)
-    return weights, values.get("exposure", "auto")
+    exposure = values.get("exposure", "auto")
+    if "weights" in values:
+        return from_names(values["weights"], lamps), exposure
+    return weights_of(values["light"], lamps, aspect), exposure
 
 
 def _addresses(stage: Stage, pictures: Pictures) -> list[str]:

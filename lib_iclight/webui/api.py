@@ -11,7 +11,7 @@ from fastapi import Body, FastAPI, HTTPException
 
 from .. import __version__
 from ..errors import ICLightError, SettingsError
-from ..fields import Number, type_name
+from ..fields import Number, Picture, type_name
 from ..instant import USED
 from ..lights import PRESETS, LightSpec
 from ..matting import MODELS
@@ -66,8 +66,8 @@ def previewed(given: Any, session: Session) -> dict[str, Any]:
             raise SettingsError(f"unknown key {str(key)[:60]!r}. A preview takes {', '.join((*USED, *OWN))}.")
     side = round(SIDES.check("size", given.get("size", SIDE)))
     settings = Settings.from_dict({key: value for key, value in given.items() if key not in OWN})
-    made = session.preview(settings, normals=given.get("normals") or None, convention=given.get("convention", "auto"),
-                           side=side)
+    made = session.preview(settings, normals=Picture().check("normals", given.get("normals")),
+                           convention=given.get("convention", "auto"), side=side)
     file = io.BytesIO()
     made.picture.save(file, "PNG")
     light = made.light.to_dict() if isinstance(made.light, LightSpec) else made.light

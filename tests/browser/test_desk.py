@@ -1,5 +1,7 @@
-"""The desk as one file, opened from disk in a browser that has no network: its mixtures are Python's, and it can be used
-with mouse, finger and keyboard."""
+"""The desk as one file, opened from disk in a browser that has no network.
+
+Its mixtures are Python's, and it can be used with mouse, finger and keyboard.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.stage import EIGHT, Stage, from_pictures, mix_codes, over, save, weights_of
@@ -24,7 +27,7 @@ PAINTERS = ("webgl", "plain")
 TITLE = "A <set> & \"more\" </script>"
 
 
-def smooth_noise(rng: np.random.Generator, count: int) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, count: int) -> NDArray[Any]:
     """Linear light [count, H, W, 3] with dark and bright parts, that no 8-bit code hits."""
     coarse = (rng.random((count, 6, 8, 3)) ** 2.2 * 255).astype(np.uint8)
     pictures = [np.asarray(Image.fromarray(one).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)) for one in coarse]
@@ -52,7 +55,6 @@ class Client:
         page.on("request", lambda request: self.asked.append(request.url.split(",")[0].split("?")[0]))
 
     def open(self, file: Path) -> None:
-        # Every desk made in the page is kept, and told which way to paint.
         self.page.goto(file.as_uri())
         self.page.wait_for_selector(".iclight-desk-canvas")
 
@@ -64,7 +66,7 @@ class Client:
     def state(self) -> dict[str, Any]:
         return dict(self.desk("desk.state"))
 
-    def seen(self) -> np.ndarray:
+    def seen(self) -> NDArray[Any]:
         """What the desk shows, uint8 [H, W, 4], colours multiplied by alpha on WebGL."""
         width, height, data = self.desk("""(() => {
             const {width, height, data} = desk.painter.read();
@@ -72,7 +74,7 @@ class Client:
         })()""")
         return np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
 
-    def mixed_by(self, stage: Stage) -> np.ndarray:
+    def mixed_by(self, stage: Stage) -> NDArray[Any]:
         """What Python makes of the mix that the desk would save: uint8 [H, W, 3]."""
         weights, exposure = read_mix(self.saved("saveMix"), stage.lamps, stage.width / stage.height)
         return np.asarray(mix_codes(stage, weights, exposure))
@@ -149,7 +151,8 @@ def test_fifty_mixtures_are_pythons(client: Client, stage: Stage) -> None:
         auto = number % 2 == 0
         stops = 0 if auto else float(rng.uniform(-2, 0.5))
         client.desk("""(() => {
-            [desk.weights, desk.factor] = [given.weights, given.auto ? desk.set.meter(given.weights) : 2 ** given.stops];
+            const {weights, auto, stops} = given;
+            [desk.weights, desk.factor] = [weights, auto ? desk.set.meter(weights) : 2 ** stops];
             desk.paint();
         })()""", {"weights": weights.tolist(), "auto": auto, "stops": stops})
         expected = mix_codes(stage, weights, "auto" if auto else stops)
@@ -303,8 +306,8 @@ def test_by_keyboard_alone(at_desk: Client) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("""() => { const {knob, do: button, field, light} = document.activeElement.dataset;
             return knob || button || field || light || ""; }"""))
-    assert {"left", "ambient", "undo", "before", "orbit", "sunset", "addPoint", "auto", "ev", "intensity", "savePicture",
-            "copyJson", "panorama"} <= reached
+    assert {"left", "ambient", "undo", "before", "orbit", "sunset", "addPoint", "auto", "ev", "intensity",
+            "savePicture", "copyJson", "panorama"} <= reached
 
 
 def test_an_orbit_plays_and_stops_where_it_is(at_desk: Client) -> None:
@@ -318,6 +321,12 @@ def test_an_orbit_plays_and_stops_where_it_is(at_desk: Client) -> None:
     assert at_desk.state == before
     at_desk.page.click("[data-do=undo]")
     assert at_desk.state["spec"]["lights"] == []
+    at_desk.page.click("[data-light=top]")
+    at_desk.page.keyboard.press("o")
+    at_desk.page.wait_for_function("() => window.desk.state.light === null")
+    at_desk.page.keyboard.press("Control+z")  # back to where it began
+    assert at_desk.state["light"] == "top"
+    assert at_desk.page.inner_text("[data-do=orbit]") == "Play"
 
 
 def test_a_saved_mix_and_another_set_are_opened(at_desk: Client, tmp_path: Path) -> None:
@@ -337,12 +346,15 @@ def test_a_saved_mix_and_another_set_are_opened(at_desk: Client, tmp_path: Path)
     at_desk.page.click("[data-light=left]")
     assert np.abs(at_desk.seen()[..., :3].astype(int) - at_desk.mixed_by(other)).max() <= 2
     assert at_desk.page.locator("[data-do=none]").is_disabled()  # without a mask
+    at_desk.page.dblclick("[data-knob=left]")
+    at_desk.says("All lights are off")
     at_desk.give("open", tmp_path / "set" / "stage.json")
     at_desk.page.wait_for_selector("[role=alert]:has-text('Choose it together with stage.json')")
 
 
 def test_what_cannot_be_read_is_told(at_desk: Client, tmp_path: Path) -> None:
-    for name, content, words in (("a.exr", b"v/1\x01", "Convert the panorama"), ("b.hdr", b"#?RADIANCE\n\n-Y 8 +X 16\n12", "cut short"),
+    for name, content, words in (("a.exr", b"v/1\x01", "Convert the panorama"),
+                                 ("b.hdr", b"#?RADIANCE\n\n-Y 8 +X 16\n12", "cut short"),
                                  ("c.png", b"no picture", "cannot be read"), ("d.json", b"[1", "cannot be read"),
                                  ("e.json", b"{}", "neither"), ("f.txt", b"hm", "cannot be read")):
         (tmp_path / name).write_bytes(content)
@@ -364,7 +376,8 @@ def test_it_fits_and_can_be_hit(at_desk: Client, width: int, height: int) -> Non
     page.click("[data-light='neon pair']")
     assert page.evaluate("() => document.documentElement.scrollWidth") == width
     small = page.evaluate("""() => [...document.querySelectorAll(".iclight-desk :is(button, select, input)")]
-        .filter((one) => one.checkVisibility()).map((one) => [one, (one.closest("label") || one).getBoundingClientRect()])
+        .filter((one) => one.checkVisibility())
+        .map((one) => [one, (one.closest("label") || one).getBoundingClientRect()])
         .filter(([, box]) => Math.min(box.width, box.height) < 35.5).map(([one]) => one.outerHTML)""")
     assert small == []
     boxes = [page.locator(f"[data-knob='{lamp.name}']").bounding_box() for lamp in EIGHT]
@@ -379,7 +392,8 @@ def test_a_finger_puts_and_drags_a_lamp(browser: Any, file: Path) -> None:
         person.page.wait_for_function("() => window.desk.state.spec?.lights.length === 1")
         [light] = person.state["spec"]["lights"]
         assert light["x"] == pytest.approx(0.25, abs=0.01)
-        assert person.page.evaluate("() => getComputedStyle(document.querySelector('[data-lamp]')).touchAction") == "none"
+        lamp = "getComputedStyle(document.querySelector('[data-lamp]'))"
+        assert person.page.evaluate(f"() => {lamp}.touchAction") == "none"
 
 
 def test_an_empty_desk_takes_a_set(browser: Any, file: Path, stage: Stage, tmp_path: Path) -> None:

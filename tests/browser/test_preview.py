@@ -1,21 +1,19 @@
-"""The photo under the light in a real browser: the graphics card's picture and the canvas's, and the editor's switch."""
+"""The photo under the light in a real browser: by the graphics card, on a canvas, and the editor's switch."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "javascript"))
-
-from sketches import CLOSE, case, decoded, specs
+from javascript.sketches import CLOSE, case, decoded, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -25,7 +23,7 @@ DRAW = """({kind, given}) => {
     const picture = (text) => text && {width: given.width, height: given.height, data: decoded(text)};
     const prepared = iclight.sketch.prepare({color: picture(given.color), photo: picture(given.photo),
         background: picture(given.background), own: given.own, map: {...given.map, data: decoded(given.map.data)}});
-    const painter = new iclight.preview[kind]({emulated: true});
+    const painter = new iclight.preview[kind]();
     return given.specs.map((spec) => {
         const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [given.width, given.height];
@@ -60,7 +58,7 @@ def test_sketches_are_pythons(scripts: Any, kind: str) -> None:
         assert np.abs(seen[..., :3].astype(int) - subject.expected(spec)).max() <= CLOSE, spec
 
 
-def pixels_of(person: Any) -> np.ndarray:
+def pixels_of(person: Any) -> NDArray[Any]:
     """The canvas as it is on the page, without handles where no light is chosen, uint8 [H, W, 4]."""
     data = person.page.evaluate("() => document.querySelector('.iclight-canvas').toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGBA"))
@@ -89,7 +87,7 @@ def test_the_photo_is_shown_under_the_light_once_it_is_there(person: Any) -> Non
     subject = np.s_[left.shape[0] // 2 - 60:left.shape[0] // 2 + 60]
     half = left.shape[1] // 2
 
-    def bright(picture: np.ndarray) -> float:
+    def bright(picture: NDArray[Any]) -> float:
         rows = picture[subject][..., :3].astype(float)
         return float(rows[:, half - 80:half].mean() - rows[:, half:half + 80].mean())
 

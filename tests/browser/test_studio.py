@@ -85,7 +85,9 @@ def test_dragging_a_light_moves_the_bright_side_of_the_result(person: Any) -> No
     person.page.wait_for_selector(".iclight-preview .iclight-mask img")
     person.tile("top")
     person.wait_for_light("light === 'top'")
-    alpha = fit_alpha(split_alpha(load_image(VASE))[1], 128, 128)
+    own = split_alpha(load_image(VASE))[1]
+    assert own is not None
+    alpha = fit_alpha(own, 128, 128)
     drag(person, (0.5, 0.08), (0.08, 0.5))
     person.wait_for_light("light.startsWith('{') && Math.abs(JSON.parse(light).lights[0].angle - 180) < 8")
     lit_left = person.result()

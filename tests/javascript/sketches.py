@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib_iclight.lights import LightSpec
 from lib_iclight.preview import Shape, shape_of, sketch
@@ -20,16 +21,16 @@ CLOSE = 3
 class Case:
     """A subject of its own colours before a photo, with a normal map of another size."""
 
-    color: np.ndarray
+    color: NDArray[Any]
     """uint8 [H, W, 3]"""
-    alpha: np.ndarray
+    alpha: NDArray[Any]
     """uint8 [H, W]"""
-    photo: np.ndarray
-    codes: np.ndarray
+    photo: NDArray[Any]
+    codes: NDArray[Any]
     """the normal map, uint8 [h, w, 3]"""
     own: tuple[float, float] = (0.3, -0.25)
 
-    def expected(self, spec: dict[str, Any] | None, background: np.ndarray | None = None) -> np.ndarray:
+    def expected(self, spec: dict[str, Any] | None, background: NDArray[Any] | None = None) -> NDArray[Any]:
         """What Python draws, uint8 [H, W, 3]."""
         normals = self.codes.astype(np.float32) / 127.5 - 1
         normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
@@ -37,7 +38,7 @@ class Case:
         return sketch(self.photo, (self.alpha / 255).astype(np.float32), Shape(normals, self.own), light, background,
                       self.color)
 
-    def for_page(self, specs: list[Any], background: np.ndarray | None = None) -> dict[str, Any]:
+    def for_page(self, specs: list[Any], background: NDArray[Any] | None = None) -> dict[str, Any]:
         """The same as JSON."""
         height, width = self.alpha.shape
         full = np.full_like(self.alpha, 255)
@@ -81,11 +82,11 @@ def specs(count: int) -> list[dict[str, Any]]:
     return [{"ambient": color(), "lights": [light() for _ in range(choose.randint(0, 5))]} for _ in range(count)]
 
 
-def coded(pixels: np.ndarray) -> str:
+def coded(pixels: NDArray[Any]) -> str:
     """Pixels in base64."""
     return base64.b64encode(np.ascontiguousarray(pixels).tobytes()).decode()
 
 
-def decoded(text: str, like: np.ndarray) -> np.ndarray:
+def decoded(text: str, like: NDArray[Any]) -> NDArray[Any]:
     """RGBA pixels of the page, uint8 [H, W, 4]."""
     return np.frombuffer(base64.b64decode(text), np.uint8).reshape(*like.shape[:2], 4)

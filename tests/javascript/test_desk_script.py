@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_javascript import HERE, NODE, random_specs, run
+from numpy.typing import NDArray
 
 from lib_iclight.lights import PRESETS
 from lib_iclight.stage import EIGHT, FOUR, Lamp, from_panorama, from_pictures, mix_codes, over, rig, weights_of
@@ -19,6 +19,8 @@ from lib_iclight.stage.files import to_linear
 from lib_iclight.stage.hdr import read_hdr, write_hdr
 from lib_iclight.stage.mix import exposure_of
 from lib_iclight.stage.rig import Direction
+
+from .test_javascript import HERE, NODE, random_specs, run
 
 
 def dome(count: int, seed: int, front: bool = False) -> tuple[Lamp, ...]:
@@ -54,11 +56,11 @@ def text(data: bytes) -> str:
 
 
 def test_weights_of_lights_are_pythons() -> None:
-    lights = [json.dumps(spec) for spec in random_specs(40)] + [name for name in PRESETS if name != "none"]
-    lights += ['{"ambient": "#7f7f7f"}', '{"ambient": "#123"}',
-               '{"lights": [{"kind": "point", "x": 0.5, "y": 0.5}]}', '{"lights": [{"kind": "directional", "angle": 540}]}']
-    cases = [(name, light, aspect) for name in SETS for light in lights for aspect in (1.0, 0.7, 1.9)
-             if name != "ambient only" or not (PRESETS[light] if light in PRESETS else json.loads(light)).__class__]
+    lights = [json.dumps(spec) for spec in random_specs(20)] + [name for name in PRESETS if name != "none"]
+    lights += ['{"ambient": "#7f7f7f"}', '{"ambient": "#123"}', '{"lights": [{"kind": "point", "x": 0.5, "y": 0.5}]}',
+               '{"lights": [{"kind": "directional", "angle": 540}]}']
+    cases = [(name, light, aspect) for name in SETS for light in lights for aspect in (0.7, 1.9)
+             if name != "ambient only"]
     cases += [("ambient only", light, 1.0) for light in ('{"ambient": "#123"}', "ambient")]
     made = ask(weights=[(listed(SETS[name]), light, aspect) for name, light, aspect in cases])["weights"]
     for (name, light, aspect), weights in zip(cases, made, strict=True):
@@ -71,7 +73,7 @@ def test_a_set_without_a_direction_makes_no_side_light() -> None:
     assert made == [None]
 
 
-def panorama(seed: int, height: int, lamps: int = 3) -> np.ndarray:
+def panorama(seed: int, height: int, lamps: int = 3) -> NDArray[Any]:
     rng = np.random.default_rng(seed)
     made = rng.random((height, 2 * height, 3)).astype(np.float32) ** 3
     for _ in range(lamps):

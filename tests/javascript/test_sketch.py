@@ -6,8 +6,9 @@ import json
 
 import numpy as np
 import pytest
-from sketches import CLOSE, case, decoded, specs
-from test_javascript import HERE, NODE, run
+
+from .sketches import CLOSE, case, decoded, specs
+from .test_javascript import HERE, NODE, run
 
 
 @pytest.mark.parametrize("behind", ["photo", "background"])

@@ -9,6 +9,7 @@ made. Offsets are made only for the kinds that are missing under their official 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import sys
@@ -41,9 +42,8 @@ class Maker:
         if name == "offsets":
             for kind in ("fc", "fcon", "fbc"):
                 if not (self._models / "ic-light" / f"iclight_sd15_{kind}.safetensors").is_file():
-                    yield from self._save(f"ic-light/iclight-live-{kind}.safetensors", lambda kind=kind: offsets(
-                        self._shapes(UNet2DConditionModel, "sd15", "unet", in_channels=12 if kind == "fbc" else 8),
-                        ("fc", "fcon", "fbc").index(kind)))
+                    yield from self._save(f"ic-light/iclight-live-{kind}.safetensors",
+                                          functools.partial(self._offsets, kind))
         elif name == "lora":
             yield from self._save("Lora/iclight-live-lora.safetensors", self.lora)
         elif name == "full-lora":
@@ -135,10 +135,14 @@ class Maker:
                 **prefixed(self._text("sdxl", "text_encoder", 31), "conditioner.embedders.0.transformer."),
                 **self._open_clip(second, projection, "conditioner.embedders.1.model.")}
 
+    def _offsets(self, kind: str) -> Tensors:
+        shapes = self._shapes(UNet2DConditionModel, "sd15", "unet", in_channels=12 if kind == "fbc" else 8)
+        return offsets(shapes, ("fc", "fcon", "fbc").index(kind))
+
     def lora(self) -> Tensors:
         """A LoRA of rank 4 on every attention layer of the SD 1.5 UNet."""
         generator = torch.Generator().manual_seed(40)
-        made = {}
+        made: Tensors = {}
         for key, value in self._shapes(UNet2DConditionModel, "sd15", "unet").items():
             if ".attn" in key and key.endswith(".weight"):
                 name = "lora_unet_" + key.removesuffix(".weight").replace(".", "_")

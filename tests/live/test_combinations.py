@@ -67,12 +67,12 @@ def test_all_guidances_at_once_with_hires(forge: Forge, host: str) -> None:
 
 
 def test_multidiffusion(forge: Forge, host: str, reference: Reference, request: pytest.FixtureRequest) -> None:
-    tiles = script_name(forge, host, TILES)
+    script = script_name(forge, host, TILES)
     if host == "reforge":
         request.applymarker(pytest.mark.xfail(strict=True, reason=(
             "reforge's own fault: its tiles fail on anything beside the latent, of inpainting checkpoints too")))
     forge.arm()
-    answer = forge.txt2img(FC, width=192, scripts={tiles: [True, "MultiDiffusion", 128, 128, 64, 1]})
+    answer = forge.txt2img(FC, width=192, scripts={script: [True, "MultiDiffusion", 128, 128, 64, 1]})
     (one,) = check_relit(answer, forge.seen(), "fc", 1)
     assert one.x.shape[2:] == (16, 16)
     whole = reference.latent(fitted(on_grey(subject()), 192, SIZE))

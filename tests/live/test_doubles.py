@@ -14,7 +14,7 @@ from .client import Forge
 DOUBLES: dict[str, dict[str, Any]] = {"forge": {**fake_webui.SAME_AS, **fake_webui.SAME_AS_FORGE},
                                       "a1111": {**fake_webui.SAME_AS, **fake_a1111.SAME_AS_A1111}}
 """host -> what it has, and its double"""
-STARS = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}",
+STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}",
          inspect.Parameter.KEYWORD_ONLY: "{}="}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from .client import HIRES, SIZE, Forge, base64_of, scene, subject
 from .conftest import check_equal, check_relit
@@ -14,7 +15,7 @@ from .reference import Reference, fitted, on_grey, stretched
 CONTAIN: dict[str, Any] = {"enabled": True, "foreground": base64_of(subject()), "fit": "contain"}
 
 
-def contained(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def contained(pixels: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """An upright picture on grey, in the middle of a square."""
     own = round(pixels.shape[1] * height / pixels.shape[0])
     left = (width - own) // 2

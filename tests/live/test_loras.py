@@ -5,6 +5,8 @@ Whatever came before, the UNet's weights are those of a fresh start with the sam
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from .client import SIZE, Forge, base64_of, subject
@@ -12,7 +14,7 @@ from .client import SIZE, Forge, base64_of, subject
 FC = {"enabled": True, "foreground": base64_of(subject()), "light": "left"}
 FBC = {**FC, "mode": "fbc"}
 LORAS = {"without": "a cat", "weak": "a cat <lora:iclight-live-lora:0.5>", "strong": "a cat <lora:iclight-live-lora:1>"}
-SMALL = {"width": SIZE // 2, "height": SIZE // 2}
+SMALL: dict[str, Any] = {"width": SIZE // 2, "height": SIZE // 2}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,8 @@ def test_loras_differ(expected: dict[str, tuple[str, bytes]]) -> None:
     [("weak", FC), ("without", None), ("weak", FC), ("strong", None)],
     [("strong", FC), ("weak", FC), ("without", FC), ("without", None), ("strong", None)],
 ], ids=lambda order: "-".join(f"{lora}{'' if settings is None else '+'}" for lora, settings in order))
-def test_orders(forge: Forge, expected: dict[str, tuple[str, bytes]], order: list) -> None:
+def test_orders(forge: Forge, expected: dict[str, tuple[str, bytes]],
+                order: list[tuple[str, dict[str, Any] | None]]) -> None:
     for lora, settings in order:
         if settings is None:
             assert state(forge, lora) == expected[lora]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from .client import Answer, Forge, base64_of, subject
 from .reference import offsets_file
@@ -42,7 +43,7 @@ def empty_png(width: int, height: int) -> str:
     return b64encode(png).decode()
 
 
-def at_the_left(width: int, height: int, columns: int) -> np.ndarray:
+def at_the_left(width: int, height: int, columns: int) -> NDArray[Any]:
     """A picture whose subject fills its first `columns`: uint8 [height, width, 4]."""
     picture = subject(width, height)
     picture[..., 3] = 0

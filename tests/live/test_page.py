@@ -6,13 +6,13 @@ Set ICLIGHT_LIVE_SHOTS to a folder to have pictures of the page there.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser import chromium
 from PIL import Image
 
 from lib_iclight.imaging import load_image
@@ -22,15 +22,13 @@ from .client import SIZE, Forge, subject
 from .conftest import check_equal
 from .reference import Reference, fitted, light_from
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "browser"))
-import chromium
-
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
+PATIENCE = 600_000
+"""milliseconds for a picture on a busy machine"""
 HARMLESS = ("iframeResizer", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_INTERNET_DISCONNECTED", "manifest.json",
             "net::ERR_PROXY_CONNECTION_FAILED", "net::ERR_CONNECTION_REFUSED")
 """what the host's own page says where there is no internet"""
-OPEN = {"txt2img": "#iclight_txt2img_enabled"}
 
 
 @pytest.fixture(scope="session")
@@ -63,11 +61,6 @@ class Visitor:
     def open(self, url: str) -> None:
         self.page.goto(f"{url}/?__theme={self.theme}", wait_until="domcontentloaded")
         self.page.wait_for_selector("#iclight_txt2img_enabled .label-wrap")
-        self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="attached")
-        for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
-            self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
-            self.page.keyboard.press("Tab")
-        self.page.fill("#txt2img_prompt textarea", "a cat")
         self.page.click("#iclight_txt2img_enabled .label-wrap")
         self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="visible")
 
@@ -95,9 +88,14 @@ class Visitor:
                 "(part) => document.querySelector('#iclight_txt2img_status').innerText.includes(part)", arg=part)
 
     def generate(self) -> str:
-        """What stands under the result."""
+        """Two steps at the live cases' size; what stands under the result."""
+        for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
+            self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
+            self.page.keyboard.press("Tab")
+        self.page.fill("#txt2img_prompt textarea", "a cat")
         self.page.click("#txt2img_generate")
-        self.page.wait_for_function("() => document.querySelector('#html_info_txt2img').innerText.includes('Steps:')")
+        self.page.wait_for_function("() => document.querySelector('#html_info_txt2img').innerText.includes('Steps:')",
+                                    timeout=PATIENCE)
         self.page.wait_for_selector("#txt2img_gallery img")
         return str(self.page.inner_text("#txt2img_results"))
 

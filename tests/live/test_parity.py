@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from numpy.typing import NDArray
 
 from .client import HIRES, SIZE, Forge, Pass, base64_of, scene, subject
 from .conftest import check_equal, check_relit, plain
@@ -12,7 +15,7 @@ FC = {"enabled": True, "foreground": base64_of(subject())}
 FBC = {**FC, "mode": "fbc", "background": base64_of(scene())}
 
 
-def check(one: Pass, kind: str, expected: list, reference: Reference, lora: float = 0.0) -> None:
+def check(one: Pass, kind: str, expected: list[NDArray[Any]], reference: Reference, lora: float = 0.0) -> None:
     """Concat conditioning from the `expected` pictures, and the noise prediction made of it."""
     for index, pixels in enumerate(expected):
         check_equal(one.concat[:, 4 * index:4 * index + 4], reference.latent(pixels))

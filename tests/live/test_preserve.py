@@ -17,8 +17,8 @@ from PIL import Image
 
 from lib_iclight import infotext
 from lib_iclight.fields import Picture
-from lib_iclight.frame import Frame
-from lib_iclight.job import LatentCache, Relight
+from lib_iclight.frame import Frame, fit
+from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import FIELDS, Settings, from_infotext
 
@@ -41,11 +41,12 @@ STRONG = {"enabled": True, "preserve_color": 1.0, "preserve_detail": 1.0, "outpu
 
 
 class Pixels:
-    """An encoder that keeps what it was to encode."""
+    """An encoder and what it was to encode."""
 
-    key = "pixels"
+    def __init__(self) -> None:
+        self.encoder = Encoder("pixels", self._encode)
 
-    def encode(self, pixels: NDArray[Any]) -> torch.Tensor:
+    def _encode(self, pixels: NDArray[Any]) -> torch.Tensor:
         self.pixels = pixels
         return torch.zeros(1, 4, 1, 1)
 
@@ -103,7 +104,7 @@ def test_the_saved_picture_is_the_preserved_one_and_restores_the_sliders(
                 assert getattr(again, field.name) == getattr(asked, field.name), field.name
 
     pixels = Pixels()
-    job.initial(pixels, Frame(SIZE, SIZE))
+    job.initial(pixels.encoder, Frame(SIZE, SIZE))
     check_equal(one.start, reference.latent(pixels.pixels), 1e-3)
 
     plain = forge.txt2img({**LIT, **NOTHING_KEPT, **PICTURES}, steps=2)
@@ -121,7 +122,7 @@ def test_each_picture_of_a_batch(forge: Forge) -> None:
     check_preserved(second, raws[1], job)
     assert (raws[0] != raws[1]).any()
     for picture in (first, second):
-        np.testing.assert_array_equal(picture[:4, :4], job.subjects[0].place(PHOTO, SIZE, SIZE)[:4, :4])
+        np.testing.assert_array_equal(picture[:4, :4], fit(PHOTO, SIZE, SIZE)[:4, :4])
 
 
 def test_at_the_size_of_the_hires_pass(forge: Forge) -> None:

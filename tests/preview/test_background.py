@@ -58,7 +58,8 @@ def test_the_subject_does_not_count() -> None:
     subject = np.zeros(picture.shape[:2], np.float32)
     subject[20:70, 5:50] = 1
     picture[20:70, 5:50] = 255
-    assert abs((light_of(picture, subject).angle + 180) % 360 - 180) < 4
+    angle = light_of(picture, subject).angle
+    assert angle is not None and abs((angle + 180) % 360 - 180) < 4
     blind = light_of(picture)
     assert blind.angle is None or abs((blind.angle + 180) % 360 - 180) > 30
     with pytest.raises(ImageError, match="covers the whole background"):

@@ -127,8 +127,7 @@ def test_bright_is_near() -> None:
 def test_pictures_without_a_hull_have_a_geometry(picture: str) -> None:
     ramp = np.linspace(0, 255, 32).astype(np.uint8)
     rgb = {"grey": np.broadcast_to(ramp[None, :, None], (20, 32, 3)), "flat": np.full((20, 32, 3), 90, np.uint8),
-           "two colours": np.where(np.arange(32)[None, :, None] < 16, np.uint8([200, 30, 30]), np.uint8([20, 20, 240])
-                                   ) * np.ones((20, 1, 1), np.uint8),
+           "two colours": np.repeat(np.array([[[200, 30, 30]] * 16 + [[20, 20, 240]] * 16], np.uint8), 20, axis=0),
            "one row": np.broadcast_to(ramp[None, :, None], (1, 32, 3))}[picture]
     made = color_geometry(np.ascontiguousarray(rgb))
     assert np.isfinite(made).all() and (np.linalg.norm(made, axis=-1) <= 1.001).all()

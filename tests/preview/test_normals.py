@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_conventions_are_told_apart_and_give_the_same_normals(convention: str, s
 
 
 @pytest.mark.parametrize("convention", ["opengl", "directx"])
-def test_a_chosen_convention_is_followed_whatever_the_map_says(convention: str) -> None:
+def test_a_chosen_convention_is_followed_whatever_the_map_says(convention: Literal["opengl", "directx"]) -> None:
     normals, _ = rendered(3)
     shape = shape_from_normals(as_picture(normals, "opengl"), convention)
     up = 1 if convention == "opengl" else -1

@@ -133,7 +133,7 @@ def test_soft_edges_hold_no_old_background() -> None:
     alpha = np.full((4, 4), 0.5, np.float32)
     color, wall = np.full((4, 4, 3), 60, np.uint8), np.full((4, 4, 3), 255, np.uint8)
     photo = ((color.astype(int) + wall) // 2).astype(np.uint8)
-    shape, dark = Shape(np.zeros((4, 4, 3), np.float32) + np.float32([0, 0, 1])), LightSpec("#050505")
+    shape, dark = Shape(np.zeros((4, 4, 3), np.float32) + np.array([0, 0, 1], np.float32)), LightSpec("#050505")
     lit = sketch(color, np.ones_like(alpha), shape, dark)
     np.testing.assert_allclose(sketch(photo, alpha, shape, dark, color=color), 0.5 * lit + 127.5, atol=1.5)
     new = np.full((4, 4, 3), 90, np.uint8)

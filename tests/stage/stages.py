@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lib_iclight.stage import FOUR, Stage, from_pictures
+from lib_iclight.stage import FOUR, Lamp, Stage, from_pictures
 
 WIDTH, HEIGHT = 24, 18
 
 
-def random_codes(seed: int, kind: type = np.uint8, height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
+def random_codes(seed: int, kind: type[Any] = np.uint8, height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     """A picture's codes [H, W, 3]."""
     return np.random.default_rng(seed).integers(0, np.iinfo(kind).max, (height, width, 3), kind, endpoint=True)
 
@@ -28,10 +29,23 @@ def round_alpha(height: int = HEIGHT, width: int = WIDTH) -> NDArray[Any]:
     return (np.rint((min(height, width) / 2.2 - away).clip(0, 1) * 255) / 255).astype(np.float32)
 
 
-def random_stage(lamps=FOUR, seed: int = 0, alpha: bool = True, height: int = HEIGHT, width: int = WIDTH) -> Stage:
+def random_stage(lamps: Sequence[Lamp] = FOUR, seed: int = 0, alpha: bool = True, height: int = HEIGHT,
+                 width: int = WIDTH) -> Stage:
     """Noise for every lamp."""
     pictures = np.random.default_rng(seed).random((len(lamps), height, width, 3)).astype(np.float32)
     return from_pictures(lamps, pictures, round_alpha(height, width) if alpha else None)
+
+
+def pictures_of(stage: Stage) -> NDArray[np.float32]:
+    """Those of a stage that holds them."""
+    assert stage.pictures is not None
+    return stage.pictures
+
+
+def alpha_of(stage: Stage) -> NDArray[np.float32]:
+    """That of a stage that has one."""
+    assert stage.alpha is not None
+    return stage.alpha
 
 
 def decode(encoded: NDArray[Any]) -> NDArray[Any]:
@@ -69,7 +83,7 @@ def read_png16(path: Path) -> NDArray[Any]:
     return np.array(rows).reshape((height, width, 3) if color == 2 else (height, width)).astype(np.uint16)
 
 
-def save_photos(folder: Path, names: tuple[str, ...], **options: object) -> None:
+def save_photos(folder: Path, names: tuple[str, ...], **options: Any) -> None:
     """Photographs of a person who has no program."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):

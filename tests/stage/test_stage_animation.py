@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import types
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.errors import LightError, StageError
-from lib_iclight.stage import EIGHT, FOUR, animation, from_pictures, mix_codes, sky, weights_of
+from lib_iclight.stage import EIGHT, FOUR, Lamp, Stage, animation, from_pictures, mix_codes, sky, weights_of
+from lib_iclight.stage.mix import exposure_of
 
 from .stages import HEIGHT, WIDTH, random_codes, random_stage
 
-MOVEMENTS = {
+MOVEMENTS: dict[str, Callable[[Stage, Any], NDArray[Any]]] = {
     "orbit": lambda stage, count: animation.orbit(stage, count),
     "path": lambda stage, count: animation.along_path(stage, count, [(0, 0), (1, 0), (1, 1)], closed=True),
     "turning": lambda stage, count: animation.turning(stage, count, sky("sunset")),
@@ -29,7 +31,7 @@ MOVEMENTS = {
 
 @pytest.mark.parametrize("name", MOVEMENTS)
 @pytest.mark.parametrize("lamps", [FOUR, EIGHT])
-def test_movements_go_around_in_small_steps(name: str, lamps: tuple) -> None:
+def test_movements_go_around_in_small_steps(name: str, lamps: tuple[Lamp, ...]) -> None:
     stage = random_stage(lamps)
     moved = MOVEMENTS[name](stage, 48)
     assert moved.shape == (48, len(lamps), 3)
@@ -66,7 +68,7 @@ def test_frames_share_one_exposure_and_take_a_background() -> None:
     stage = random_stage(seed=2)
     moved = animation.orbit(stage, 6)
     made = list(animation.frames(stage, moved))
-    gain = animation.exposure_of(stage, moved.mean(axis=0), "auto")
+    gain = exposure_of(stage, moved.mean(axis=0), "auto")
     for frame, weights in zip(made, moved, strict=True):
         assert np.abs(frame.astype(int) - mix_codes(stage, weights * np.float32(gain), 0.0)).max() == 0
     wall = random_codes(9)
@@ -79,7 +81,7 @@ def test_frames_share_one_exposure_and_take_a_background() -> None:
     (0, 24, "seconds"), (-1, 24, "seconds"), (float("nan"), 24, "seconds"), ("4", 24, "seconds"), (4, 0, "fps"),
     (4, 61, "frames a second"), (4, 0.5, "frames a second"), (1e6, 1, "1000000 frames"), (41667, 24, "1000008 frames"),
     (float("inf"), 24, "seconds"), (10**400, 24, "seconds"), (True, 24, "seconds")])
-def test_times_that_are_none_are_refused(seconds: object, fps: object, words: str) -> None:
+def test_times_that_are_none_are_refused(seconds: Any, fps: Any, words: str) -> None:
     with pytest.raises(StageError, match=words):
         animation.frame_count(seconds, fps)
 
@@ -96,7 +98,8 @@ def test_movements_that_are_none_are_refused() -> None:
         for move in MOVEMENTS.values():
             with pytest.raises(StageError):
                 move(stage, count)
-    for points in ([], [(0, 0)], [(0.5, 0.5)] * 3, [(0, 0), (float("nan"), 1)], [(0, 0, 0), (1, 1, 1)]):
+    bad: tuple[Any, ...] = ([], [(0, 0)], [(0.5, 0.5)] * 3, [(0, 0), (float("nan"), 1)], [(0, 0, 0), (1, 1, 1)])
+    for points in bad:
         with pytest.raises(StageError):
             animation.along_path(stage, 4, points)
     with pytest.raises(LightError):
@@ -139,7 +142,7 @@ def test_files_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
         animation.write_animation(tmp_path / "no folder" / "a.webp", [frame] * 2, 2, 24)
     assert not list(tmp_path.iterdir())
 
-    def broken():
+    def broken() -> Iterator[NDArray[Any]]:
         yield frame
         raise StageError("a picture is missing")
 
@@ -151,7 +154,7 @@ def test_files_that_cannot_be_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_an_mp4_without_a_package_names_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name: str, *args: object, **more: object) -> object:
+    def without(name: str, *args: Any, **more: Any) -> object:
         if name in ("av", "imageio_ffmpeg"):
             raise ImportError(name)
         return real(name, *args, **more)
@@ -165,7 +168,7 @@ def test_an_mp4_without_a_package_names_both(tmp_path: Path, monkeypatch: pytest
 def test_an_mp4_gets_all_frames_at_an_even_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """With doubles of the packages, which take what the packages take."""
     got: list[tuple[int, ...]] = []
-    seen: dict[str, object] = {}
+    seen: dict[str, Any] = {}
 
     class Stream:
         def encode(self, frame: object = None) -> list[object]:
@@ -183,13 +186,14 @@ def test_an_mp4_gets_all_frames_at_an_even_size(tmp_path: Path, monkeypatch: pyt
             pass
 
         def add_stream(self, codec: str, rate: Fraction) -> Stream:
-            seen.update(rate=rate, stream=Stream())
-            return seen["stream"]
+            stream = Stream()
+            seen.update(rate=rate, stream=stream)
+            return stream
 
         def mux(self, packets: list[NDArray[Any]]) -> None:
             got.extend(packet.shape for packet in packets)
 
-    def write_frames(path: str, size: tuple[int, int], **_: object):
+    def write_frames(path: str, size: tuple[int, int], **_: object) -> Generator[None, NDArray[Any], None]:
         seen["size"] = size
         Path(path).write_bytes(b"mp4")
         while True:

@@ -8,6 +8,7 @@ import itertools
 import math
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,8 @@ def old_form(row: NDArray[Any]) -> bytes:
     return coded
 
 
-def file(pixels: NDArray[Any], code, axes: str | None = None, header: str = "") -> bytes:
+def file(pixels: NDArray[Any], code: Callable[[NDArray[Any]], bytes], axes: str | None = None,
+         header: str = "") -> bytes:
     axes = axes or f"-Y {pixels.shape[0]} +X {pixels.shape[1]}"
     return f"#?RADIANCE\n# by a test\nFORMAT=32-bit_rle_rgbe\n{header}\n{axes}\n".encode() + b"".join(
         code(row) for row in pixels)
@@ -262,7 +264,7 @@ def test_a_zero_exponent_is_black_and_the_headers_exposure_counts() -> None:
     ("+Y 4 +X 9", lambda a: a[::-1]), ("-Y 4 -X 9", lambda a: a[:, ::-1]), ("+Y 4 -X 9", lambda a: a[::-1, ::-1]),
     ("+X 4 -Y 9", lambda a: a.transpose(1, 0, 2)), ("+X 4 +Y 9", lambda a: a.transpose(1, 0, 2)[::-1]),
     ("-X 4 -Y 9", lambda a: a.transpose(1, 0, 2)[:, ::-1])])
-def test_all_orders_of_the_axes(axes: str, turn: Any) -> None:
+def test_all_orders_of_the_axes(axes: str, turn: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
     pixels = rgbe(4, 9)
     np.testing.assert_allclose(read_hdr(file(pixels, bytes, axes)), turn(by_hand(pixels)), rtol=1e-6)
 
@@ -331,7 +333,7 @@ EXR = b"\x76\x2f\x31\x01" + bytes(60)
 def test_exr_without_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def without(name: str, *args: object, **more: object) -> object:
+    def without(name: str, *args: Any, **more: Any) -> object:
         if name == "OpenEXR":
             raise ImportError(name)
         return real(name, *args, **more)

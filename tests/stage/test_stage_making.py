@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight import cli, imaging
@@ -31,7 +32,7 @@ QUICK = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "
 SMALL = Generation(width=64, height=64, steps=1, cfg=1.0, seed=5)
 
 
-def photo_pixels() -> np.ndarray:
+def photo_pixels() -> NDArray[Any]:
     """A 48 x 40 picture with a transparent left half."""
     pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), dtype=np.uint8)
     pixels[..., 3] = 255
@@ -212,7 +213,7 @@ def test_light_settings_are_told_to_be_idle_and_not_claimed() -> None:
 
 @pytest.mark.parametrize("start", ["noise", "image", "background"])
 def test_a_stage_of_equal_pictures_is_refused(start: str) -> None:
-    with pytest.raises(SettingsError, match="differ by what they start from"):
+    with pytest.raises(SettingsError, match="shows none of it"):
         job(mode="fc", start=start)
     assert job(mode="fbc", start=start).start == start
     assert start_of(Settings(mode="fc", stage="4"), "img2img") == "light"
@@ -273,7 +274,7 @@ def test_mixtures_are_written(made: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
 
-    def mixed(*argv: str) -> np.ndarray:
+    def mixed(*argv: str) -> NDArray[Any]:
         assert cli.main(["mix", str(made), "-o", str(out / "m.png"), *argv]) == 0
         return np.asarray(Image.open(out / "m.png"))
 
@@ -355,7 +356,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["stage", "{photo}"], "SettingsError", "--output"),
     (["stage", "-o", "{out}/set"], "SettingsError", "neither a photo nor --from-lp"),
     (["stage", "{photo}", "-o", "{out}/set", "--rig", "6"], "SettingsError", "4 or 8"),
-    (["stage", "{photo}", "-o", "{out}/set", "--mode", "fc", "--start", "noise"], "SettingsError", "start is 'noise'"),
+    (["stage", "{photo}", "-o", "{out}/set", "--mode", "fc", "--start", "noise"], "SettingsError", "start 'noise'"),
     (["stage", "{photo}", "-o", "{photo}/set", "--rig", "4"], "StageError", "cannot be made"),
     (["stage", "{out}/no.png", "-o", "{out}/set"], "ImageError", "no.png"),
     (["stage", "--from-lp", "{out}/no.lp", "-o", "{out}/set"], "StageError", "cannot be read"),

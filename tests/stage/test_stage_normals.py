@@ -34,7 +34,7 @@ from lib_iclight.stage import (
 from lib_iclight.stage.normals import to_colors
 from lib_iclight.stage.store import load
 
-from .stages import HEIGHT, WIDTH, decode, encode, random_codes, random_stage, round_alpha
+from .stages import HEIGHT, WIDTH, alpha_of, decode, encode, pictures_of, random_codes, random_stage, round_alpha
 
 SIDES = ("left", "right", "bottom", "top")
 
@@ -104,8 +104,9 @@ def test_the_reference_is_the_demos_formula(tmp_path: Path, bits: int, lamps: tu
     save(random_stage(lamps, seed=bits), tmp_path, bits)
     stage = load(tmp_path)
     encoded = {lamp.name: np.rint(encode(picture.astype(float)) * (2**bits - 1)) / (2**bits - 1)
-               for lamp, picture in zip(lamps, stage.pictures, strict=True)}
-    expected = demo(*(encoded[name] for name in SIDES), stage.alpha.astype(float))
+               for lamp, picture in zip(lamps, pictures_of(stage), strict=True)}
+    left, right, bottom, top = (encoded[name] for name in SIDES)
+    expected = demo(left, right, bottom, top, alpha_of(stage).astype(float))
     np.testing.assert_allclose(reference(stage), expected, atol=1e-6)
 
 
@@ -129,8 +130,8 @@ def test_pairs_face_the_light(lamps: tuple[Lamp, ...]) -> None:
     truth, alpha, _ = ball()
     stage = drawn(lamps=lamps)
     assert degrees(pairs(stage, 0.64), truth, alpha > 0.9).mean() < 6
-    brighter = from_pictures(lamps, stage.pictures * (1 + 0.3 * np.arange(len(lamps)) / len(lamps)).reshape(-1, 1, 1, 1)
-                             .astype(np.float32), alpha)
+    gains = (1 + 0.3 * np.arange(len(lamps)) / len(lamps)).reshape(-1, 1, 1, 1).astype(np.float32)
+    brighter = from_pictures(lamps, pictures_of(stage) * gains, alpha)
     assert degrees(pairs(brighter, 0.64), truth, alpha > 0.9).mean() < 9, "an uneven pair is no tilt"
 
 
@@ -148,7 +149,7 @@ def test_pairs_work_with_real_lamps_of_the_four_sides_and_in_bands(
 
 
 @pytest.mark.parametrize("relief", [-0.1, 1.1, float("nan"), "much", None, True])
-def test_a_relief_that_is_none_is_refused(relief: object) -> None:
+def test_a_relief_that_is_none_is_refused(relief: Any) -> None:
     with pytest.raises(StageError, match="relief must be"):
         normals(random_stage(), relief=relief)
 
@@ -161,7 +162,7 @@ def test_what_a_method_needs_is_named() -> None:
         with pytest.raises(StageError, match="three or more"):
             normals(random_stage(tuple(lamps)), "lambert")
     with pytest.raises(StageError, match="not by 'magic'"):
-        normals(random_stage(), "magic")
+        normals(random_stage(), "magic")  # type: ignore[arg-type]
 
 
 # --- lambert ------------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def test_lambert_leaves_out_what_is_clipped_shadowed_or_shines() -> None:
     truth, alpha, _ = ball()
     assert degrees(lambert(photographed(0.6, gain=2.2))[0], truth, alpha == 1).mean() < 0.2, "clipped"
     stage = photographed()
-    shadowed, shining = stage.pictures.copy(), stage.pictures.copy()
+    shadowed, shining = pictures_of(stage).copy(), pictures_of(stage).copy()
     random = np.random.default_rng(1)
     for number in range(24):
         top, left = random.integers(0, 40, 2)
@@ -194,7 +195,7 @@ def test_lambert_leaves_out_what_is_clipped_shadowed_or_shines() -> None:
 
 def test_lambert_where_nothing_is_seen_is_flat() -> None:
     stage = photographed()
-    dark = stage.pictures.copy()
+    dark = pictures_of(stage).copy()
     dark[:, 20:30, 20:30] = 0
     dark[:, 40:44, 40:44] = 1
     found = lambert(from_pictures(stage.lamps, dark, stage.alpha))[0]
@@ -205,7 +206,8 @@ def test_lambert_where_nothing_is_seen_is_flat() -> None:
 def test_a_rendered_dome_to_two_degrees() -> None:
     """Bodies of the training renderer with their own and cast shadows, pictures of 16 bits."""
     torch = pytest.importorskip("torch")
-    from training.light_stage import Directional, random_scenes, render
+    from training.light_stage import random_scenes
+    from training.renderer import Directional, render
 
     scenes = random_scenes(4, 64, torch.Generator().manual_seed(5))
     pictures = torch.stack([render(scenes, Directional(torch.tensor([one]).expand(4, 3), torch.full((4, 3), 1.6)))
@@ -229,7 +231,7 @@ def test_albedo_loses_the_shading_and_keeps_the_paint_and_its_colour() -> None:
     paint = np.where(((x // 8 + y // 8) % 2)[..., None] == 1, (0.5, 0.2, 0.1), (0.3, 0.5, 0.7)).astype(np.float32)
     shade = np.einsum("hwc,lc->lhw", truth, np.array(dome())[:12]).clip(0) + 0.1
     stage = from_pictures(lamps(dome()[:12]), 0.6 * paint * shade[..., None], alpha)
-    found, mean = albedo(stage, truth), stage.pictures.mean(axis=0)
+    found, mean = albedo(stage, truth), pictures_of(stage).mean(axis=0)
     solid = alpha == 1
     ratios = {name: (one[solid] / paint[solid])[:, 1] for name, one in (("found", found), ("mean", mean))}
     assert ratios["found"].std() / ratios["found"].mean() < 0.35 * ratios["mean"].std() / ratios["mean"].mean()
@@ -276,16 +278,16 @@ def test_depth_of_slopes_that_no_edge_bends() -> None:
 def test_depth_of_nothing_is_nothing() -> None:
     dark = np.zeros((1, HEIGHT, WIDTH, 3), np.float32)
     empty = from_pictures(rig(["left"]), dark, dark[0, ..., 0])
-    flat = np.broadcast_to(np.float32([0, 0, 1]), (HEIGHT, WIDTH, 3))
+    flat = np.broadcast_to(np.array([0, 0, 1], np.float32), (HEIGHT, WIDTH, 3))
     assert not depth(empty, flat).any()
-    assert not depth_codes(depth(empty, flat), empty.alpha).any()
+    assert not depth_codes(depth(empty, flat), alpha_of(empty)).any()
     whole = from_pictures(rig(["left"]), dark)
     assert not depth(whole, flat).any()
     assert (depth_codes(depth(whole, flat), whole.subject) == 1).all()
 
 
 def test_a_normal_map_as_a_picture(tmp_path: Path) -> None:
-    normal = np.float32([[[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0]]])
+    normal = np.array([[[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, 0]]], np.float32)
     expected = [[[255, 128, 128], [128, 255, 128], [128, 128, 255], [0, 128, 128]]]
     np.testing.assert_array_equal(to_colors(normal), expected)
     assert to_colors(normal, 16).max() == 65535

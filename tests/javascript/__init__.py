@@ -1,0 +1,1 @@
+"""The page's scripts in node, beside what Python computes."""
