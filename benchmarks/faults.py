@@ -111,8 +111,8 @@ def offline(count: int, seed: int) -> int:
 
 def print_table(table: Mapping[str, Counter[str]]) -> None:
     """How many jobs ended how, a row for each kind of fault."""
-    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |\n" + "| --- " * 6
-          + "|")
+    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |")
+    print("| --- " * 6 + "|")
     for name, ends in table.items():
         cells = [ends.total(), *(ends[one] for one in ("raised", "stopped", "absorbed", "FAILED"))]
         print(f"| {name} | {' | '.join(map(str, cells))} |")
@@ -140,7 +140,7 @@ def live_faults(count: int, seed: int) -> list[LiveFault]:
     inside = [LiveFault(tabs[(number + turn) % len(tabs)], f"{error} in {place}",
                         {"break_in": f"lib_iclight.{place}", "break_with": error}, "injected")
               for turn, error in enumerate(ERRORS) for number, place in enumerate(PLACES)]
-    steps = [(tab, step) for tab in tabs for step in (1, 2, *((3, 4) if tab != "img2img" and tab != "fc" else ()))]
+    steps = [(tab, step) for tab in tabs for step in ((1, 2) if tab in ("fc", "img2img") else (1, 2, 3, 4))]
     around = [LiveFault(tab, "an error at a step", {"raise_at": step}, "asked to fail here") for tab, step in steps]
     around += [LiveFault(tab, "an interrupt at a step", {"interrupt_at": step}, "") for tab, step in steps]
     around += [LiveFault(tab, "another extension", {harm: True}, "IC-Light: HostError")

@@ -236,6 +236,8 @@ JOBS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
                             {"init_images": [picture(90)], "mask": KEEP}),
     "img2img, from noise": ({"start": "noise", "matting": "none", "keep_background": True, "outputs": ["mask"],
                              "mask": CUT}, {"init_images": [Image.fromarray(SUBJECT)], "n_iter": 2}),
+    "a light stage": ({**FBC, "stage": "4", "start": "auto", "background": None, "harmonise": 0.0,
+                       "outputs": ["normals"]}, {}),
 }
 """name -> settings, and what the host's processing is told"""
 HOSTS = ("forge", "neo", "a1111", "a1111 with a LoRA")
@@ -363,7 +365,7 @@ class WebUI:
         else:
             p = fake_webui.Processing(self._model, self._script, [values], **self._options)
         p.upscale = lambda image: drawn(p.latents[p.batch_index])  # what the double paints, from its latents
-        p.scripts = None
+        p.outpath_samples = None
         return p
 
     def _result(self, p: Any) -> list[Any]:
@@ -380,6 +382,7 @@ class WebUI:
         assert run is None or "sample" in vars(p)
         p.script_args[0] = {"enabled": False}  # the same object once more, as the batch tab does
         self._result(p)
+        assert p.n_iter == self._options.get("n_iter", 1), "the number of batches stays multiplied"
         assert "sample" not in vars(p) and getattr(p, "iclight_run", None) is None, "on the processing stays ours"
 
     def _mark(self) -> Any:
@@ -505,7 +508,7 @@ class Alone:
 World = WebUI | Alone
 WORLDS: Mapping[str, Callable[[Path, pytest.MonkeyPatch], World]] = {
     **{f"{host}, {job}": lambda models, patch, host=host, job=job: WebUI(host, job, models, patch)  # type: ignore[misc]
-       for host in HOSTS for job in JOBS},
+       for host in HOSTS for job in JOBS if job != "a light stage" or host == "forge"},
     **{f"standalone, {name}": lambda models, patch, name=name: Alone(name, models, patch)  # type: ignore[misc]
        for name in ("fc, hires", "fbc")},
 }
@@ -516,16 +519,21 @@ ALWAYS = ("run.py:check", "run.py:prepare", "run.py:before_sampling", "run.py:fi
 
 
 def faults_of(world: World, count: int, seed: int = 0) -> list[Fault]:
-    """So many different faults for a world, the same ones every time: its steps, its hooks, then any place."""
+    """So many different faults for a world, the same ones every time.
+
+    First the person stops each step; then come errors at steps and in hooks; then any place.
+    """
     chooser = random.Random(f"{world.name} {seed}")
+    stopped: list[Fault] = []
     first: list[Fault] = []
     rest: list[Fault] = []
     errors = list(ERRORS)
     for kind, sites in world.sites().items():
         if kind == "step":
-            stops = STOPS if isinstance(world, WebUI) else ()
-            first += [Fault(world.name, "step", number, error) for number in range(len(sites))
-                      for error in (*stops, "no GPU memory", "Ctrl+C")]
+            both = [(number, error) for number in range(len(sites)) for error in (*STOPS, "no GPU memory", "Ctrl+C")]
+            first += [Fault(world.name, "step", *one) for one in both if one[1] not in STOPS]
+            if isinstance(world, WebUI):
+                stopped = [Fault(world.name, "step", *one) for one in both if one[1] in STOPS]
             continue
         places: dict[str, list[int]] = {}
         for number, site in enumerate(sites):
@@ -536,9 +544,8 @@ def faults_of(world: World, count: int, seed: int = 0) -> list[Fault]:
             (first if site.endswith(ALWAYS) else rest).extend(
                 Fault(world.name, site, number, error) for number, error in zip(chosen, which, strict=True))
     chooser.shuffle(rest)
-    if len(first) > count:
-        first = chooser.sample(first, count)
-    return (first + rest)[:count]
+    chooser.shuffle(first)
+    return (stopped + first + rest)[:count]
 
 
 def try_fault(world: World, fault: Fault) -> str:
