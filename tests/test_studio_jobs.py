@@ -13,6 +13,7 @@ from PIL import Image
 
 from lib_iclight.generation import Generation
 from lib_iclight.job import LatentCache
+from lib_iclight.panel import texts
 from lib_iclight.session import WAITING, Session
 from lib_iclight.settings import FIELDS, Settings
 from lib_iclight.studio.jobs import GENERATION, LONGEST_PROMPT, RANGES, Studio
