@@ -50,8 +50,8 @@ def refused(*given: Any) -> str:
 @pytest.mark.parametrize("name", RANGES)
 def test_only_what_the_sliders_offer(name: str) -> None:
     least, most, step = RANGES[name]
-    wrong: tuple[Any, ...] = (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None, True,
-                              [5], {})
+    wrong: tuple[Any, ...] = (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None,
+                              True, [5], {})
     for value in wrong:
         told = refused(*values(**{name: value}))
         assert f"{name} must be a number from {least:g} to {most:g} on this page" in told, value
