@@ -199,7 +199,9 @@ def plain(forge: Forge) -> tuple[str, bytes]:
 def relit(forge: Forge, tab: str) -> Answer:
     """A relit job of two steps."""
     name, settings, more = TABS[tab]
-    return forge.job(name, settings, steps=2, **({"denoising_strength": 0.9} if name == "img2img" else {}), **more)
+    if name == "img2img":
+        return forge.img2img(settings, steps=2, **more)
+    return forge.txt2img(settings, steps=2, **more)
 
 
 def same(one: Answer, other: Answer) -> bool:

@@ -26,13 +26,15 @@ import fake_webui
 import numpy as np
 import pytest
 import torch
+from fake_modules import put_modules
 from fake_webui import base64_of, picture
 from miniature import Miniature
 from PIL import Image
 
 from lib_iclight.errors import HostError
+from lib_iclight.folders import Folders
 from lib_iclight.generation import Generation
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -127,8 +129,8 @@ class Watch:
 @contextmanager
 def watching(watch: Watch, kind: str) -> Iterator[None]:
     """Have the watch see calls or lines; as it was, coverage included, afterwards."""
-    before = sys.getprofile() if kind == "call" else sys.gettrace()
-    put = sys.setprofile if kind == "call" else sys.settrace
+    before: Any = sys.getprofile() if kind == "call" else sys.gettrace()
+    put: Any = sys.setprofile if kind == "call" else sys.settrace
     try:
         if kind != "step":
             put(watch.calls if kind == "call" else watch.lines)
@@ -152,7 +154,7 @@ class ForgeSampler(fake_webui.Sampler):
     def _run(self, x: torch.Tensor, entrance: str, initial: torch.Tensor | None, steps: int | None) -> torch.Tensor:
         super()._run(x, entrance, initial, steps)
         seen = self.p.passes[-1]
-        result = 0.3 * x + seen.taken
+        result: torch.Tensor = 0.3 * x + seen.taken
         if initial is not None:
             result = result + seen.strength * initial
         for concat in seen.concats:
@@ -199,7 +201,7 @@ class A1111Sampler(fake_a1111.Sampler):
         super().__init__(p.sd_model)
         self.p = p
         self.model_wrap_cfg = SimpleNamespace(init_latent=None)
-        self.at_step = self._at_step  # type: ignore[assignment]
+        self.at_step = self._at_step
 
     def _at_step(self, step: int) -> None:
         self.p.at_step(len(self.p.passes), step)
@@ -271,8 +273,9 @@ class WebUI:
         networks = fake_a1111.Networks()
         monkeypatch.setitem(sys.modules, "networks", networks)
         shared.opts.lora_functional, shared.device = False, torch.device("cpu")  # type: ignore[attr-defined]
-        for name, members in {"devices": {"dtype_vae": torch.float32}, "sd_unet": {"current_unet": None}}.items():
-            fake_webui.put_modules(monkeypatch, {f"modules.{name}": members})
+        more: dict[str, dict[str, Any]] = {"devices": {"dtype_vae": torch.float32}, "sd_unet": {"current_unet": None}}
+        for name, members in more.items():
+            put_modules(monkeypatch, {f"modules.{name}": members})
         if "LoRA" in self._host:
             networks.choose(a=0.5)
         return importlib.import_module("lib_iclight.hosts.webui.a1111").A1111Host("A1111")
@@ -428,7 +431,7 @@ class Alone:
 
     def __init__(self, name: str, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.name = f"standalone, {name}"
-        settings = {**FC, "foreground": SUBJECT, "mask": MASK}
+        settings: dict[str, Any] = {**FC, "foreground": SUBJECT, "mask": MASK}
         if name == "fbc":
             settings = {**FBC, "foreground": SUBJECT, "mask": MASK, "background": SUBJECT[::-1].copy()}
         self._settings = Settings(enabled=True, **settings)
