@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from lib_iclight.errors import SettingsError
+from lib_iclight.panel.gradio_host import GRADIO_4
 from lib_iclight.studio.guard import MAX_CALL, MAX_UPLOAD, Guard
 
 TOKEN = "a token"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lib_iclight.generation import Generation
 from lib_iclight.job import LatentCache
+from lib_iclight.panel import texts
 from lib_iclight.session import WAITING, Session
 from lib_iclight.settings import FIELDS, Settings
 from lib_iclight.studio.jobs import GENERATION, LONGEST_PROMPT, RANGES, Studio
@@ -49,7 +50,8 @@ def refused(*given: Any) -> str:
 @pytest.mark.parametrize("name", RANGES)
 def test_only_what_the_sliders_offer(name: str) -> None:
     least, most, step = RANGES[name]
-    wrong: tuple[Any, ...] = (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None, True, [5], {})
+    wrong: tuple[Any, ...] = (least - step, most + step, -1, 10**9, float("nan"), float("inf"), 10**400, "5", None,
+                              True, [5], {})
     for value in wrong:
         told = refused(*values(**{name: value}))
         assert f"{name} must be a number from {least:g} to {most:g} on this page" in told, value
