@@ -111,8 +111,8 @@ def offline(count: int, seed: int) -> int:
 
 def print_table(table: Mapping[str, Counter[str]]) -> None:
     """How many jobs ended how, a row for each kind of fault."""
-    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |\n" + "| --- " * 6
-          + "|")
+    print("| where, or which | faults | told | stopped by the person | no effect | not as it should be |")
+    print("| --- " * 6 + "|")
     for name, ends in table.items():
         cells = [ends.total(), *(ends[one] for one in ("raised", "stopped", "absorbed", "FAILED"))]
         print(f"| {name} | {' | '.join(map(str, cells))} |")
@@ -199,7 +199,8 @@ def plain(forge: Forge) -> tuple[str, bytes]:
 def relit(forge: Forge, tab: str) -> Answer:
     """A relit job of two steps."""
     name, settings, more = TABS[tab]
-    return forge.job(name, settings, steps=2, **({"denoising_strength": 0.9} if name == "img2img" else {}), **more)
+    options: dict[str, Any] = {"denoising_strength": 0.9} if name == "img2img" else {}
+    return forge.job(name, settings, steps=2, **options, **more)
 
 
 def same(one: Answer, other: Answer) -> bool:

@@ -39,8 +39,8 @@ def start_of(settings: Settings, tab: str = "txt2img") -> str:
     """
     start = settings.start
     if settings.stage != "off" and settings.mode != "fbc" and start != "auto" and not _shows_light(settings, start):
-        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by the light they start from, and "
-                            f"start {start!r} shows none of it. Set start to auto or light, or mode to fbc.")
+        raise SettingsError(f"in mode {settings.mode} a light stage's pictures differ by the light they start from, "
+                            f"and start {start!r} shows none of it. Set start to auto or light, or mode to fbc.")
     if start == "auto":
         if settings.mode != "fbc" and is_lit(settings):
             return "light"

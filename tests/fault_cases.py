@@ -26,13 +26,15 @@ import fake_webui
 import numpy as np
 import pytest
 import torch
+from fake_modules import put_modules
 from fake_webui import base64_of, picture
 from miniature import Miniature
 from PIL import Image
 
 from lib_iclight.errors import HostError
+from lib_iclight.folders import Folders
 from lib_iclight.generation import Generation
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -128,7 +130,7 @@ class Watch:
 def watching(watch: Watch, kind: str) -> Iterator[None]:
     """Have the watch see calls or lines; as it was, coverage included, afterwards."""
     before = sys.getprofile() if kind == "call" else sys.gettrace()
-    put = sys.setprofile if kind == "call" else sys.settrace
+    put: Callable[[Any], None] = sys.setprofile if kind == "call" else sys.settrace
     try:
         if kind != "step":
             put(watch.calls if kind == "call" else watch.lines)
@@ -161,8 +163,9 @@ class ForgeSampler(fake_webui.Sampler):
         for patches in self.p.sd_model.forge_objects.unet.patches.values():
             for _, (weight, _) in patches.values():
                 result = result + weight.mean()
-        self.p.latents = result
-        return result
+        latents: torch.Tensor = result
+        self.p.latents = latents
+        return latents
 
 
 class NeoUnet(fake_webui.Unet):
@@ -199,7 +202,7 @@ class A1111Sampler(fake_a1111.Sampler):
         super().__init__(p.sd_model)
         self.p = p
         self.model_wrap_cfg = SimpleNamespace(init_latent=None)
-        self.at_step = self._at_step  # type: ignore[assignment]
+        self.at_step = self._at_step
 
     def _at_step(self, step: int) -> None:
         self.p.at_step(len(self.p.passes), step)
@@ -269,8 +272,10 @@ class WebUI:
         networks = fake_a1111.Networks()
         monkeypatch.setitem(sys.modules, "networks", networks)
         shared.opts.lora_functional, shared.device = False, torch.device("cpu")  # type: ignore[attr-defined]
-        for name, members in {"devices": {"dtype_vae": torch.float32}, "sd_unet": {"current_unet": None}}.items():
-            fake_webui.put_modules(monkeypatch, {f"modules.{name}": members})
+        doubles: dict[str, dict[str, Any]] = {"devices": {"dtype_vae": torch.float32},
+                                              "sd_unet": {"current_unet": None}}
+        for name, members in doubles.items():
+            put_modules(monkeypatch, {f"modules.{name}": members})
         if "LoRA" in self._host:
             networks.choose(a=0.5)
         return importlib.import_module("lib_iclight.hosts.webui.a1111").A1111Host("A1111")
@@ -425,7 +430,7 @@ class Alone:
 
     def __init__(self, name: str, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.name = f"standalone, {name}"
-        settings = {**FC, "foreground": SUBJECT, "mask": MASK}
+        settings: dict[str, Any] = {**FC, "foreground": SUBJECT, "mask": MASK}
         if name == "fbc":
             settings = {**FBC, "foreground": SUBJECT, "mask": MASK, "background": SUBJECT[::-1].copy()}
         self._settings = Settings(enabled=True, **settings)

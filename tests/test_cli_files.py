@@ -224,7 +224,7 @@ def test_consoles_that_know_few_letters(folder: Path, encoding: str, monkeypatch
     assert relight(folder, "没有.png", "光.png") == 2
     out.flush()
     err.flush()
-    said, told = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))  # type: ignore[attr-defined]
+    said, told = (stream.buffer.getvalue().decode(encoding) for stream in (out, err))
     assert "\\u5149\\udcff.png" in said and "\\u732b\n" in said.replace("\r", "")
     assert "warning: " in told and "\\u6ca1\\u6709.png" in told
 

@@ -28,7 +28,8 @@ def add(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Cut it out, and write it."""
     settings = settings_of(args)
-    outputs = plan_outputs(args.output, [Output(size=size_of(settings))], [args.foreground, args.mask], endings=WITH_ALPHA)
+    outputs = plan_outputs(args.output, [Output(size=size_of(settings))], [args.foreground, args.mask],
+                           endings=WITH_ALPHA)
     with bars() as progress:
         picture = session_of(args, progress).subject(settings).cutout()
     warn(found.sentence for found in idle(settings))
