@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import types
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -155,7 +156,7 @@ class Sampler:
 
     def __init__(self, sd_model: SdModel, steps: int = 2) -> None:
         self.sd_model, self.steps = sd_model, steps
-        self.at_step = lambda step: None
+        self.at_step: Callable[[int], None] = lambda step: None
         self.skip_negative_at = -1
 
     def sample(self, p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any,

@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 import torch
 from fastapi import FastAPI
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight import cli
 from lib_iclight.errors import ICLightError
+from lib_iclight.folders import Folders
 from lib_iclight.frame import Frame
 from lib_iclight.instant import NO_LIGHT, UNSURE
 from lib_iclight.job import Encoder, LatentCache, Relight
 from lib_iclight.lights import Directional, LightSpec, light_map
 from lib_iclight.preview import shape_of, sketch
-from lib_iclight.session import Folders, Session
+from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from lib_iclight.webui.api import add_routes
 
@@ -100,15 +102,15 @@ def test_the_subject_is_masked_out_of_its_own_picture_only(session: Session) -> 
     photo = np.where(ball[..., None], 2, LIT_RIGHT).astype(np.uint8)
     mask = (255 * ball).astype(np.uint8)
 
-    def found(background: np.ndarray, **more: Any) -> Any:
+    def found(background: NDArray[Any], **more: Any) -> Any:
         made = session.preview(Settings(foreground=photo, mask=mask, light="from background", background=background,
                                         **more)).light
         assert isinstance(made, LightSpec)
         return made
 
     own, flipped, other = found(photo), found(photo, background_flip=True), found(photo // 2)
-    assert abs((own.lights[0].angle + 180) % 360 - 180) < 8  # type: ignore[union-attr]
-    assert abs(flipped.lights[0].angle - 180) < 8  # type: ignore[union-attr]
+    assert abs((own.lights[0].angle + 180) % 360 - 180) < 8
+    assert abs(flipped.lights[0].angle - 180) < 8
     assert other != own
 
 
@@ -126,8 +128,8 @@ def test_what_is_missing_is_named(session: Session, values: dict[str, Any], sent
 class Seen(Encoder):
     """Remembers the pictures that it is given."""
 
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        def encode(pixels: np.ndarray) -> torch.Tensor:
+    def __init__(self, pictures: list[NDArray[Any]]) -> None:
+        def encode(pixels: NDArray[Any]) -> torch.Tensor:
             pictures.append(pixels)
             return torch.zeros(1, 4, pixels.shape[0] // 8, pixels.shape[1] // 8)
 
@@ -145,10 +147,10 @@ def test_the_found_spec_goes_into_the_infotext(session: Session) -> None:
     assert abs(light["angle"] - 90) < 3
     assert made.start == "light" and any("Light from the top (" in told for told in made.warnings)
     again = job(session, light=json.loads(text))
-    pictures: list[np.ndarray] = []
+    pictures: list[NDArray[Any]] = []
     made.initial(Seen(pictures), Frame(80, 64))
     again.initial(Seen(pictures), Frame(80, 64))
-    assert np.array_equal(*pictures)
+    assert np.array_equal(pictures[0], pictures[1])
 
 
 def test_no_clear_side_is_told_and_gives_ambient(session: Session) -> None:
@@ -168,7 +170,7 @@ def test_where_it_is_not_used_nothing_is_claimed(session: Session) -> None:
 
 @pytest.mark.parametrize("fit", ["cover", "contain"])
 def test_start_sketch_is_the_sketch_over_the_light_map(session: Session, fit: str) -> None:
-    pictures: list[np.ndarray] = []
+    pictures: list[NDArray[Any]] = []
     made = job(session, light="right", start="sketch", fit=fit)
     latent = made.initial(Seen(pictures), Frame(80, 64), batch=2)
     assert latent is not None and latent.shape == (2, 4, 8, 10)
@@ -184,7 +186,7 @@ def test_start_sketch_is_the_sketch_over_the_light_map(session: Session, fit: st
 
 
 def test_start_sketch_in_fbc_lies_over_the_background(session: Session) -> None:
-    pictures: list[np.ndarray] = []
+    pictures: list[NDArray[Any]] = []
     made = job(session, mode="fbc", light="right", start="sketch", background=LIT_TOP)
     made.initial(Seen(pictures), Frame(80, 64))
     assert np.abs(pictures[0][30, :6].astype(int) - LIT_TOP[28, :6]).max() < 12
@@ -200,7 +202,7 @@ def test_start_sketch_needs_lamps(session: Session, values: dict[str, Any]) -> N
 # --- the command line and the API ---------------------------------------------------------------------------------
 
 
-def written(path: Path, pixels: np.ndarray) -> str:
+def written(path: Path, pixels: NDArray[Any]) -> str:
     Image.fromarray(pixels).save(path)
     return str(path)
 
@@ -257,7 +259,7 @@ def post(session: Session) -> Post:
     return lambda given: asyncio.run(answered(given))
 
 
-def encoded(pixels: np.ndarray) -> str:
+def encoded(pixels: NDArray[Any]) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -31,7 +31,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(("line", "started"), [
     ("live --host neo-2025 --dir DIR -k parity -x", "dev -m tests.live --host neo-2025 --dir DIR -k parity -x"),
     ("live --help", "dev -m tests.live --help"),
-    ("studio --port 7 --help", "studio -m lib_iclight.studio.page --port 7 --help"),
+    ("studio --port 7 --help", "studio -m lib_iclight.studio --port 7 --help"),
     ("demo --out DIR", "base -m lib_iclight.demo --out DIR"),
 ])
 def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, line: str, started: str) -> None:

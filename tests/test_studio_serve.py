@@ -70,8 +70,8 @@ def test_the_page_is_served(site: Site) -> None:
     assert site.ask("GET", "/config")[0] == 200
     assert site.ask("GET", "/config", Authorization="Bearer no")[0] == 403
     foreign: tuple[dict[str, Any], ...] = ({"Origin": "null"}, {"Host": "evil.test"}, {"Origin": "http://127.0.0.1:1"})
-    for headers in foreign:
-        status, told, body = site.ask("GET", "/config", **headers)
+    for more in foreign:
+        status, told, body = site.ask("GET", "/config", **more)
         assert status in (400, 403) and b"components" not in body and "access-control-allow-origin" not in told
 
 

@@ -219,8 +219,9 @@ def test_random_mixes_come_back() -> None:
     rng = random.Random(3)
     lamps = rig([(name, "left") for name in ("left", "Lampe \"2\"", "灯", "<b>")])
     for _ in range(5):
-        lights = [{"kind": "set", "color": f"#{rng.randrange(1 << 24):06x}", "intensity": 10 ** rng.uniform(-3, 3)}
-                  for _ in lamps]
+        lights: list[dict[str, Any]] = [
+            {"kind": "set", "color": f"#{rng.randrange(1 << 24):06x}", "intensity": 10 ** rng.uniform(-3, 3)}
+            for _ in lamps]
         state = {"kind": "weights", "lights": lights, "auto": True, "ev": 0, "background": "own"}
         [saved] = ask(mixes=[(listed(lamps), 1.0, state, 1.0)])["mixes"]
         weights, _ = read_mix(saved, lamps)

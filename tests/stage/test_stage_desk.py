@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.errors import LightError, StageError
@@ -34,7 +35,7 @@ def written(stage: Stage, path: Path, *arguments: Any, **options: Any) -> tuple[
     return text, json.loads(values)
 
 
-def pixels(url: str) -> np.ndarray:
+def pixels(url: str) -> NDArray[Any]:
     kind, data = url.split(",")
     assert kind.startswith("data:image/") and kind.endswith(";base64")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))

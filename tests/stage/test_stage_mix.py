@@ -255,7 +255,7 @@ def test_an_lp_file_is_a_stage(tmp_path: Path) -> None:
     stage = load(tmp_path / "dome.lp")
     assert stage.names == ("a", "b b", "c")
     half = math.sqrt(0.5)
-    np.testing.assert_allclose(np.array(stage.directions[:2], float), [[half, 0, half], [0, 1, 0]], atol=1e-9)
+    np.testing.assert_allclose(stage.directions[:2], np.array([[half, 0, half], [0, 1, 0]]), atol=1e-9)
     assert all(lamp.true for lamp in stage.lamps)
     save(stage, tmp_path / "as stage")
     again = load(tmp_path / "as stage" / "stage.lp")

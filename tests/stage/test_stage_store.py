@@ -128,7 +128,7 @@ def test_a_list_by_hand_with_photographs_is_as_good(tmp_path: Path) -> None:
     assert stage.names == ("a", "left", "c")
     assert [lamp.true for lamp in stage.lamps] == [True, False, False]
     assert stage.lamps[2].ambient
-    np.testing.assert_allclose(np.array(stage.directions[:2], float), [[0, 0.6, 0.8], [-1, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(stage.directions[:2], np.array([[0, 0.6, 0.8], [-1, 0, 0]]), atol=1e-12)
     np.testing.assert_allclose(pictures_of(stage)[1], decode(random_codes(1) / 255), atol=1e-6)
     assert load(tmp_path / "stage.json").names == stage.names
 

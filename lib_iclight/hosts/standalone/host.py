@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ from .loras import Lora, load_loras
 from .prompts import encode_prompt, pair
 from .samplers import denoise
 from .unet import RelitUNet
+
+_LOADING = threading.Lock()
+"""transformers loads models inside a context of the whole process; two loads at once break both and all later ones"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Standalone:
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device, loras: Sequence[Lora] = ()) -> None:
         self.device = device
         self._threads = checkpoint.threads
-        models = checkpoint.load(torch.float32 if device.type == "cpu" else torch.float16)
+        with _LOADING:
+            models = checkpoint.load(torch.float32 if device.type == "cpu" else torch.float16)
         unet_deltas, text_deltas = load_loras(loras, models.unet.state_dict(), models.text_encoder.state_dict())
         with torch.no_grad():
             for key, weight in models.text_encoder.named_parameters():
