@@ -199,14 +199,9 @@ def plain(forge: Forge) -> tuple[str, bytes]:
 def relit(forge: Forge, tab: str) -> Answer:
     """A relit job of two steps."""
     name, settings, more = TABS[tab]
-<<<<<<< HEAD
     if name == "img2img":
         return forge.img2img(settings, steps=2, **more)
     return forge.txt2img(settings, steps=2, **more)
-=======
-    options: dict[str, Any] = {"denoising_strength": 0.9} if name == "img2img" else {}
-    return forge.job(name, settings, steps=2, **options, **more)
->>>>>>> strict
 
 
 def same(one: Answer, other: Answer) -> bool:

@@ -129,13 +129,8 @@ class Watch:
 @contextmanager
 def watching(watch: Watch, kind: str) -> Iterator[None]:
     """Have the watch see calls or lines; as it was, coverage included, afterwards."""
-<<<<<<< HEAD
     before: Any = sys.getprofile() if kind == "call" else sys.gettrace()
     put: Any = sys.setprofile if kind == "call" else sys.settrace
-=======
-    before = sys.getprofile() if kind == "call" else sys.gettrace()
-    put: Callable[[Any], None] = sys.setprofile if kind == "call" else sys.settrace
->>>>>>> strict
     try:
         if kind != "step":
             put(watch.calls if kind == "call" else watch.lines)
@@ -279,14 +274,8 @@ class WebUI:
         networks = fake_a1111.Networks()
         monkeypatch.setitem(sys.modules, "networks", networks)
         shared.opts.lora_functional, shared.device = False, torch.device("cpu")  # type: ignore[attr-defined]
-<<<<<<< HEAD
         more: dict[str, dict[str, Any]] = {"devices": {"dtype_vae": torch.float32}, "sd_unet": {"current_unet": None}}
         for name, members in more.items():
-=======
-        doubles: dict[str, dict[str, Any]] = {"devices": {"dtype_vae": torch.float32},
-                                              "sd_unet": {"current_unet": None}}
-        for name, members in doubles.items():
->>>>>>> strict
             put_modules(monkeypatch, {f"modules.{name}": members})
         if "LoRA" in self._host:
             networks.choose(a=0.5)

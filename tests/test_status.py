@@ -56,15 +56,9 @@ def test_the_status_is_a_sentence() -> None:
     ({"head": 40.0, "hires_denoise": 0.5}, texts.SMALL_FACE),
     ({"background_tint": 0.5}, "The background's tint is not used: it falls on a kept background, and keep_background "
                                "is off."),
-<<<<<<< HEAD
     ({"has_background": True}, "The background picture is not used: mode fbc places the subject on it, start "
                                "background begins from it, harmonise takes its colours, light from background its "
                                "light."),
-=======
-    ({"has_background": True}, "The background picture is not used: mode fbc places the subject on it, "
-                               "start background begins from it, harmonise takes its colours, light from background "
-                               "its light."),
->>>>>>> strict
     ({"start": "light"}, "start is 'light', but there is no light. Choose a light, or another start.")])
 def test_the_status_warns(settings: dict[str, object], warning: str) -> None:
     assert described(**settings)[1] == (warning,)

@@ -22,11 +22,7 @@ from modules.sd_models import model_data
 HOOKS = ("process", "before_process_init_images", "process_before_every_sampling", "postprocess_image", "postprocess")
 HARMLESS = {"record": True, "raise_at": 0, "interrupt_at": 0, "drop_unet": False, "shrink_latent": False,
             "second_pass": "", "break_in": "", "break_with": "RuntimeError"}
-<<<<<<< HEAD
 BREAKS: dict[str, Callable[[str], Exception]] = {
-=======
-BREAKS: dict[str, Any] = {
->>>>>>> strict
     "RuntimeError": RuntimeError, "MemoryError": MemoryError, "OutOfMemoryError": torch.cuda.OutOfMemoryError,
     "OSError": partial(OSError, errno.ENOSPC), "FileNotFoundError": partial(FileNotFoundError, errno.ENOENT)}
 
