@@ -14,7 +14,7 @@ _FROM = {
     "Session": "session", "Folders": "folders", "Settings": "settings", "Generation": "generation",
     "LightSpec": "lights", "light_map": "lights",
     **dict.fromkeys(("ICLightError", "SettingsError", "ImageError", "LightError", "WeightsError", "DownloadError",
-                     "MattingError", "CheckpointError", "HostError"), "errors"),
+                     "MattingError", "CheckpointError", "HostError", "StageError"), "errors"),
 }
 """name -> the module that it comes from"""
 __all__ = ["__version__", *_FROM]
