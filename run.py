@@ -110,7 +110,8 @@ def _test(python: Path, pytest_arguments: list[str]) -> int:
             print(f"{' and '.join(failed)} failed", file=sys.stderr)
             return 1
     _run(python, str(BROWSER))
-    return _run(python, "-m", "pytest", *pytest_arguments)
+    # All of them: a process for each core, each file's tests in one, for many files share costly fixtures.
+    return _run(python, "-m", "pytest", *(pytest_arguments or ["-n", "auto", "--dist", "loadfile"]))
 
 
 def _run(program: Path, *arguments: str) -> int:

@@ -48,7 +48,8 @@ def test_the_tests_come_last_after_the_browser(run: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["run.py", "test", *arguments.split()])
     assert run.main() == 0
     *checks, browser, tests = [[str(part) for part in command] for command in run.started]
-    assert tests == ["python-with-dev.txt", "-m", "pytest", *arguments.split()]
+    assert tests == ["python-with-dev.txt", "-m", "pytest",
+                     *(arguments.split() or ["-n", "auto", "--dist", "loadfile"])]
     assert browser == ["python-with-dev.txt", str(ROOT / "tests" / "browser" / "chromium.py")]
     assert [Path(check[0]).stem for check in checks] == ([] if arguments else ["ruff", "mypy", "oxlint"])
 
