@@ -168,7 +168,7 @@ def test_every_setting_has_a_flag(capsys: pytest.CaptureFixture[str]) -> None:
     help_text = capsys.readouterr().out
     flags = {f"--{field.name.replace('_', '-')}" for field in FIELDS}
     listed = set(re.findall(r"--[a-z-]+", help_text))
-    assert flags - listed == {"--enabled", "--foreground"}
+    assert flags - listed == {"--enabled", "--foreground", "--stage"}
     assert {"--prompt", "--negative-prompt", "--width", "--height", "--steps", "--cfg", "--seed", "--sampler", "--lora",
             "--checkpoint", "--hires-scale", "--hires-denoise", "--batch", "--weights-dir", "--matting-dir",
             "--no-keep-background"} <= listed
