@@ -196,7 +196,8 @@ def test_a_broken_foreground_has_no_preview_and_stops_nothing(tmp_path: Path) ->
     shown, info = cut_out(*defaults, broken)
     assert shown == "" and info.fault
     shown, info = cut_out(*defaults, saved(tmp_path, "half.png", HALF))
-    assert shown.count("<img") == 3 and info == ForegroundInfo(40, 20, True, standing=info.standing)  # cut-out, mask, and its shape for the sketch
+    # The cut-out, the mask, and the shape for the sketch.
+    assert shown.count("<img") == 3 and info == ForegroundInfo(40, 20, True, standing=info.standing)
     assert cut_out(*defaults, None) == ("", None)
     index = wiring.CUT_FIELDS.index("mask")
     shown, info = cut_out(*defaults[:index], broken, *defaults[index + 1:], saved(tmp_path, "b.png", HALF))
