@@ -32,7 +32,9 @@ FC = {**STAGE, "mode": "fc"}
 def drawn(light: str, form: str, side: int = SIZE) -> NDArray[Any]:
     """The reference demo's picture of a single light."""
     high, low, middle = (224, 32, 64) if form == "fbc" else (255, 0, 127)
-    return np.full((side, side, 3), middle, np.uint8) if light == "ambient" else light_from(light, side, side, high, low)
+    if light == "ambient":
+        return np.full((side, side, 3), middle, np.uint8)
+    return light_from(light, side, side, high, low)
 
 
 def listed(folder: Path) -> list[str]:
@@ -136,7 +138,8 @@ def test_a_preview(forge: Forge, fresh: tuple[str, bytes]) -> None:
     mirrored = np.asarray(Image.open(io.BytesIO(base64.b64decode(other["image"]))).convert("RGB")).astype(float)
     middle = picture.shape[1] // 2
     assert (picture - mirrored)[:, :middle].mean() > 0 > (picture - mirrored)[:, middle:].mean()
-    for wrong in ({**asked, "light": "above"}, {"light": "left"}, {**asked, "lihgt": "left"}, []):
+    refused: list[Any] = [{**asked, "light": "above"}, {"light": "left"}, {**asked, "lihgt": "left"}, []]
+    for wrong in refused:
         status, answer = forge.call("/iclight/v1/preview", wrong)
         assert status == 422, (wrong, answer)
     status, answer = forge.call("/iclight/v1/preview", {**asked, "light": "above"})
