@@ -163,7 +163,7 @@ def test_a_light_stage_and_the_photo_under_the_light(person: Visitor) -> None:
     person.drop("foreground", EXAMPLE)
     person.wait_for_status("own transparency")
     person.page.click(f"#iclight_txt2img_want label:has-text('{texts.LIGHT_STAGE}')")
-    person.wait_for_status(f"5 {texts.STAGE_PICTURES}")
+    person.wait_for_status(f"9 {texts.STAGE_PICTURES}")
     person.tile("left")
     person.shoot("stage")
     views = "#iclight_txt2img_editor .iclight-views"
