@@ -180,5 +180,5 @@ def test_a_light_stage_and_the_photo_under_the_light(person: Visitor) -> None:
 
 def canvas_of(person: Visitor) -> NDArray[Any]:
     """The light editor's canvas as it is shown: float [height, width, 3]."""
-    data = person.page.locator("#iclight_txt2img_editor canvas").first.screenshot()
+    data = person.page.locator("#iclight_txt2img_editor .iclight-canvas").screenshot()
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
