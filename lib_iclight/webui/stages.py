@@ -110,7 +110,7 @@ class Stages:
             if saved:
                 log.info("The light stage is in %s", folder)
                 if hasattr(p, "comment"):  # under the result
-                    p.comment(f"IC-Light: the light stage is in {folder.name}, beside the pictures.")
+                    p.comment(f"IC-Light: the light stage is in {folder.name}, in the output folder.")
         self._writers[number].add(self.light(p), np.asarray(picture.convert("RGB")))
 
     def outputs(self) -> Iterator[tuple[str, Image.Image]]:

@@ -5,6 +5,7 @@ Set ICLIGHT_LIVE_SHOTS to a folder to have pictures of the page there.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import chromium
+from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.imaging import load_image
 from lib_iclight.job import TRANSPARENCY_UNUSED
+from lib_iclight.panel import texts
 
 from .client import SIZE, Forge, subject
 from .conftest import check_equal
 from .reference import Reference, fitted, light_from
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "astronaut-cutout.webp"
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
 PATIENCE = 600_000
@@ -153,3 +157,28 @@ def test_what_is_not_used_is_told_under_the_result(person: Visitor, tmp_path: Pa
     person.tile("top")
     text = person.generate()
     assert f"IC-Light: {TRANSPARENCY_UNUSED}" in text
+
+
+def test_a_light_stage_and_the_photo_under_the_light(person: Visitor) -> None:
+    person.drop("foreground", EXAMPLE)
+    person.wait_for_status("own transparency")
+    person.page.click(f"#iclight_txt2img_want label:has-text('{texts.LIGHT_STAGE}')")
+    person.wait_for_status(f"9 {texts.STAGE_PICTURES}")
+    person.tile("left")
+    person.shoot("stage")
+    views = "#iclight_txt2img_editor .iclight-views"
+    person.page.wait_for_selector(f"{views} [data-view=onPhoto][aria-checked=true]")
+    person.page.wait_for_timeout(2000)  # it is drawn after the switch
+    photo = canvas_of(person)
+    person.page.click(f"{views} [data-view=onMap]")
+    person.page.wait_for_selector(f"{views} [data-view=onMap][aria-checked=true]")
+    person.page.wait_for_timeout(500)
+    ramp = canvas_of(person)
+    assert photo.shape == ramp.shape and np.abs(photo - ramp).mean() > 5
+    person.page.click(f"{views} [data-view=onPhoto]")
+
+
+def canvas_of(person: Visitor) -> NDArray[Any]:
+    """The light editor's canvas as it is shown: float [height, width, 3]."""
+    data = person.page.locator("#iclight_txt2img_editor .iclight-canvas").screenshot()
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
