@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,7 +116,14 @@ def _test(python: Path, pytest_arguments: list[str]) -> int:
 
 
 def _run(program: Path, *arguments: str) -> int:
-    return subprocess.run([str(program), *arguments], cwd=ROOT, check=False).returncode
+    """Run a program to its end, and hand over to it what should end it: it knows what to put away."""
+    process = subprocess.Popen([str(program), *arguments], cwd=ROOT)
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # from the terminal, which tells the program too
+            continue
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ..settings import FIELD
 from .console import bars, say, warn
 from .options import FLAGLESS, add_field, add_matting, add_output, session_of, settings_of
 
-HELP = "show a photo under another light at once: a sketch, without any model"
+HELP = "show a photo under another light at once: a sketch, without a diffusion model"
 ORIGINAL = "original"
 
 
@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> None:
     outputs = plan_outputs(args.output, [""], [args.foreground, args.background, args.mask, args.normals])
     with bars() as progress:
         made = session_of(args, progress).preview(settings, normals=normals, convention=args.convention, side=args.size)
+    if normals is None and args.convention != "auto":
+        warn(["The convention is not used: there is no normal map."])
     warn(made.notes)
     say(outputs.save("", made.picture, "IC-Light preview"))
 
