@@ -16,12 +16,13 @@ from .lightfrom import light_in
 from .lights import LightSpec
 from .preview import Convention, Shape, shape_from_normals, shape_of, sketch
 from .settings import FIELDS, Settings
-from .subject import Subject
+from .subject import TRANSPARENCY_UNUSED, Subject
 
 USED = ("foreground", "background", "background_flip", "light", "matting",
         *(field.name for field in FIELDS if field.group == "matting"))
 """the settings that a preview is made by"""
 NO_LIGHT = "there is no light to show. Choose one, such as left."
+NO_NORMALS = "The convention is not used: there is no normal map."
 UNSURE = ("The normal map does not tell whether green is up or down; up (opengl) was taken. If light from the top "
           "comes from the bottom, say directx.")
 
@@ -63,6 +64,10 @@ def instant(settings: Settings, subject: Subject, *, normals: object = None, con
     rgb, color = (imaging.fit(picture, width, height) for picture in (subject.original, subject.color))
     alpha = imaging.fit_alpha(subject.alpha, width, height)
     shape = shape_of(color, alpha) if normals is None else _shape(normals, convention, color, alpha)
+    if normals is None and convention != "auto":
+        notes.append(NO_NORMALS)
+    if subject.is_whole and subject.own_alpha is not None:
+        notes.append(TRANSPARENCY_UNUSED)
     if not shape.sure:
         notes.append(UNSURE)
     if behind is not None:

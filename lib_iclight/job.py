@@ -28,10 +28,8 @@ from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
 from .settings import FIELD, STAGE_OUTPUTS, STAGES, Settings
-from .subject import ENOUGH, CutsOut, Subject
+from .subject import ENOUGH, TRANSPARENCY_UNUSED, CutsOut, Subject
 
-TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
-                       "subject.")
 NO_LIGHT_MAP = "The light map is not returned: there is no light."
 NO_STAGE = "Normals and albedo are not returned: they are made of a light stage, and stage is off."
 DRAWN_WHITE = 224

@@ -20,6 +20,9 @@ ENOUGH = 1536
 """Side in pixels: a picture is worked on no larger than it takes to cover such a square. Most frames are smaller, and
 larger ones ask for more; the same for previews and jobs, so that a cut-out that was seen serves the job too."""
 
+TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
+                       "subject.")
+
 
 class CutsOut(Protocol):
     """Whatever cuts foregrounds out; `matting.Cutter` does, and says what is what."""

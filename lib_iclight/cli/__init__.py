@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other packages' deprecations are not for the person at the console
-            args = _parser().parse_args(argv)
+            args = _parser().parse_args(_checked(sys.argv[1:] if argv is None else argv))
             args.run(args)
     except ICLightError as error:
         print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)
@@ -44,6 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _checked(argv: Sequence[str]) -> Sequence[str]:
+    """The words, of which none gives a flag the value `--`: argparse makes an empty list of that."""
+    for word in argv:
+        if word.startswith("--") and word.endswith("=--"):
+            raise SettingsError(f"{word.removesuffix('=--')} is given -- as its value, which is none.")
+    return argv
 
 
 class _Parser(argparse.ArgumentParser):

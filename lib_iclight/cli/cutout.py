@@ -9,6 +9,7 @@ from ..effects import idle
 from ..imaging.outputs import Output, plan_outputs
 from ..imaging.save import WITH_ALPHA
 from ..settings import FIELDS
+from ..subject import TRANSPARENCY_UNUSED
 from .console import bars, say, warn
 from .options import add_field, add_matting, add_output, session_of, settings_of, size_of
 
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace) -> None:
     outputs = plan_outputs(args.output, [Output(size=size_of(settings))], [args.foreground, args.mask],
                            endings=WITH_ALPHA)
     with bars() as progress:
-        picture = session_of(args, progress).subject(settings).cutout()
+        subject = session_of(args, progress).subject(settings)
+        picture = subject.cutout()
     warn(found.sentence for found in idle(settings))
+    if subject.is_whole and subject.own_alpha is not None:
+        warn([TRANSPARENCY_UNUSED])
     say(outputs.save("", picture, "IC-Light cutout"))

@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
     weights, exposure = _weights(args, stage), exposure_of(args.exposure)
     codes = mix_codes(stage, weights, exposure).astype(np.uint8, copy=False)
     if args.background is not None:
+        if stage.alpha is None:
+            raise SettingsError("this stage has no alpha: the whole picture is its subject, and no background shows. "
+                                "Leave --background out, or make the stage of a cut-out.")
         behind, _ = split_alpha(load_image(args.background, "background"))
         codes = over(codes, stage.subject, fit(behind, stage.width, stage.height))
     text = f"IC-Light mix: {json.dumps(to_names(weights, stage.lamps))}, exposure {exposure}"

@@ -39,8 +39,6 @@ def run(args: argparse.Namespace) -> None:
     outputs = plan_outputs(args.output, [""], [args.foreground, args.background, args.mask, args.normals])
     with bars() as progress:
         made = session_of(args, progress).preview(settings, normals=normals, convention=args.convention, side=args.size)
-    if normals is None and args.convention != "auto":
-        warn(["The convention is not used: there is no normal map."])
     warn(made.notes)
     say(outputs.save("", made.picture, "IC-Light preview"))
 

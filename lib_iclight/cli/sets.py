@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from ..errors import StageError
 from ..stage import SKIES, Environment, Stage, load, load_environment, sky
+from ..stage.store import LIST
 
 
 def add_stage(command: argparse.ArgumentParser) -> None:
@@ -28,7 +30,16 @@ def read_stage(args: argparse.Namespace) -> Stage:
 def sources_of(args: argparse.Namespace, stage: Stage) -> list[Path]:
     """Every file that the command reads of the stage: none of them is to be written over."""
     folder = args.stage if args.stage.is_dir() else args.stage.parent
-    return [*stage.paths, *folder.glob("alpha*"), *folder.glob("stage.*")]
+    return [*stage.paths, *folder.glob("alpha*"), *folder.glob("stage.*"), *_mask_of(folder)]
+
+
+def _mask_of(folder: Path) -> list[Path]:
+    """The file of the stage's alpha, whatever its list calls it."""
+    try:
+        name = json.loads((folder / LIST).read_text(encoding="utf-8"))["alpha"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # made from an .lp file, or without an alpha
+    return [folder / name] if isinstance(name, str) else []
 
 
 def environment_of(name: str) -> Environment:

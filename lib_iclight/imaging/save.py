@@ -89,9 +89,12 @@ def write_whole(path: Path, data: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def part_beside(path: Path) -> Path:
-    """A name that nobody else has, in the same folder and short: the file's own may be as long as names can be."""
-    return path.with_name(f".{secrets.token_hex(6)}.part")
+def part_beside(path: Path, ending: str = "") -> Path:
+    """A name that nobody else has, in the same folder and short: the file's own may be as long as names can be.
+
+    ending: such as ".mp4", for writers that go by it.
+    """
+    return path.with_name(f".{secrets.token_hex(6)}.part{ending}")
 
 
 def format_of(suffix: str) -> str:

@@ -6,6 +6,7 @@ Movements that go around end one step before where they began, so that they repe
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import StageError
+from ..imaging.save import part_beside
 from ..lights import MAX_LIGHTS, Directional, LightSpec, Point
 from .environment import Environment
 from .mix import exposure_of, mix_codes, over
@@ -135,7 +137,7 @@ def write_animation(path: Path, pictures: Iterable[NDArray[np.uint8]], count: in
     writers = {".webp": _write_webp, ".mp4": _write_mp4}
     rest = iter(pictures)
     first = next(rest)
-    part = path.with_name(f"{path.stem}.part{ending}")
+    part = part_beside(path, ending)
     try:
         writers[ending](part, first, itertools.chain([first], rest), count, fps)
         part.replace(path)
@@ -143,7 +145,8 @@ def write_animation(path: Path, pictures: Iterable[NDArray[np.uint8]], count: in
         raise StageError(f"{path.name} cannot be written ({error.strerror or error}). "
                          "Choose a folder that may be written to and has room.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _write_webp(path: Path, first: NDArray[np.uint8], pictures: Iterator[NDArray[np.uint8]], count: int,

@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..color import linear_to_srgb, srgb_to_linear
 from ..errors import ImageError, StageError
+from ..files import exists, is_dir, is_file
 from ..imaging import MAX_PIXELS, MIN_SIDE, load_image, split_alpha
 from ..imaging.save import encoded, write_whole
 
@@ -121,6 +122,8 @@ def _png16(codes: Codes) -> bytes:
 
 def _opened(path: Path) -> Image.Image:
     """The picture with its header read. Raises StageError."""
+    if exists(path) and not is_dir(path) and not is_file(path):  # a pipe would wait for ever
+        raise StageError(f"the stage's picture {path.name} is no regular file. Give a picture's file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's complaints about large pictures; the limit is ours

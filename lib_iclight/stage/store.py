@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import StageError
+from ..imaging.save import encodable, write_whole
 from . import files
 from .rig import Lamp, check_names, directions, light_from_json
 
@@ -286,10 +286,8 @@ def _listed(path: Path) -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file that is there whole or not at all. Raises StageError."""
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, encodable(text).encode())
     except OSError as error:
         raise StageError(f"{path.name} cannot be written ({error.strerror or error}). "
                          "Choose a folder that may be written to and has room.") from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StageError
+from ..files import exists
 from . import files
 from .lp import write_lp
 from .rig import Lamp, check_names
@@ -53,7 +54,9 @@ class StageWriter:
                              "Choose another one.") from error
         if (folder / LIST).exists():
             self._go_on()
-        elif self._alpha is not None:
+            return
+        self._refuse_others()
+        if self._alpha is not None:
             files.write_png(folder / "alpha.png", self._alpha)
 
     @property
@@ -106,6 +109,22 @@ class StageWriter:
         write_lp(self.folder / "stage.lp", [(self._files[lamp.name], lamp) for lamp in there])
         write_text(self.folder / LIST, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
+    def _refuse_others(self) -> None:
+        """Raise StageError where files of a person's own have the names of a stage's, and no list says they are ours."""
+        there = [name for name in (*self._files.values(), "stage.lp") if exists(self.folder / name)]
+        if self._alpha is not None and exists(self.folder / "alpha.png") and not self._is_own_alpha():
+            there.append("alpha.png")
+        if there:
+            raise StageError(f"the folder {self.folder.name} holds {there[0]} and no {LIST}: that is no stage, and "
+                             "would be written over. Choose another folder.")
+
+    def _is_own_alpha(self) -> bool:
+        """Whether the alpha that lies there is this stage's, left by a run that ended before its first picture."""
+        try:
+            return np.array_equal(np.rint(files.read_mask(self.folder / "alpha.png") * 255.0), self._alpha)
+        except StageError:
+            return False
+
     def _go_on(self) -> None:
         """Take over what an interrupted run left. Raises StageError where it was another stage."""
         other = StageError(f"the folder {self.folder.name} holds another stage, of other settings, seed, lights or "
@@ -124,10 +143,9 @@ class StageWriter:
                for name, entry in listed.items()):
             raise other
         if self._alpha is not None:
-            path = self.folder / "alpha.png"
-            if path.exists() and not np.array_equal(np.rint(files.read_mask(path) * 255.0), self._alpha):
+            if exists(self.folder / "alpha.png") and not self._is_own_alpha():
                 raise other
-            files.write_png(path, self._alpha)
+            files.write_png(self.folder / "alpha.png", self._alpha)
         for name in lights:  # a listed picture that is gone or damaged since is made again
             if name not in listed:
                 continue

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.imaging import load_image
-from lib_iclight.job import TRANSPARENCY_UNUSED
 from lib_iclight.panel import texts
+from lib_iclight.subject import TRANSPARENCY_UNUSED
 
 from .client import SIZE, Forge, subject
 from .conftest import check_equal

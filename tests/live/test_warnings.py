@@ -8,9 +8,9 @@ import pytest
 
 from lib_iclight import infotext
 from lib_iclight.effects import idle
-from lib_iclight.job import TRANSPARENCY_UNUSED
 from lib_iclight.laid import CUT_OFF
 from lib_iclight.settings import Settings
+from lib_iclight.subject import TRANSPARENCY_UNUSED
 
 from .client import HIRES, Forge, base64_of, subject
 
