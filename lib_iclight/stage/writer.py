@@ -110,7 +110,7 @@ class StageWriter:
         write_text(self.folder / LIST, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
     def _refuse_others(self) -> None:
-        """Raise StageError where files of a person's own have the names of a stage's, and no list says they are ours."""
+        """Raise StageError where a person's own files have the names of a stage's, and no list says they are ours."""
         there = [name for name in (*self._files.values(), "stage.lp") if exists(self.folder / name)]
         if self._alpha is not None and exists(self.folder / "alpha.png") and not self._is_own_alpha():
             there.append("alpha.png")

@@ -127,7 +127,7 @@ def test_reset_puts_everything_back(person: Any) -> None:
     person.tile("left")
     want(person, "Place on my background").check()
     person.drop("background", EXAMPLES / "coffee.jpg")
-    person.wait_for_status("the light of your picture", "on your background")
+    person.wait_for_status("on your background", "the background picture tells where the light comes from")
     page.click(person.field("recommended"))
     page.wait_for_selector(f"{person.field('note')} .iclight-note")
     page.click(person.field("reset"))
@@ -248,7 +248,8 @@ def test_fields_edit_the_chosen_light(person: Any) -> None:
 def test_a_light_map_of_ones_own(person: Any) -> None:
     person.page.locator("#iclight_studio_light_map_group .label-wrap").first.click()
     person.drop("light_map", EXAMPLES / "rocket.jpg")
-    person.page.wait_for_function("() => document.querySelector('.iclight-message').textContent.includes('light map')")
+    person.page.wait_for_function("() => document.querySelector('.iclight-message[role=status]').textContent"
+                                  ".includes('light map')")
     person.page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText"
                                   ".includes('your light map')")
 
@@ -324,7 +325,7 @@ def test_an_infotext_restores_every_field(person: Any) -> None:
     assert page.locator(f"{person.field('background_flip')} input").is_checked()
     checked = page.evaluate("() => [...document.querySelectorAll('#iclight_studio_outputs input')]"
                             ".map((input) => input.checked)")
-    assert checked == [False, True, False, True]
+    assert checked == [False, True, False, True, False, False]
 
 
 def choose_fcon(person: Any) -> None:
