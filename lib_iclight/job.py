@@ -180,8 +180,8 @@ class Relight:
         None where the host's own start is meant: noise, or in img2img the tab's picture.
         """
         if self.start == "light":
-            light = self._latent(encoder, frame, ("light", self._light), lambda: self._map(frame, "fc"), None)
-            return light.expand(batch, -1, -1, -1)
+            key = "light", self._light, self._laid[0].lit(frame)
+            return self._latent(encoder, frame, key, lambda: self._map(frame, "fc"), None).expand(batch, -1, -1, -1)
         if self.start == "background":
             return self._background_latent(encoder, frame).expand(batch, -1, -1, -1)
         if self.start == "light+foreground":
@@ -305,10 +305,10 @@ class Relight:
         return torch.cat(latents)
 
     def _background_latent(self, encoder: Encoder, frame: Frame) -> torch.Tensor:
-        background = self._background
+        background, light = self._background, (self._light, self._laid[0].lit(frame))
         if background is None:
-            return self._latent(encoder, frame, ("drawn", self._light), lambda: self._map(frame, "fbc"), None)
-        key = content_key(background), self._light if self._lights_background else None
+            return self._latent(encoder, frame, ("drawn", light), lambda: self._map(frame, "fbc"), None)
+        key = content_key(background), light if self._lights_background else None
         return self._latent(encoder, frame, key, lambda: self._backdrop(background, frame), None)
 
     def _backdrop(self, background: Pixels, frame: Frame) -> Pixels:
@@ -325,10 +325,8 @@ class Relight:
             assert made is not None, "start_of and _check_background ask for a light"
             return made
 
-        if self._laid[0].place is not imaging.contain:
-            return drawn(frame.width, frame.height)
-        # The light is the picture's, and goes on around it.
-        left, top, right, bottom = frame.box(self._laid[0].subject.size)
+        # A contained picture's light goes on around it.
+        left, top, right, bottom = self._laid[0].lit(frame)
         around = ((top, frame.height - bottom), (left, frame.width - right), (0, 0))
         return np.pad(drawn(right - left, bottom - top), around, mode="edge")
 

@@ -34,6 +34,10 @@ class Laid:
         """uint8 [H, W, 3]: what IC-Light was trained to see."""
         return imaging.composite_on_grey(self.shown, self.subject.alpha)
 
+    def lit(self, frame: Frame) -> tuple[int, int, int, int]:
+        """Where the light lies that goes with it: left, top, right, bottom. A contained picture has its own."""
+        return frame.box(self.subject.size) if self.place is imaging.contain else (0, 0, frame.width, frame.height)
+
     def over(self, frame: Frame, behind: Pixels, amount: float) -> Pixels:
         """uint8 [height, width, 3]: so much of the subject over a picture of the frame."""
         alpha = amount * frame.place(self.subject.alpha, self.place)[..., None]
@@ -43,9 +47,7 @@ class Laid:
     def sketched(self, frame: Frame, light: str | LightSpec, behind: Pixels) -> Pixels:
         """uint8 [height, width, 3]: the sketch of a light on the subject, over a picture of the frame."""
         color, alpha = frame.place(self.shown, self.place), frame.place(self.subject.alpha, self.place)
-        left, top, right, bottom = 0, 0, frame.width, frame.height
-        if self.place is imaging.contain:  # as the light map lies
-            left, top, right, bottom = frame.box(self.subject.size)
+        left, top, right, bottom = self.lit(frame)
         box = slice(top, bottom), slice(left, right)
         made = behind.copy()
         color, alpha = np.ascontiguousarray(color[box]), np.ascontiguousarray(alpha[box])

@@ -128,7 +128,8 @@ def test_a_wrong_stage_is_refused(forge: Forge) -> None:
     assert answer.status == 422 and "stage must be one of off, 4, 8" in answer.sentence
 
 
-def test_a_preview(forge: Forge, fresh: tuple[str, bytes]) -> None:
+def test_a_preview(forge: Forge) -> None:
+    before = forge.unet_hash()
     asked = {"foreground": STAGE["foreground"], "light": "left", "size": 128}
     status, answer = forge.call("/iclight/v1/preview", asked)
     assert status == 200, answer
@@ -144,4 +145,4 @@ def test_a_preview(forge: Forge, fresh: tuple[str, bytes]) -> None:
         assert status == 422, (wrong, answer)
     status, answer = forge.call("/iclight/v1/preview", {**asked, "light": "above"})
     assert answer["detail"].startswith("IC-Light: LightError: ") and "above" in answer["detail"]
-    assert forge.unet_hash() == fresh[0]
+    assert forge.unet_hash() == before
