@@ -112,7 +112,7 @@ class StageWriter:
     def _refuse_others(self) -> None:
         """Raise StageError where a person's own files have the names of a stage's, and no list says they are ours."""
         there = [name for name in (*self._files.values(), "stage.lp") if exists(self.folder / name)]
-        if self._alpha is not None and exists(self.folder / "alpha.png") and not self._is_own_alpha():
+        if exists(self.folder / "alpha.png") and self._alpha is not None and not self._is_own_alpha():
             there.append("alpha.png")
         if there:
             raise StageError(f"the folder {self.folder.name} holds {there[0]} and no {LIST}: that is no stage, and "
@@ -120,6 +120,8 @@ class StageWriter:
 
     def _is_own_alpha(self) -> bool:
         """Whether the alpha that lies there is this stage's, left by a run that ended before its first picture."""
+        if self._alpha is None:
+            return False
         try:
             return np.array_equal(np.rint(files.read_mask(self.folder / "alpha.png") * 255.0), self._alpha)
         except StageError:
