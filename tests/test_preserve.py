@@ -504,7 +504,8 @@ def test_light_on_a_contained_picture_is_no_other_frames(values: dict[str, Any])
     latents, shared, alone = LatentCache(), Seen(), Seen()
     tall = encode(label_on_card())[:, :SIDE // 2].copy()
     for foreground, fit in ((tall, "contain"), (tall, "cover"), (encode(label_on_card()), "contain")):
-        settings = Settings(**{"foreground": foreground, "matting": "none", "light": "left", "fit": fit} | values)
+        given: dict[str, Any] = {"foreground": foreground, "matting": "none", "light": "left", "fit": fit, **values}
+        settings = Settings(**given)
         for seen, kept in ((shared, latents), (alone, LatentCache())):
             job = Relight(settings, cutter=Cutter([]), latents=kept).singles[0]
             if job.start == "light":
