@@ -497,6 +497,28 @@ def test_amounts_do_not_share_latents() -> None:
     assert len(seen.pixels) == 2
 
 
+@pytest.mark.parametrize("values", [{}, {"mode": "fbc"}, {"mode": "fbc", "stage": "4"},
+                                    {"mode": "fbc", "stage": "4", "background": BACKGROUND}])
+def test_light_on_a_contained_picture_is_no_other_frames(values: dict[str, Any]) -> None:
+    """Each fit and each shape of a contained picture has a light map of its own, whatever was relit before."""
+    latents, shared, alone = LatentCache(), Seen(), Seen()
+    tall = encode(label_on_card())[:, :SIDE // 2].copy()
+    for foreground, fit in ((tall, "contain"), (tall, "cover"), (encode(label_on_card()), "contain")):
+        given: dict[str, Any] = {"foreground": foreground, "matting": "none", "light": "left", "fit": fit, **values}
+        settings = Settings(**given)
+        for seen, kept in ((shared, latents), (alone, LatentCache())):
+            job = Relight(settings, cutter=Cutter([]), latents=kept).singles[0]
+            if job.start == "light":
+                job.initial(seen.encoder, FRAME)
+            else:
+                job._background_latent(seen.encoder, FRAME)
+    # The last one fills the frame, and its light map is the second's.
+    assert len(alone.pixels) == 3 and len(shared.pixels) == 2
+    for one, other in zip(shared.pixels, alone.pixels, strict=False):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(alone.pixels[0].astype(int) - alone.pixels[1]).max() > 20
+
+
 def test_harmonised_subjects_do_not_share_latents_with_their_own() -> None:
     latents, seen = LatentCache(), Seen()
     for amount in (0.0, 1.0, 1.0):
