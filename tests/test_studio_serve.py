@@ -239,7 +239,9 @@ def test_nothing_is_left_by_a_program_that_is_ended(ending: signal.Signals, tmp_
     environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment.pop("GRADIO_TEMP_DIR", None)
     program = subprocess.Popen([sys.executable, "-m", "lib_iclight.studio", "--port", "0", "--device", "cpu"],
-                               cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               # What runs us in the background or under nohup has us ignore these.
+                               preexec_fn=lambda: signal.signal(ending, signal.SIG_DFL))
     assert program.stdout is not None
     address = urlsplit(program.stdout.readline().split()[-1])
     assert address.port is not None
