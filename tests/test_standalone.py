@@ -28,6 +28,7 @@ from lib_iclight.hosts.standalone import checkpoint, prompts, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
 from lib_iclight.hosts.standalone.loras import Lora, load_loras
+from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
 from lib_iclight.settings import Settings
@@ -789,3 +790,14 @@ def test_devices() -> None:
         with pytest.raises(HostError, match="there is no device"):
             pick_device(name)
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_a_load_that_fails_leaves_torchs_default_dtype(tmp_path: Path) -> None:
+    """transformers changes it while it loads; left at half, every model of the process would break."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*-offsets.safetensors"))
+    config = json.loads((folder / "text_encoder" / "config.json").read_text())
+    (folder / "text_encoder" / "config.json").write_text(json.dumps(config | {"vocab_size": "x"}))
+    with pytest.raises(CheckpointError):
+        Pocket(folder).load(torch.float16)
+    assert torch.get_default_dtype() == torch.float32

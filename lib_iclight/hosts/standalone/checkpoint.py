@@ -222,6 +222,7 @@ class Folder(StableDiffusion15):
             return kind.from_pretrained(str(self.path), subfolder=part, variant=self._variant(part), torch_dtype=dtype,
                                         local_files_only=True, use_safetensors=True).eval().requires_grad_(False)
 
+        default = torch.get_default_dtype()
         try:
             models = Models(
                 unet=loaded(UNet2DConditionModel, "unet", dtype),
@@ -234,6 +235,8 @@ class Folder(StableDiffusion15):
         except Exception as error:  # two libraries read half-copied and damaged files, and raise what they come upon
             raise CheckpointError(f"{self.name} cannot be loaded ({_brief(error, self.path)}). Use another copy of it.",
                                   path=self.path) from error
+        finally:  # transformers changes it while it loads, and does not put it back when that fails
+            torch.set_default_dtype(default)
         if models.tokenizer.convert_tokens_to_ids(["<|startoftext|>", "<|endoftext|>"]) != [START, END]:
             raise CheckpointError(f"{self.name} has another tokenizer than SD 1.x, or a damaged one. Delete its folder "
                                   "tokenizer: without it CLIP's own is used.", path=self.path)
