@@ -228,7 +228,7 @@ class Session:
         writers = [sets.StageWriter(place, sets.rig(STAGES[rig]), job.alpha(frame), about, one.seed)
                    for place, one in zip(folders, seeds, strict=True)]
         todo = [(number, writer, lamp.name) for number, writer in enumerate(writers, 1) for lamp in writer.missing]
-        with self._turn:
+        with self._taking_turn(progress):
             host = self._loaded(progress)
             for done, (number, writer, light) in enumerate(todo):
                 single, one = job.under(light), seeds[number - 1]
