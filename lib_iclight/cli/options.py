@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import load_image, read_picture
+from ..imaging import read_picture
+from ..imaging.convert import orientation_of
 from ..imaging.decode import open_plain
 from ..imaging.save import WRITABLE
 from ..session import POCKET, Session
@@ -128,10 +129,14 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
 
 
 def size_of(settings: Settings) -> tuple[int, int]:
-    """Width and height of the foreground, that `settings_of` has read, as its file tells them. Raises ImageError."""
+    """Width and height of the foreground, that `settings_of` has read, upright; of its file only the header is read.
+
+    Raises ImageError.
+    """
     assert isinstance(settings.foreground, bytes)
-    width, height = open_plain(io.BytesIO(settings.foreground), "foreground").size
-    return width, height
+    picture = open_plain(io.BytesIO(settings.foreground), "foreground")
+    width, height = picture.size
+    return (height, width) if orientation_of(picture) >= 5 else (width, height)
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
@@ -139,8 +144,7 @@ def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> 
     reference = RECOMMENDED[settings.mode]
     width, height = reference_size(settings.mode, native)
     if args.width is None and args.height is None and settings.foreground is not None:
-        picture = load_image(settings.foreground, "foreground")
-        width, height = comfortable_size(picture.width, picture.height, native)
+        width, height = comfortable_size(*size_of(settings), native)
     return Generation(
         prompt=args.prompt, negative_prompt=args.negative_prompt,
         width=width if args.width is None else args.width, height=height if args.height is None else args.height,
