@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -19,12 +20,12 @@ import pytest
 from PIL import Image
 
 from lib_iclight import cli
-from lib_iclight.cli.options import lora
+from lib_iclight.cli.options import lora, size_of
 from lib_iclight.generation import comfortable_size
 from lib_iclight.hosts.standalone.checkpoint import StableDiffusion15
 from lib_iclight.hosts.standalone.loras import Lora
 from lib_iclight.lights import light_map
-from lib_iclight.settings import FIELDS, from_infotext, schema
+from lib_iclight.settings import FIELDS, Settings, from_infotext, schema
 from lib_iclight.weights.keys import shapes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -135,6 +136,14 @@ def test_what_has_no_effect_is_told_and_not_claimed(photo: Path, out: Path, caps
     with Image.open(out / "relit.png") as picture:
         assert "IC-Light light: top" in picture.info["parameters"]
         assert "tint" not in picture.info["parameters"]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF", "PNG", "WEBP"])
+def test_the_size_is_that_of_the_upright_picture(form: str) -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # to be turned by a quarter
+    Image.new("RGB", (60, 30), "teal").save(file, form, exif=exif)
+    assert size_of(Settings(foreground=file.getvalue())) == (30, 60)
 
 
 @pytest.mark.parametrize("size", [(60, 30), (30, 60), (50, 50)])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
 from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import read_picture
+from ..imaging import load_image, read_picture
 from ..imaging.convert import orientation_of
 from ..imaging.decode import open_plain
 from ..imaging.save import WRITABLE
@@ -129,12 +129,14 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
 
 
 def size_of(settings: Settings) -> tuple[int, int]:
-    """Width and height of the foreground, that `settings_of` has read, upright; of its file only the header is read.
+    """Width and height of the foreground, that `settings_of` has read, upright; but for TIFFs only the header is read.
 
     Raises ImageError.
     """
     assert isinstance(settings.foreground, bytes)
     picture = open_plain(io.BytesIO(settings.foreground), "foreground")
+    if picture.format == "TIFF":  # whether Pillow tells an upright size before it decodes one depends on its version
+        picture = load_image(settings.foreground, "foreground")
     width, height = picture.size
     return (height, width) if orientation_of(picture) >= 5 else (width, height)
 
