@@ -103,7 +103,7 @@ CASES = [
         ("--light", ("top",), CHANGES, ()), ("--background", ("sea.png",), CHANGES, ()),
         ("--background-flip", (), CHANGES, ("--background", "sea.png")),
         ("--background-flip", (), "flip is not used", ()), ("--normals", ("normals.png",), CHANGES, ()),
-        ("--convention", ("directx",), CHANGES, ("--normals", "normals.png")),
+        ("--convention", ("opengl",), CHANGES, ("--normals", "normals.png")),
         ("--convention", ("directx",), "convention is not used", ()), ("--size", ("20",), CHANGES, ()))),
     *(Case("mix", flag, values, does, beside) for flag, values, does, beside in (
         ("--light", ("left",), CHANGES, ()), ("--weights", ('{"top": 1}',), CHANGES, ()),

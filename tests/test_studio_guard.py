@@ -203,7 +203,7 @@ def test_only_own_files_are_given(tmp_path: Path) -> None:
     (folder / "link.png").symlink_to(outside)
     assert ask(folder, f"/file={folder}/a/x.png").status == 200
     for path in ("http://127.0.0.1/x", "https://example.org", "//example.org/x", "/etc/passwd", str(outside), "",
-                 f"{folder}/../secret.png", f"{folder}/link.png", f"{folder}/a", f"{folder}/none.png", "a\0b",
+                 f"{folder}/../secret.png", f"{folder}/link.png", f"{folder}/a", f"{folder}/none.png",
                  f"{folder}/{'x' * 5000}", "file:///etc/passwd", str(folder)):
         answer = ask(folder, f"/file={path}")
         assert answer.status == 404 and answer.inner.reached == [] and str(tmp_path) not in answer.body
@@ -278,7 +278,7 @@ NO_UPLOADS: dict[str, tuple[bytes, str]] = {
     "a folder above": (named("dir/.."), "no name"), "of Windows": (named("dir\\.."), "no name"),
     "null": (named("a\0.png"), ""), "escape": (named("a\x1b[2J.png"), ""), "tab": (named("a\t.png"), "cannot be shown"),
     "long": (named("a" * 1100 + ".png"), "too long"), "very long": (named("a" * 10_000), ""),
-    "the second part": (upload()[:-4].replace(b"--x\r\n", b"--x\r\n", 1) + b"\r\n" + named(".."), "no name"),
+    "the second part": (upload()[:-4] + named("..")[3:], "no name"),
 }
 
 
