@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "offline")
 QUICK = ("--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "--seed", "5")
 BASES: dict[str, tuple[str, ...]] = {
     "relight": ("photo.png", "-o", "out/a.png", *QUICK), "stage": ("photo.png", "-o", "out/set", "--rig", "4", *QUICK),
-    "preview": ("photo.png", "-o", "out/a.png", "--light", "left"), "mix": ("set", "-o", "out/a.png"),
+    "preview": ("photo.png", "-o", "out/a.png", "--light", "top-left"), "mix": ("set", "-o", "out/a.png"),
     "normals": ("set", "-o", "out/a.png"), "albedo": ("set", "-o", "out/a.png"), "depth": ("set", "-o", "out/a.png"),
     "animate": ("set", "-o", "out/a.webp", "--seconds", "1", "--fps", "4"), "desk": ("set", "-o", "out/a.html"),
     "lightmap": ("-o", "out/a.png", "--light", "left", "--width", "64", "--height", "64"),
