@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 FOREGROUND = EXAMPLES / "rendered-vase.png"
 BACKGROUND = EXAMPLES / "rendered-wall.png"
 PHOTO, PHOTO_MASK = EXAMPLES / "astronaut.jpg", EXAMPLES / "astronaut-cutout.webp"
-SKETCHED = ("left", "right", "top", "sunset", "neon pair")
+SKETCHED = ("sunset", "left", "right", "top", "neon pair")
 """lights in which the photo is shown"""
 CELL = 256
 """pixels of a picture on the contact sheet"""

@@ -63,7 +63,7 @@ you drag a lamp, before anything is generated. It is a sketch and looks like one
     write_text(path, text)
 
 
-_PAIR = """<div class="choices"></div><div class="pair"><img alt="before"><div><img class="after" alt="after"></div>
+_PAIR = """<div class="choices"></div><div class="pair"><div><img alt="before"><img class="after" alt="after"></div>
 <input type="range" min="0" max="100" value="50" aria-label="before and after"></div>"""
 
 
