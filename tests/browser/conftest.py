@@ -108,7 +108,8 @@ def webui(browser: Any, models: Path) -> Iterator[str]:
         info = {"infotexts": [], "index_of_first_image": 1, "extra_generation_params": {"IC-Light desk": [told]}}
         return [grid, *pictures, Image.fromarray(STAGE_PICTURES[0][..., 0])], json.dumps(info)
 
-    with gr.Blocks(css=(ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
+    whole = ".gradio-container { max-width: none !important; }\n"  # as in WebUIs
+    with gr.Blocks(css=whole + (ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
                    theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
         with gr.Row():
             with gr.Column():

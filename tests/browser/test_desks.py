@@ -109,8 +109,11 @@ def test_in_the_studio_it_opens_under_a_stage(person: Any) -> None:
     person.drop("foreground", CUTOUT)
     page.get_by_role("radio", name=texts.LIGHT_STAGE, exact=True).check()
     person.wait_for_status(f"9 {texts.STAGE_PICTURES}")
+    page.locator(f"{person.field('advanced')} .label-wrap").first.click()
+    page.locator(f"{person.field('stage')} label:has-text('4')").click()
+    person.wait_for_status(f"5 {texts.STAGE_PICTURES}")
     person.generate()
-    person.wait_for_desk(9)
+    person.wait_for_desk(5, 240_000)
     assert page.locator("#studio_result .iclight-desk-place").count() == 1
     assert page.locator(f"{PLACE} .iclight-desk-head option").count() == 2
     page.click(f"{PLACE} [data-light=left]")
@@ -132,7 +135,7 @@ def test_in_the_studio_it_opens_under_a_stage(person: Any) -> None:
     person.number("batch_count", 1)
     person.result()
     page.wait_for_timeout(600)
-    assert person.desk("desk.set.lamps.length") == 9
+    assert person.desk("desk.set.lamps.length") == 5
 
 
 def test_it_takes_sets_from_disk(at_webui: Any, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ class Visitor:
     def tile(self, name: str) -> None:
         self.page.click(f"{self.field('editor')} .iclight-tile[data-light='{name}']")
 
-    def wait_for_desk(self, lights: int) -> None:
-        """Until the light desk under the result shows a set of so many."""
-        self.page.wait_for_selector(".iclight-desk-place .iclight-desk-canvas", state="visible")
+    def wait_for_desk(self, lights: int, patience: int = 60_000) -> None:
+        """Until the light desk under the result shows a set of so many. patience: milliseconds for it to be made."""
+        self.page.wait_for_selector(".iclight-desk-place .iclight-desk-canvas", state="visible", timeout=patience)
         self.page.wait_for_function("([tab, lights]) => iclight.desks.places[tab].desk.set.lamps.length === lights",
                                     arg=[self.tab, lights])
 
