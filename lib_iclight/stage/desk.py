@@ -68,7 +68,7 @@ def values_of(stage: Stage, title: str, pictures: Pictures = "auto") -> dict[str
     return {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
             "pictures": [{"name": lamp.name, "light": lamp.to_json(), "url": url}
                          for lamp, url in zip(stage.lamps, _addresses(stage, pictures), strict=True)],
-            "alpha": None if stage.alpha is None else _png(np.rint(stage.alpha * 255.0).astype(np.uint8))}
+            "alpha": None if stage.alpha is None else mask_address(stage.alpha)}
 
 
 def document(title: str, main: str, values: Mapping[str, Any], script: str, style: str = "", kind: str = "") -> str:
@@ -103,6 +103,20 @@ def document(title: str, main: str, values: Mapping[str, Any], script: str, styl
 </body>
 </html>
 """
+
+
+def set_on_page(pictures: Sequence[tuple[str, int]], alpha: NDArray[np.float32] | None, seed: int) -> dict[str, Any]:
+    """What javascript/85-desks.js is told of a set whose pictures lie in a page's gallery: JSON values.
+
+    pictures: each light's name (a preset's) and its picture's place in the gallery. alpha: of the pictures' size.
+    """
+    return {"seed": seed, "pictures": [{"name": name, "at": place} for name, place in pictures],
+            "alpha": None if alpha is None else mask_address(alpha)}
+
+
+def mask_address(alpha: NDArray[np.float32]) -> str:
+    """A subject's mask, float32 [H, W] in 0..1, as the data address of a PNG."""
+    return _png(np.rint(alpha * 255.0).astype(np.uint8))
 
 
 def scripts() -> list[Path]:
