@@ -97,7 +97,7 @@ def test_every_route_is_named() -> None:
 def lines_of_commands() -> list[tuple[str, str]]:
     """Every call of ours in a block of code of the pages and the README, with its page."""
     found = []
-    for name, text in {**PAGES, **{one.name: one.read_text("utf-8") for one in OTHERS if one.is_file()}}.items():
+    for name, text in {**PAGES, **{str(one): one.read_text("utf-8") for one in OTHERS if one.is_file()}}.items():
         blocks = [*re.findall(r"```\w*\n(.*?)```", text, re.DOTALL), *re.findall(r"^ {4}.*$", text, re.MULTILINE)]
         for line in "\n".join(blocks).splitlines():
             words = re.sub(r"\s+#.*", "", line.strip()).removeprefix("python -m lib_iclight ").removeprefix("iclight ")

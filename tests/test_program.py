@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import lib_iclight
@@ -89,9 +90,7 @@ def test_relight_and_info_from_an_empty_folder(installed: Installed) -> None:
                          "-o", "a.png")
     assert "a.png" in told and (installed.folder / "a.png").is_file()
     assert "IC-Light light: left" in installed.run("iclight", "info", "a.png")
-    assert installed.run("iclight", "--version").strip() == lib_iclight.__version__
     assert installed.run("iclight", "--help").startswith("usage: iclight ")
-    assert installed.run("python", "-m", "lib_iclight", "--help").startswith("usage: python -m lib_iclight ")
 
 
 def test_a_desk_from_an_empty_folder(installed: Installed) -> None:
@@ -129,14 +128,14 @@ def test_dependencies_take_what_the_tests_run_on(wheel: Path) -> None:
     """Each range that the wheel asks for holds the version that requirements/ pins, and none is missing."""
     asked = message_from_string(metadata_of(wheel)).get_all("Requires-Dist", [])
     wanted = [Requirement(line) for line in asked]
-    ranges = {one.name.lower(): one.specifier for one in wanted if "extra" not in str(one.marker)
+    ranges = {canonicalize_name(one.name): one.specifier for one in wanted if "extra" not in str(one.marker)
               or 'extra == "studio"' in str(one.marker)}
     pinned: dict[str, set[str]] = {}
     for file in ("base.txt", "data.txt", "studio.txt"):
         for line in (ROOT / "requirements" / file).read_text("utf-8").splitlines():
             if line and not line.startswith(("#", "-r")):
                 one = Requirement(line.partition(" #")[0])
-                pinned.setdefault(one.name.lower(), set()).update(
+                pinned.setdefault(canonicalize_name(one.name), set()).update(
                     part.version for part in one.specifier if part.operator == "==")
     assert set(pinned) == set(ranges)
     for name, versions in pinned.items():

@@ -51,9 +51,9 @@ def device(name: str) -> Iterator[Line]:
 
 def folders(where: Folders) -> Iterator[Line]:
     """Which folders are searched, and which of them are there."""
-    for kind, paths in (("weights in", where.weights), ("cut-outs in", where.matting)):
-        yield Line(kind, ", ".join(files.place(path) + ("" if files.is_dir(path) else " (not there)")
-                                   for path in paths) or "nowhere")
+    for kind, paths in (("weights", where.weights), ("cut-outs", where.matting)):
+        told = [files.place(path) + ("" if files.is_dir(path) else " (not there)") for path in paths]
+        yield Line("folders", f"{kind} in {', '.join(told) or 'no folder'}")
 
 
 def weights(where: Folders, progress: Progress) -> Iterator[Line]:
