@@ -62,6 +62,7 @@
             const comparison = page.comparisonIn(comparing || editing);
             if (comparison) compare(comparison);
             if (!editing) continue;
+            iclight.desks.follow(tab);
             const shown = [page.foreground(tab)?.src, page.mapPicture(tab)?.src, page.mapBlur(tab), ...page.frame(tab),
                 page.subject(tab)?.color, page.background(tab)?.src, page.isFlipped(tab), page.foundLight(tab)];
             if (shown.some((one, i) => one !== pictures[tab]?.[i])) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lib_iclight.session import CANNOT_DOWNLOAD
 from lib_iclight.settings import FIELDS, MODES
 
 FOLDER = Path(__file__).resolve().parent.parent / "localizations"
+DESK = Path(__file__).resolve().parent.parent / "javascript" / "74-desk-texts.js"
 PROMPTS = ("LIGHTING_PROMPTS", "SUBJECT_PROMPTS")  # go to the model, in English
 
 
@@ -22,10 +24,23 @@ def all_texts() -> set[str]:
     for name, value in vars(texts).items():
         if name.isupper() and name not in PROMPTS:
             found |= {value} if isinstance(value, str) else set(value.values())
-    found |= {*SENTENCES, CANNOT_DOWNLOAD}
+    found |= {*SENTENCES, CANNOT_DOWNLOAD, *desk_texts().values()}
     for field in FIELDS:
         found |= {field.label} | ({field.help} if field.group in ("advanced", "matting") else set())
     return found
+
+
+def desk_texts() -> dict[str, str]:
+    """The light desk's, which lie in a script: each a name and one or more literals."""
+    literal = r'"(?:[^"\\]|\\.)*"'
+    found = re.findall(rf"^        (\w+): ({literal}(?:\s*\+ {literal})*),$", DESK.read_text(encoding="utf-8"), re.M)
+    return {name: "".join(json.loads(part) for part in re.findall(literal, text)) for name, text in found}
+
+
+def test_all_texts_of_the_desk_are_found() -> None:
+    found = desk_texts()
+    names = re.findall(r"^        (\w+):", DESK.read_text(encoding="utf-8"), re.M)
+    assert list(found) == names and len(names) > 50 and found["keys"].endswith("undo and redo.")
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)

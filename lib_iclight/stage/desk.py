@@ -61,7 +61,7 @@ def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
     data = {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
             "pictures": [{"name": lamp.name, "light": lamp.to_json(), "url": url}
                          for lamp, url in zip(stage.lamps, _addresses(stage, pictures), strict=True)],
-            "alpha": None if stage.alpha is None else _png(np.rint(stage.alpha * 255.0).astype(np.uint8))}
+            "alpha": None if stage.alpha is None else mask_address(stage.alpha)}
     # In an HTML script only "<" can end or open anything.
     values = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     script = "\n".join(one.read_text(encoding="utf-8") for one in scripts())
@@ -90,6 +90,20 @@ def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
 </body>
 </html>
 """
+
+
+def set_on_page(pictures: Sequence[tuple[str, int]], alpha: NDArray[np.float32] | None, seed: int) -> dict[str, Any]:
+    """What javascript/85-desks.js is told of a set whose pictures lie in a page's gallery: JSON values.
+
+    pictures: each light's name (a preset's) and its picture's place in the gallery. alpha: of the pictures' size.
+    """
+    return {"seed": seed, "pictures": [{"name": name, "at": place} for name, place in pictures],
+            "alpha": None if alpha is None else mask_address(alpha)}
+
+
+def mask_address(alpha: NDArray[np.float32]) -> str:
+    """A subject's mask, float32 [H, W] in 0..1, as the data address of a PNG."""
+    return _png(np.rint(alpha * 255.0).astype(np.uint8))
 
 
 def scripts() -> list[Path]:

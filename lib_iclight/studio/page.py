@@ -67,8 +67,9 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Column(scale=2, elem_id="studio_result"):
                 run = gr.Button(texts.GENERATE, variant="primary", elem_id=f"{TAB}_generate")
                 problem = gr.HTML(elem_id="studio_fault")
+                # Gradio 4 keeps what a function gives it as lossy WebP by itself.
                 gallery = gr.Gallery(label=texts.RESULT, elem_id=f"{TAB}_gallery", columns=3, height=200,
-                                     object_fit="contain")
+                                     object_fit="contain", **({"format": "png"} if GRADIO_4 else {}))
                 panel.comparison()
                 text = gr.Textbox(label=texts.INFOTEXT, lines=4, elem_id="studio_infotext")
                 use = gr.Button(texts.USE_INFOTEXT, size="sm", elem_id="studio_use_infotext")
