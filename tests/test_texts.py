@@ -77,7 +77,7 @@ def sentences_of_scripts() -> set[str]:
 def test_the_readers_find_sentences() -> None:
     source = ('"""No docstring. None."""\nA = ("It is so: "\n "and so.")\ndef f(x):\n    """Nor this one."""\n'
               '    if x:\n        raise ImageError("there is none. Add one.")\n    if y:\n'
-              '        raise ImageError(f"there is no {x}. Add one.")\n    return ["Word", "A warning.", "some_key."]\n')
+              '        raise ImageError(f"there is no {x}. Add one.")\n    return ["Word", "A warning.", "key."]\n')
     assert said(source) == {"It is so: and so.", "there is none. Add one.", "A warning."}
     assert len(sentences_of_scripts()) >= 7
 
