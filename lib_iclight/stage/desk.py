@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..assets import assets
 from ..errors import StageError
 from ..lights import PRESETS
 from . import files
@@ -26,7 +27,7 @@ from .rig import Lamp
 from .store import Stage, write_text
 from .weights import Weights, from_names, weights_of
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = assets()
 SCRIPTS = ("10-", "20-", "30-", "40-", "50-", "7", "80-", "82-")
 """how the names of the scripts begin that the desk is made of"""
 LOSSLESS_BYTES = 18 * 2**20
