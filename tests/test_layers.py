@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "console", "files", "locks"),
+    ("errors", "progress", "color", "cache", "console", "files", "assets", "locks"),
     ("jsontext",),
     ("imaging", "transfer", "folders"),
     ("download",),
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stage",),
     ("hosts",),
     ("session",),
+    ("doctor",),
     ("batch", "cli", "panel", "demo"),
     ("studio", "webui"),
 )
