@@ -18,7 +18,7 @@ from PIL import Image
 from tiny_onnx import pixelwise
 
 from lib_iclight import cli
-from lib_iclight.cli import COMMANDS
+from lib_iclight.cli import COMMANDS, parser_of_all
 from lib_iclight.imaging.save import read_text
 from lib_iclight.settings import FIELDS
 from lib_iclight.stage import FOUR, StageWriter
@@ -32,7 +32,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "animate": ("set", "-o", "out/a.webp", "--seconds", "1", "--fps", "4"), "desk": ("set", "-o", "out/a.html"),
     "lightmap": ("-o", "out/a.png", "--light", "left", "--width", "64", "--height", "64"),
     "lightfrom": ("photo.png",), "cutout": ("photo.png", "-o", "out/a.png"), "info": ("made.png",),
-    "weights": ("no.safetensors",), "settings": ()}
+    "weights": ("no.safetensors",), "settings": (), "doctor": ()}
 """the words of a run that succeeds, but of `weights`"""
 CHANGES = "changes"
 
@@ -103,7 +103,7 @@ CASES = [
         ("--light", ("top",), CHANGES, ()), ("--background", ("sea.png",), CHANGES, ()),
         ("--background-flip", (), CHANGES, ("--background", "sea.png")),
         ("--background-flip", (), "flip is not used", ()), ("--normals", ("normals.png",), CHANGES, ()),
-        ("--convention", ("opengl",), CHANGES, ("--normals", "normals.png")),
+        ("--convention", ("directx",), CHANGES, ("--normals", "normals.png")),
         ("--convention", ("directx",), "convention is not used", ()), ("--size", ("20",), CHANGES, ()))),
     *(Case("mix", flag, values, does, beside) for flag, values, does, beside in (
         ("--light", ("left",), CHANGES, ()), ("--weights", ('{"top": 1}',), CHANGES, ()),
@@ -122,12 +122,14 @@ CASES = [
     Case("lightmap", "--light", ("top",)), Case("lightmap", "--mode", ("fbc",)), Case("lightmap", "--width", ("80",)),
     Case("lightmap", "--height", ("80",)),
 ]
-ELSEWHERE = {(command, "--" + field.name.replace("_", "-")) for command in ("relight", "stage") for field in FIELDS}
-"""settings of a relight: test_sensitivity.py"""
+ELSEWHERE = {(command, "--" + field.name.replace("_", "-")) for command in ("relight", "stage") for field in FIELDS} | {
+    ("doctor", flag) for flag in ("--photo", "--checkpoint", "--device", "--weights-dir", "--matting-dir",
+                                  "--matting-device")}
+"""settings of a relight: test_sensitivity.py; the doctor: test_doctor.py, each is a line of its paper"""
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    [commands] = [action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    [commands] = [action for action in parser_of_all()._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(commands.choices)
 
 

@@ -192,7 +192,7 @@ def test_the_page_asks_nobody_else(browser: Any, studio: str, tmp_path: Path) ->
     for name, value in (("width", 128), ("height", 128), ("steps", 1)):
         page.fill(f"#studio_{name} input[type=number]", str(value))
     page.click("#studio_generate")
-    page.wait_for_selector("#studio_gallery img")
+    page.wait_for_selector("#studio_gallery img", timeout=300_000)
     logged.close()
     assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
     assert not [text for text in complaints if "Content Security Policy" in text]
