@@ -107,7 +107,8 @@ CASES = [
         ("--convention", ("directx",), "convention is not used", ()), ("--size", ("20",), CHANGES, ()))),
     *(Case("mix", flag, values, does, beside) for flag, values, does, beside in (
         ("--light", ("left",), CHANGES, ()), ("--weights", ('{"top": 1}',), CHANGES, ()),
-        ("--environment", ("sunset",), CHANGES, ()),
+        ("--environment", ("sunset",), CHANGES, ()), ("--mix", ("mix.json",), CHANGES, ()),
+        ("--exposure", ("1",), "a saved mix has its own exposure", ("--mix", "mix.json")),
         ("--light", ("left",), "not allowed with", ("--weights", '{"top": 1}')),
         ("--rotate", ("90",), CHANGES, ("--environment", "sunset")),
         ("--rotate", ("90",), "--rotate turns an environment", ("--light", "left")),
@@ -163,6 +164,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = StageWriter(folder / "set", FOUR, (disc / 255).astype(np.float32))
     for lamp in FOUR:
         writer.add(lamp.name, random.integers(0, 200, (60, 80, 3), np.uint8))
+    (folder / "mix.json").write_text('{"version": 1, "light": "top"}')
     (folder / "models").mkdir()
     (folder / "models" / "mine.onnx").write_bytes(pixelwise([1.0, 0.5, 0.0], -0.2))
     return folder
