@@ -64,7 +64,7 @@ class StageWriter:
         except OSError as error:
             raise StageError(f"the folder {folder.name} cannot be made ({error.strerror or error}). "
                              "Choose another one.") from error
-        self._free: weakref.finalize[Any, Any] | None = None
+        self._free: weakref.finalize | None = None
         self._claim()
         try:
             clear_parts(folder)
