@@ -275,7 +275,7 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["preview", photo, "--light", "from background", "--background", wall, "--size", "40",
                      "-o", str(out)]) == 0
     said = capsys.readouterr()
-    assert said.out.strip() == str(out) and "warning: Light from the right" in said.err
+    assert said.out.strip() == str(out) and "note: Light from the right" in said.err
     assert Image.open(out).size == (40, 30)
     assert cli.main(["lightfrom", wall]) == 0
     said = capsys.readouterr()

@@ -259,9 +259,10 @@ def test_normals_need_a_stage() -> None:
 def test_the_stage_command(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "set"
     argv = ["stage", str(photo), "-o", str(folder), "--rig", "4", *QUICK]
-    assert cli.main([*argv, "--outputs", "normals,lightmap", "--light", "left"]) == 0
-    said = capsys.readouterr()
-    assert str(folder) in said.out.splitlines() and "warning: The light is not used" in said.err
+    assert cli.main([*argv, "--light", "left"]) == 2 and not folder.exists(), "it has lights of its own"
+    assert "--light left" in capsys.readouterr().err
+    assert cli.main([*argv, "--outputs", "normals,lightmap"]) == 0
+    assert str(folder) in capsys.readouterr().out.splitlines()
     assert listed(folder) == list(STAGES["4"]) and json.loads((folder / "stage.json").read_text())["settings"][
         "mode"] == "fbc"
     assert {"normals.png", "left-lightmap.png", "ambient-lightmap.png", "stage.lp"} <= set(names(folder))
@@ -391,7 +392,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     ([*ANIMATE, "--orbit", "--seconds", "100000", "--fps", "10"], "StageError", "at most 3600 frames"),
     ([*ANIMATE, "--orbit", "--fps", "nan"], "StageError", "fps"),
     ([*ANIMATE, "--path", "[[0, 0]]"], "StageError", "two or more points"),
-    ([*ANIMATE, "--path", "left"], "StageError", "JSON list of points"),
+    ([*ANIMATE, "--path", "left"], "StageError", "not valid JSON"),
     ([*ANIMATE], "SettingsError", "--orbit"),
     (["animate", "{made}", "-o", "{out}/a.gif", "--orbit"], "StageError", ".webp or .mp4"),
     (["animate", "{made}", "-o", "{out}/no/a.webp", "--orbit"], "ImageError", "no folder"),
