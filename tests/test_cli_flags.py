@@ -19,6 +19,7 @@ from tiny_onnx import pixelwise
 
 from lib_iclight import cli
 from lib_iclight.cli import COMMANDS, parser_of_all
+from lib_iclight.cli.flags import OFTEN
 from lib_iclight.imaging.save import read_text
 from lib_iclight.settings import FIELDS
 from lib_iclight.stage import FOUR, StageWriter
@@ -225,15 +226,23 @@ def test_no_flag_is_dropped_in_silence(case: Case, home: Path, tmp_path: Path, c
     ["lightmap", "-o", "a.png", "--light", "left", "--width", "64", "--width", "128"],
     ["normals", "set", "-o", "a.png", "--relief", "0.1", "--relief", "0.2"],
 ])
-def test_a_flag_that_is_given_twice_is_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    assert cli.main(words) == 2
-    assert re.match("IC-Light: SettingsError: argument .*: is given twice; leave one", capsys.readouterr().err)
+def test_of_a_flag_that_is_given_twice_it_is_told_which_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                               capsys: pytest.CaptureFixture[str],
+                                                               words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli.main(words)
+    assert re.match("warning: --[a-z-]+ is given twice: the last one counts", capsys.readouterr().err)
 
 
 def test_what_may_be_given_several_times(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["cutout", str(home / "photo.png"), "-o", str(tmp_path / "a.png"), "--matting-dir", "no", "--matting-dir",
             str(home / "models"), "--matting", "mine"]
-    assert cli.main(argv) == 0, capsys.readouterr().err
+    assert cli.main(argv) == 0
+    assert "twice" not in capsys.readouterr().err
+    [commands] = [one for one in parser_of_all()._actions if isinstance(one, argparse._SubParsersAction)]
+    several = {action.dest for parser in commands.choices.values() for action in parser._actions
+               if isinstance(action, argparse._AppendAction)}
+    assert several == set(OFTEN)
 
 
 def test_defaults_that_are_given_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..console import printable
 from ..errors import ICLightError, SettingsError
-from .flags import Often, Once, OnceTrue
+from .console import warn
+from .flags import Often, Once, OnceTrue, twice
 
 PROGRAM = "python -m lib_iclight"
 INSTALLED = "iclight"
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other packages' deprecations are not for the person at the console
             args = parser_of_all().parse_args(_checked(sys.argv[1:] if argv is None else argv))
+            warn(twice(args))
             code: int | None = args.run(args)
     except ICLightError as error:
         print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)

@@ -9,21 +9,18 @@ from typing import Any
 from ..session import POCKET, Session
 
 
-class _Kept(argparse.Action):
-    """Adds the flag's name to `given` of the parsed arguments. One that is given again is refused, for its first value
-    would be dropped in silence.
-    """
+OFTEN = ("lora", "weights_dir", "matting_dir")
+"""flags of which all count"""
 
-    often = False
+
+class _Kept(argparse.Action):
+    """Adds the flag's name to `given` of the parsed arguments, once for each time that it is given."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
                  option_string: str | None = None) -> None:
         """What argparse calls when it meets the flag."""
         if option_string is not None:
-            given: tuple[str, ...] = getattr(namespace, "given", ())
-            if self.dest in given and not self.often:
-                raise argparse.ArgumentError(self, "is given twice; leave one of the two out")
-            namespace.given = (*given, self.dest)
+            namespace.given = (*getattr(namespace, "given", ()), self.dest)
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -42,12 +39,16 @@ class Switch(_Kept, argparse.BooleanOptionalAction):
 class Often(_Kept, argparse._AppendAction):
     """A flag that may be given several times."""
 
-    often = True
-
 
 def spelt(name: str) -> str:
     """A flag as people write it."""
     return "--" + name.replace("_", "-")
+
+
+def twice(args: argparse.Namespace) -> list[str]:
+    """The flags that are given more than once though the last one counts, as of all programs, in sentences."""
+    return [f"{spelt(name)} is given twice: the last one counts." for name in dict.fromkeys(args.given)
+            if args.given.count(name) > 1 and name not in OFTEN]
 
 
 def idle_flags(args: argparse.Namespace, session: Session) -> list[str]:
