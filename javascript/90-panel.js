@@ -55,7 +55,10 @@
         waiting = 0;
         for (const tab of page.TABS) {
             const [editing, comparing] = [drawn(tab, "editor"), drawn(tab, "compare")];
-            if (editing) mount(page.editorIn(editing));
+            if (editing) {
+                mount(page.editorIn(editing));
+                iclight.doctor.mount(tab, editors[tab].texts);
+            }
             const comparison = page.comparisonIn(comparing || editing);
             if (comparison) compare(comparison);
             if (!editing) continue;

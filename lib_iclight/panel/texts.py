@@ -88,6 +88,11 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "compare": "Before and after",
     "before": "Before",
     "after": "After",
+    "doctor": "Copy a report for an issue",
+    "doctorWaits": "Looking at everything: some seconds ...",
+    "doctorCopied": "Copied. Paste it into the issue.",
+    "doctorShown": "Copy the text below.",
+    "doctorFailed": "The report could not be had; the console may say why.",
 })
 """Texts of javascript/, handed over with the editor's element."""
 

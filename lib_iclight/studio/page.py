@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .. import infotext
+from ..assets import assets
 from ..generation import SAMPLERS, Generation, reference_size
 from ..panel import texts
 from ..panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
@@ -22,7 +22,7 @@ from ..panel.panel import Panel
 from ..settings import from_infotext
 from .jobs import GENERATION, RANGES, Studio
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = assets()
 TAB = "studio"
 HOUR = 60 * 60
 DAY = 24 * HOUR
