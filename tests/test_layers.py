@@ -27,7 +27,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stage",),
     ("hosts",),
     ("session",),
-    ("batch", "cli", "panel", "demo"),
+    ("batch",),
+    ("cli", "panel", "demo"),
     ("studio", "webui"),
 )
 """the parts of lib_iclight from the bottom up; those in a row do not know each other"""

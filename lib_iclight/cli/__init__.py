@@ -2,7 +2,7 @@
 
 Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 1 nobody reads
 what is said, 2 a person's mistake (one line says which, and no picture was written) or a picture that could not be
-written where it should (the lines say where it lies), 130 interrupted.
+written where it should (the lines say where it lies), 3 some pictures of a batch failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ..console import printable
 from ..errors import ICLightError, SettingsError
 
 PROGRAM = "python -m lib_iclight"
-COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
+COMMANDS = ("relight", "batch", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
             "lightfrom", "cutout", "info", "weights", "settings")
-"""each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`"""
+"""each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`, which may return an exit code"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other packages' deprecations are not for the person at the console
             args = _parser().parse_args(_checked(sys.argv[1:] if argv is None else argv))
-            args.run(args)
+            return args.run(args) or 0
     except ICLightError as error:
         print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)
         return 2
@@ -43,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):  # or Python would complain once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
 def _checked(argv: Sequence[str]) -> Sequence[str]:

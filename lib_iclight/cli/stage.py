@@ -10,14 +10,13 @@ from pathlib import Path
 
 from ..cache import content_key
 from ..errors import ImageError, SettingsError
-from ..imaging.outputs import plan_outputs
+from ..imaging.outputs import name_of, plan_outputs
 from ..progress import Progress
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
 from ..stage.lp import read_lp
 from .console import bars, say, warn
 from .options import add_settings, generation_of, session_of, settings_of
-from .relight import name_of
 
 HELP = "make a light stage: one picture for each single light"
 RIGS = tuple(name for name in STAGES if name != "off")
