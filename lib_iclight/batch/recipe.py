@@ -12,7 +12,7 @@ from typing import Any
 
 from ..cache import LRU, content_key
 from ..effects import start_of
-from ..errors import ImageError, SettingsError, hint, shown
+from ..errors import ICLightError, SettingsError, hint, shown
 from ..fields import Bool, type_name
 from ..generation import NATIVE, Generation, suited
 from ..imaging import read_picture
@@ -157,7 +157,7 @@ def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE) -> No
         seen.add(text)
         try:
             recipe.check(native)
-        except (SettingsError, ImageError) as error:
+        except ICLightError as error:
             raise type(error)(f"{where}: {error}" if where else str(error), path=error.path) from error
 
 

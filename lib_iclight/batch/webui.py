@@ -24,6 +24,8 @@ SLOTS = 2
 """requests that each WebUI has at once: it makes one picture after the other, and never waits for us between them"""
 TRIES = 2
 """WebUIs that may fail over one picture"""
+DEATHS = 4
+"""times that a WebUI may go away over one picture, before the picture is left alone: it may be what kills them"""
 PATIENCE = 300.0
 """seconds that the batch waits while no WebUI answers at all"""
 PAUSE = 2.0
@@ -40,6 +42,8 @@ class _Job:
     """once it is read and claimed"""
     failed_at: set[str] = field(default_factory=set)
     """WebUIs that failed over it"""
+    deaths: int = 0
+    """how often a WebUI went away over it"""
     started: float = 0.0
 
 
@@ -210,11 +214,15 @@ class Pool:
             if self._broken_off:
                 return
             row = self._row(made, MADE, job, remote, keep(made, answer))
-        except GoneError:
+        except GoneError as error:
+            job.deaths += 1
             with self._change:
                 self._down.setdefault(remote.name, time.monotonic())
-                self._todo.appendleft(job)
-            return
+                if job.deaths < DEATHS:
+                    self._todo.appendleft(job)
+                    return
+            told = HostError(f"{DEATHS} times a WebUI went away over this picture, at last: {error}")
+            row = failed(job.name, told, time.monotonic() - job.started, made.target.key, remote.name)
         except FailedError as error:
             job.failed_at.add(remote.name)
             with self._change:

@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 LIGHTS = {"4": ["left", "right", "bottom", "top", "ambient"]}
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """(status, the answer's object)."""
 
 
@@ -48,7 +48,7 @@ class Host:
             return {"sd_model_checkpoint": self.checkpoint}
         if path == "/iclight/v1/info" and self.iclight:
             return {"version": "0.1.0"}
-        raise Refusal(404, {"detail": "Not Found"})
+        raise RefusalError(404, {"detail": "Not Found"})
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to a POST."""
@@ -75,8 +75,13 @@ class Host:
         """Pictures whose colour tells of the foreground and the seed."""
         iclight = body["alwayson_scripts"]["IC-Light"]["args"][0]
         assert iclight["enabled"] is True
-        with Image.open(io.BytesIO(base64.b64decode(iclight["foreground"]))) as foreground:
-            red, green = foreground.convert("RGB").getpixel((foreground.width // 2, foreground.height // 2))[:2]
+        try:
+            with Image.open(io.BytesIO(base64.b64decode(iclight["foreground"]))) as foreground:
+                red, green, _, alpha = foreground.convert("RGBA").getpixel((foreground.width // 2,
+                                                                            foreground.height // 2))
+                assert alpha > 0 and min(foreground.size) > 8
+        except Exception as error:
+            raise RefusalError(422, {"detail": "IC-Light: ImageError: the foreground is no good."}) from error
         lights = LIGHTS.get(iclight.get("stage", "off"), [None])
         texts, images = [], []
         for number in range(body.get("n_iter", 1) * len(lights)):
@@ -110,7 +115,7 @@ def server(host: Host, port: int = 0) -> ThreadingHTTPServer:
         def answer(self, make: Callable[[], dict[str, Any]]) -> None:
             try:
                 status, value = 200, make()
-            except Refusal as refusal:
+            except RefusalError as refusal:
                 status, value = refusal.args
             data = json.dumps(value).encode()
             with contextlib.suppress(OSError):  # whoever asked may have gone
