@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     warn(found.notes)
     if not found.names:
         raise BatchError(f"there is no picture in {order.source}. Look at the folder, --pattern and --recursive.")
-    with _bar() as bar, stop.asked(bar.stopping) as stopped:
+    with contextlib.closing(Bar()) as bar, stop.asked(bar.stopping) as stopped:
         session = None if args.webui else order.models.session(bar.progress)
         check_all(order.rules.recipes(order.recipe, found.names), session.native if session else NATIVE)
         work = _Work(order, shard.of(found.names), Report(order.out, shard), bar, stopped)
@@ -202,31 +202,40 @@ def order_of(args: argparse.Namespace, base: Mapping[str, Any]) -> Order:
 
 
 class Bar:
-    """The batch as a bar on standard error: how many of those to do, what failed, rate and time left."""
+    """The batch as a bar on standard error: how many of those to do, what failed, rate and time left.
 
-    def __init__(self, bar: tqdm[NoReturn]) -> None:
-        self._bar = bar
+    It is there from the first word on: a mistake that is found before is one line.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
 
     def listen(self, tally: Tally, row: Row | None) -> None:
         """See `local.Listen`. What was there already counts neither as done nor as to do, so that the rate is true."""
-        self._bar.total = tally.total - tally.there
-        self._bar.set_postfix({"failed": tally.failed} if tally.failed else {}, refresh=False)
-        self._bar.update(tally.made + tally.failed - self._bar.n)
-        self._bar.refresh()
+        bar = self._shown()
+        bar.total = tally.total - tally.there
+        bar.set_postfix({"failed": tally.failed} if tally.failed else {}, refresh=False)
+        bar.update(tally.made + tally.failed - bar.n)
+        bar.refresh()
 
     def progress(self, what: str, done: int, total: int) -> None:
         """See `progress.Progress`: what takes long once, such as a download, is told before the bar."""
         if what not in QUIET:
-            self._bar.set_description(f"{what} {100 * done // total}%" if total and done < total else "batch")
+            self._shown().set_description(f"{what} {100 * done // total}%" if total and done < total else "batch")
 
     def stopping(self) -> None:
         """Tell that the end was asked for."""
-        self._bar.write(printable("ends after the picture in work; once more breaks off", sys.stderr), file=sys.stderr)
+        self._shown().write(printable("ends after the picture in work; once more breaks off", sys.stderr),
+                            file=sys.stderr)
 
+    def close(self) -> None:
+        """Leave the console as it was."""
+        if self._bar is not None:
+            self._bar.close()
 
-@contextlib.contextmanager
-def _bar() -> Iterator[Bar]:
-    from tqdm import tqdm
+    def _shown(self) -> tqdm[NoReturn]:
+        if self._bar is None:
+            from tqdm import tqdm
 
-    with tqdm(desc="batch", unit="picture", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
-        yield Bar(bar)
+            self._bar = tqdm(desc="batch", unit="picture", file=sys.stderr, leave=False, dynamic_ncols=True)
+        return self._bar
