@@ -134,7 +134,8 @@ def run(pictures: int, workers: int, kills: int, seed: int) -> None:
         assert len(outputs) == pictures and not [name for name in outputs if ".part" in name]
         assert len({row["input"] for row in rows}) == pictures
         print(f"{workers} workers, {killed} killed: {took:.1f} s, {1000 * workers * took / pictures:.2f} ms of a "
-              f"worker for each picture beside its relight; made twice: {len(keys) - len(set(keys))}; report: {len(rows)} lines")
+              f"worker for each picture beside its relight; made twice: "
+              f"{len(keys) - len(set(keys))}; report: {len(rows)} lines")
         start = time.perf_counter()
         subprocess.run(words, check=True)
         print(f"run again, nothing to do: {time.perf_counter() - start:.1f} s")
