@@ -56,7 +56,7 @@ def run(order: Order, names: Sequence[str], report: Report, address: str, *, act
     listen(tally, None)
     try:
         _connect(ray, address)
-        for row in _rows(ray, order, names, actors, stop):
+        for row in _rows(ray, order.absolute(), names, actors, stop):
             report.add(row)
             tally.count(row.state)
             tally.warned.update(row.warnings)

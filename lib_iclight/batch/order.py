@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..folders import Folders
@@ -48,6 +48,17 @@ class Order:
     def __post_init__(self) -> None:
         """Raises ImageError for an ending that cannot be written."""
         format_of(self.ending)
+
+    def absolute(self) -> Order:
+        """The order for processes elsewhere, which are not in this one's folder."""
+        models, folders = self.models, self.models.folders
+        checkpoint = models.checkpoint
+        models = replace(
+            models, checkpoint=checkpoint if checkpoint == POCKET else str(Path(checkpoint).absolute()),
+            loras=tuple((str(Path(path).absolute()), strength) for path, strength in models.loras),
+            folders=Folders(tuple(path.absolute() for path in folders.weights),
+                            tuple(path.absolute() for path in folders.matting)))
+        return replace(self, source=self.source.absolute(), out=self.out.absolute(), models=models)
 
     def of(self, name: str) -> Recipe:
         """The recipe of one picture."""

@@ -39,7 +39,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def order(photos: Path, out: Path) -> Order:
-    return Order(photos.absolute(), out.absolute(), Recipe({"light": "left", "width": 64, "height": 64, "steps": 1}))
+    return Order(photos, out, Recipe({"light": "left", "width": 64, "height": 64, "steps": 1}))
 
 
 def actors() -> set[int]:

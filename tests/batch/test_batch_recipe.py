@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from lib_iclight.batch.order import Models, Order
 from lib_iclight.batch.recipe import KNOWN, Recipe, check_all, from_json, read_json
 from lib_iclight.batch.rules import read_rules
 from lib_iclight.errors import ICLightError, ImageError, SettingsError
+from lib_iclight.folders import Folders
 from lib_iclight.settings import FIELDS
 
 NAMES = ["a.png", "shoes/b.png", "shoes/c[1].png"]
@@ -116,3 +118,14 @@ def test_the_text_tells_two_recipes_apart() -> None:
     texts = {Recipe(values).text() for values in (
         {}, {"light": "left"}, {"light": "right"}, {"mask": Path("a")}, {"mask": Path("b")}, {"outputs": ["mask"]})}
     assert len(texts) == 6 and all(json.loads(text) is not None for text in texts)
+
+
+def test_an_order_for_other_processes_has_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = Models("model.safetensors", (("l.safetensors", 0.5),), Folders((Path("w"),), (Path("m"),)))
+    made = Order(Path("in"), Path("out"), models=models).absolute()
+    assert (made.source, made.out, made.models.checkpoint) == (tmp_path / "in", tmp_path / "out",
+                                                               str(tmp_path / "model.safetensors"))
+    assert made.models.loras == ((str(tmp_path / "l.safetensors"), 0.5),)
+    assert made.models.folders == Folders((tmp_path / "w",), (tmp_path / "m",))
+    assert Order(Path("in"), Path("out")).absolute().models.checkpoint == "pocket"
