@@ -58,8 +58,7 @@ def run(order: Order, names: Sequence[str], report: Report, address: str, *, act
         _connect(ray, address)
         for row in _rows(ray, order.absolute(), names, actors, stop):
             report.add(row)
-            tally.count(row.state)
-            tally.warned.update(row.warnings)
+            tally.count(row)
             listen(tally, row)
     except ray.exceptions.RayError as error:
         raise _told(error) from error

@@ -42,8 +42,7 @@ def run(worker: Worker, names: Sequence[str], report: Report, *, stop: threading
     listen(tally, None)
     for row in rows(worker, names, stop or threading.Event(), progress):
         report.add(row)
-        tally.count(row.state)
-        tally.warned.update(row.warnings)
+        tally.count(row)
         listen(tally, row)
     return tally
 

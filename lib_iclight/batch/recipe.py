@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import infotext
 from ..cache import LRU, content_key
 from ..effects import start_of
 from ..errors import ICLightError, SettingsError, hint, shown
@@ -17,6 +18,8 @@ from ..fields import Bool, type_name
 from ..generation import NATIVE, Generation, suited
 from ..imaging import read_picture
 from ..imaging.decode import opened
+from ..imaging.load import upright_size
+from ..imaging.save import check_text
 from ..job import check_background
 from ..settings import FIELD, FIELDS, PICTURES, Settings
 
@@ -25,6 +28,8 @@ SETTINGS = tuple(one.name for one in FIELDS if one.name not in ("enabled", "fore
 GENERATION: Mapping[str, dataclasses.Field[Any]] = {one.name: one for one in dataclasses.fields(Generation)}
 KNOWN = (*SETTINGS, *GENERATION)
 SEEDS = 2**32
+_ROOM = " " * 200
+"""what an infotext has beside what is known beforehand: the key, names of checkpoint and LoRAs"""
 
 Read = Callable[[Path, str], bytes]
 """(path, what the picture is) -> the bytes of its file; raises ImageError"""
@@ -56,18 +61,27 @@ class Recipe:
         given |= {name: read(path, name.replace("_", " ")) for name, path in self.pictures.items()}
         return Settings(enabled=True, foreground=foreground, **given)
 
-    def generation(self, mode: str, native: int = NATIVE, picture: tuple[int, int] | None = None) -> Generation:
-        """The generation of one picture, as `generation.suited` has it. Raises SettingsError."""
-        return suited(self.generation_values, mode, native, picture)
+    def generation(self, mode: str, native: int = NATIVE, picture: bytes | None = None) -> Generation:
+        """The generation of one picture, as `generation.suited` has it. picture: its file.
 
-    def check(self, native: int = NATIVE) -> None:
-        """Raise an ICLightError for what cannot be meant whatever the picture is. Reads headers of pictures only."""
+        Raises SettingsError, and ImageError for what is no picture's file where its size counts.
+        """
+        given = self.generation_values
+        follows = picture is not None and "width" not in given and "height" not in given
+        return suited(given, mode, native, upright_size(picture) if picture is not None and follows else None)
+
+    def check(self, native: int = NATIVE, ending: str = ".png") -> None:
+        """Raise an ICLightError for what cannot be meant whatever the picture is. Reads headers of pictures only.
+
+        ending: of the results, which have to carry the settings.
+        """
         for name, path in self.pictures.items():
             opened(path, name.replace("_", " "), str(path)).close()
         settings = self.settings(Path("foreground"), lambda path, what: b"")
         start_of(settings)
         check_background(settings)
-        self.generation(settings.mode, native)
+        generation = self.generation(settings.mode, native)
+        check_text(infotext.write(settings.to_infotext(), generation, generation.seed, "") + _ROOM, ending)
 
     def text(self) -> str:
         """Its values as one line of JSON, which two recipes share only if they ask for the same."""
@@ -147,7 +161,7 @@ def read_json(path: Path, what: str) -> Any:
         raise SettingsError(f"{what} {path} cannot be read ({reason}). Give a file of JSON.") from error
 
 
-def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE) -> None:
+def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE, ending: str = ".png") -> None:
     """`Recipe.check` for each that differs; errors begin with the text that comes with the recipe."""
     seen: set[str] = set()
     for where, recipe in recipes:
@@ -156,7 +170,7 @@ def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE) -> No
             continue
         seen.add(text)
         try:
-            recipe.check(native)
+            recipe.check(native, ending)
         except ICLightError as error:
             raise type(error)(f"{where}: {error}" if where else str(error), path=error.path) from error
 

@@ -16,6 +16,8 @@ from ..files import reason
 from .plan import Shard
 
 MADE, THERE, FAILED = "made", "there", "failed"
+WARNINGS = 50
+"""different warnings that are told in the end"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,18 @@ class Tally:
     """nothing was left to do for"""
     failed: int = 0
     warned: set[str] = field(default_factory=set)
+    """sentences, each once; the report has which picture each is about"""
 
     @property
     def done(self) -> int:
         """Pictures that need no more work."""
         return self.made + self.there + self.failed
 
-    def count(self, state: str) -> None:
-        """One more of that state."""
-        setattr(self, state, getattr(self, state) + 1)
+    def count(self, row: Row) -> None:
+        """One more picture, and what it was warned of."""
+        setattr(self, row.state, getattr(self, row.state) + 1)
+        if len(self.warned) < WARNINGS:
+            self.warned.update(row.warnings)
 
     def sentence(self) -> str:
         """What there is to say in the end."""

@@ -14,7 +14,6 @@ from PIL import Image
 from ..errors import HostError, SettingsError
 from ..generation import NATIVE, Generation
 from ..imaging import fit_alpha, load_image, read_picture
-from ..imaging.load import upright_size
 from ..imaging.outputs import name_of
 from ..settings import FIELDS, PICTURES, STAGES, Settings
 from ..stage import StageWriter, rig
@@ -86,7 +85,7 @@ def wish(order: Order, name: str, pictures: Pictures, payload: Mapping[str, Any]
     data = read_picture(order.source / name, "picture")
     recipe = order.of(name)
     settings = recipe.settings(data, pictures.read)
-    generation = recipe.generation(settings.mode, NATIVE, upright_size(data))
+    generation = recipe.generation(settings.mode, NATIVE, data)
     if order.seed_per_file:
         generation = replace(generation, seed=seed_of(data, generation.seed))
     asked = _asked(generation, recipe.generation_values, payload, order.seed_per_file)

@@ -265,8 +265,7 @@ class Pool:
     def _tell(self, row: Row) -> None:
         self._report.add(row)
         with self._change:
-            self._tally.count(row.state)
-            self._tally.warned.update(row.warnings)
+            self._tally.count(row)
             self._listen(self._tally, row)
 
     def _claims_back(self, key: str | None) -> None:

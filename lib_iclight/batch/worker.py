@@ -15,7 +15,6 @@ from ..errors import BatchError, CheckpointError
 from ..files import reason
 from ..generation import Generation
 from ..imaging import read_picture
-from ..imaging.load import upright_size
 from ..imaging.outputs import name_of
 from ..imaging.save import encoded, write_whole
 from ..job import Relight
@@ -84,7 +83,7 @@ class Worker:
         data = read_picture(order.source / name, "picture")
         recipe = order.of(name)
         settings = recipe.settings(data, self._pictures.read)
-        generation = recipe.generation(settings.mode, self.session.native, upright_size(data))
+        generation = recipe.generation(settings.mode, self.session.native, data)
         if order.seed_per_file:
             generation = replace(generation, seed=seed_of(data, generation.seed))
         key = key_of(name, data, settings, generation, self._models(settings))
@@ -108,7 +107,7 @@ class Worker:
             try:
                 if asked.is_done:
                     return self.row(asked, THERE)
-                job = self.session.job(asked.settings, asked.generation, silent)
+                job = self.session.job(asked.settings, asked.generation, self._progress)
                 return Prepared(asked, job, time.perf_counter() - started)
             except Exception:
                 self._claims.release(key)

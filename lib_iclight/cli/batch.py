@@ -38,7 +38,7 @@ FAILED = 3
 """the exit code where some pictures failed"""
 MODELS = ("checkpoint", "lora", "device", "weights_dir", "matting_dir", "matting_device")
 """flags on what relights here"""
-QUIET = ("sampling", "preparing the UNet")
+QUIET = ("sampling", "preparing the UNet", "Cutting out")
 """progress within a picture, which is not shown"""
 
 
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
         raise BatchError(f"there is no picture in {order.source}. Look at the folder, --pattern and --recursive.")
     with contextlib.closing(Bar()) as bar, stop.asked(bar.stopping) as stopped:
         session = None if args.webui else order.models.session(bar.progress)
-        check_all(order.rules.recipes(order.recipe, found.names), session.native if session else NATIVE)
+        check_all(order.rules.recipes(order.recipe, found.names), session.native if session else NATIVE,
+                  order.ending)
         work = _Work(order, shard.of(found.names), Report(order.out, shard), bar, stopped)
         with contextlib.closing(work.report):
             if args.webui:
@@ -220,7 +221,7 @@ class Bar:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """See `progress.Progress`: what takes long once, such as a download, is told before the bar."""
-        if what not in QUIET:
+        if not what.startswith(QUIET):
             self._shown().set_description(f"{what} {100 * done // total}%" if total and done < total else "batch")
 
     def stopping(self) -> None:

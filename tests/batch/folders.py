@@ -32,10 +32,10 @@ def fill(folder: Path, count: int, start: int = 0) -> list[str]:
     return names
 
 
-def data(seed: int = 0, form: str = "PNG") -> bytes:
+def data(seed: int = 0, form: str = "PNG", width: int = 48) -> bytes:
     """The bytes of a good picture's file."""
-    file = io.BytesIO()
-    (picture(seed) if form != "JPEG" else picture(seed).convert("RGB")).save(file, form)
+    file, made = io.BytesIO(), picture(seed, width)
+    (made.convert("RGB") if form == "JPEG" else made).save(file, form)
     return file.getvalue()
 
 

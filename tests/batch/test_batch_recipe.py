@@ -16,6 +16,8 @@ from lib_iclight.errors import ICLightError, ImageError, SettingsError
 from lib_iclight.folders import Folders
 from lib_iclight.settings import FIELDS
 
+from .folders import data
+
 NAMES = ["a.png", "shoes/b.png", "shoes/c[1].png"]
 
 
@@ -38,9 +40,10 @@ def test_a_recipe_makes_settings_and_generation(tmp_path: Path) -> None:
     recipe = Recipe(values)
     settings = recipe.settings(b"photo", lambda path, what: f"{path.name} {what}".encode())
     assert (settings.mode, settings.background, settings.foreground) == ("fbc", b"wall.png background", b"photo")
-    generation = recipe.generation(settings.mode, picture=(600, 400))
+    generation = recipe.generation(settings.mode, picture=data(width=60))
     assert (generation.prompt, generation.seed, generation.steps, generation.cfg) == ("a wall", 4, 20, 7.0)
     assert generation.width > generation.height
+    assert recipe.updated({"width": 64}).generation("fc", picture=b"no picture").width == 64, "it is not looked at"
     recipe.check()
 
 
@@ -67,6 +70,13 @@ def test_what_is_no_json(tmp_path: Path) -> None:
 def test_what_no_picture_could_become_is_refused_before_the_first(values: dict[str, Any]) -> None:
     with pytest.raises(ICLightError):
         Recipe(values).check()
+
+
+def test_settings_that_the_results_cannot_carry(tmp_path: Path) -> None:
+    long = Recipe({"prompt": "a vase " * 8000})
+    long.check(ending=".png")
+    with pytest.raises(ImageError, match="Shorten the prompt"):
+        long.check(ending=".jpg")
 
 
 def test_rules_change_single_files_and_the_later_row_wins(tmp_path: Path) -> None:

@@ -121,6 +121,6 @@ def test_the_sentence_in_the_end() -> None:
     tally = Tally(10)
     assert tally.sentence() == "0 made, 10 left"
     for state in (MADE, MADE, THERE, FAILED):
-        tally.count(state)
+        tally.count(Row("a.png", state, warnings=("Watch out.",)))
     assert tally.sentence() == "2 made, 1 there already, 1 failed, 6 left"
-    assert tally.done == 4
+    assert (tally.done, tally.warned) == (4, {"Watch out."})
