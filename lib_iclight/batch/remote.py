@@ -13,8 +13,10 @@ from ..errors import HostError, SettingsError
 
 CONNECT = 10.0
 """seconds that a WebUI may take to accept a connection"""
-LONGEST = 1800.0
-"""seconds that it may take over one picture"""
+ANSWER = 60.0
+"""seconds that it may take over a question, for it may be at work"""
+LONGEST = 7200.0
+"""seconds that it may take over one picture and those that wait before it"""
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 """a machine that vanished without a word is noticed after a minute, however long a picture may take"""
 _BUSY_GATEWAY = (502, 503, 504)
@@ -61,7 +63,7 @@ class Remote:
         for path, missing in (("/sdapi/v1/progress", "has no API. Start it with --api."),
                               ("/iclight/v1/info", "does not have the IC-Light extension. Install it there.")):
             try:
-                self.ask(path, longest=CONNECT)
+                self.ask(path, longest=ANSWER)
             except RefusedError as error:
                 raise HostError(f"the WebUI at {self.name} {missing} It says: {error}") from error
             except FailedError as error:
@@ -70,14 +72,14 @@ class Remote:
     def checkpoint(self) -> str:
         """The title of the checkpoint that it has loaded; empty where it does not tell."""
         try:
-            return str(self.ask("/sdapi/v1/options", longest=CONNECT).get("sd_model_checkpoint") or "")
+            return str(self.ask("/sdapi/v1/options", longest=ANSWER).get("sd_model_checkpoint") or "")
         except (RefusedError, FailedError, AttributeError):
             return ""
 
     def is_there(self) -> bool:
         """Whether it answers."""
         try:
-            self.ask("/sdapi/v1/progress?skip_current_image=true", longest=CONNECT)
+            self.ask("/sdapi/v1/progress?skip_current_image=true", longest=ANSWER)
         except (GoneError, FailedError):
             return False
         except RefusedError:
@@ -87,7 +89,7 @@ class Remote:
     def interrupt(self) -> None:
         """Have it end the picture at work."""
         try:
-            self.ask("/sdapi/v1/interrupt", {}, longest=CONNECT)
+            self.ask("/sdapi/v1/interrupt", {}, longest=ANSWER)
         except (GoneError, RefusedError, FailedError):
             return  # there is nothing to interrupt
 
