@@ -100,9 +100,10 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=None if address == LOCAL else address, log_to_driver=False, logging_level="ERROR",
                  **({"include_dashboard": False} if address == LOCAL else {}))
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BatchError(f"no Ray cluster answers at {address} ({type(error).__name__}). Start one with `ray start "
-                         "--head`, or give --ray local.") from error
+    except Exception as error:  # Ray has no kind of its own for it
+        told = next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
+        raise BatchError(f"no Ray cluster answers at {address} ({told.rstrip('.')}). Start one with `ray start --head`, "
+                         "or give --ray local.") from error
 
 
 def _told(error: Exception) -> Exception:
