@@ -102,8 +102,8 @@ def _connect(ray: Any, address: str) -> None:
                  **({"include_dashboard": False} if address == LOCAL else {}))
     except Exception as error:  # Ray has no kind of its own for it
         told = next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
-        raise BatchError(f"no Ray cluster answers at {address} ({told.rstrip('.')}). Start one with `ray start --head`, "
-                         "or give --ray local.") from error
+        raise BatchError(f"no Ray cluster answers at {address} ({told.rstrip('.')}). Start one with `ray start "
+                         "--head`, or give --ray local.") from error
 
 
 def _told(error: Exception) -> Exception:
