@@ -149,6 +149,22 @@ def test_kill_loses_at_most_the_picture_in_work(photos: Path, out: Path, tmp_pat
         check_alone(photos, out, name, tmp_path)
 
 
+@pytest.mark.parametrize("stage", [[], ["--mode", "fbc", "--cfg", "1", "--stage", "4"]], ids=["picture", "stage"])
+def test_what_a_killed_process_left_is_written_over(photos: Path, out: Path, stage: list[str]) -> None:
+    name, = fill(photos, 1)
+    assert batch(photos, out, *stage) == 0
+    made = out / last(out)[name]["output"]
+    missing = made / "batch.json" if stage else made
+    missing.unlink()
+    missing.with_name(f".{missing.name}.part").write_bytes(b"half of")
+    if stage:
+        (made / ".0123.part").write_bytes(b"half of a picture")
+    before = results(out)
+    assert batch(photos, out, *stage) == 0
+    assert results(out) == sorted({*(one for one in before if ".part" not in one),
+                                   missing.relative_to(out).as_posix()})
+
+
 def test_interrupted_it_ends_after_the_picture_in_work(photos: Path, out: Path) -> None:
     fill(photos, 30)
     process = start(command(photos, out))
