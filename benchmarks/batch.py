@@ -28,7 +28,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+from batch.folders import fill, results, spoil
 from PIL import Image
 
 from lib_iclight.batch import local
@@ -37,7 +39,6 @@ from lib_iclight.batch.order import Order
 from lib_iclight.batch.recipe import Recipe
 from lib_iclight.batch.report import Report, Row, Tally, read_report
 from lib_iclight.batch.worker import Worker
-from tests.batch.folders import fill, results, spoil
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--light", "left", "--device", "cpu"]

@@ -27,6 +27,7 @@ from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 RESTART = 60.0
 """seconds until a worker that was killed is there again, with its checkpoint loaded"""
@@ -104,8 +105,9 @@ def _simulated(pictures: int, workers: int, seconds: float, slow: float, straggl
 
 def run(pictures: int, workers: int, kills: int, seed: int) -> None:
     """Share a folder between processes, kill some, and look at what there is."""
+    from batch.folders import results
+
     from lib_iclight.batch.report import read_report
-    from tests.batch.folders import results
 
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as made:
