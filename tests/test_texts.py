@@ -49,7 +49,8 @@ def all_texts() -> set[str]:
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             found |= said(file.read_text(encoding="utf-8"))
     for field in FIELDS:
-        found |= {field.label} | ({field.help} if field.group in ("advanced", "matting") else set())
+        shown = field.group in ("advanced", "matting") or field.name == "light_map_blur"
+        found |= {field.label} | ({field.help} if shown else set())
     return found
 
 
