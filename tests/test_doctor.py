@@ -74,8 +74,8 @@ def spoilt(monkeypatch: pytest.MonkeyPatch, how: Any) -> list[Line]:
     """Those of an installation whose merge is wrong."""
     write_truly = RelitUNet._write
 
-    def write(self: RelitUNet, offsets: Mapping[str, torch.Tensor]) -> None:
-        write_truly(self, how(dict(offsets)) if offsets else offsets)
+    def write(self: RelitUNet, offsets: Mapping[str, torch.Tensor], *rest: Any) -> None:
+        write_truly(self, how(dict(offsets)) if offsets else offsets, *rest)
 
     monkeypatch.setattr(RelitUNet, "_write", write)
     return compared()
