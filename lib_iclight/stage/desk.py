@@ -33,6 +33,7 @@ SCRIPTS = ("10-", "20-", "30-", "40-", "50-", "7", "80-", "82-")
 LOSSLESS_BYTES = 18 * 2**20
 """of all pictures as PNG, up to which "auto" takes that: in base64 24 MiB, about what a letter may hold"""
 JPEG_QUALITY = 95
+NO_SCRIPT = "<noscript>This page mixes light with JavaScript, which is turned off in this browser.</noscript>"
 VERSION = 1
 """of a saved mix"""
 
@@ -58,19 +59,32 @@ def write_desk(stage: Stage, path: Path, title: str = "Light desk", pictures: Pi
 
 def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
     """The file's text; see `write_desk`."""
-    data = {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
+    return document(title, NO_SCRIPT, values_of(stage, title, pictures),
+                    'iclight.desk.mount(document.querySelector("main"), '
+                    'JSON.parse(document.getElementById("values").textContent));')
+
+
+def values_of(stage: Stage, title: str, pictures: Pictures = "auto") -> dict[str, Any]:
+    """What `iclight.desk.mount` takes, the pictures within it as data addresses."""
+    return {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
             "pictures": [{"name": lamp.name, "light": lamp.to_json(), "url": url}
                          for lamp, url in zip(stage.lamps, _addresses(stage, pictures), strict=True)],
             "alpha": None if stage.alpha is None else mask_address(stage.alpha)}
+
+
+def document(title: str, main: str, values: Mapping[str, Any], script: str, style: str = "", kind: str = "") -> str:
+    """An HTML page with the desk's scripts and style in it, that asks nothing of any server.
+
+    main: the HTML between <main> and </main>. values: what the page's element `values` holds as JSON. script, style:
+    added behind the desk's own. kind: a class of the body.
+    """
     # In an HTML script only "<" can end or open anything.
-    values = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    script = "\n".join(one.read_text(encoding="utf-8") for one in scripts())
-    script += "\niclight.desk.mount(document.currentScript.parentNode.children[1], JSON.parse(" \
-              "document.currentScript.previousElementSibling.textContent));\n"
-    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    held = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
+    script = "\n".join([*(one.read_text(encoding="utf-8") for one in scripts()), script, ""])
+    style = (ROOT / "style.css").read_text(encoding="utf-8") + style
     policy = f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; style-src {_hash(style)}; " \
              "base-uri 'none'; form-action 'none'"
-    name = html.escape(title)
+    name, classes = html.escape(title), f"iclight-alone {kind}".strip()
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -82,10 +96,10 @@ def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
 <title>{name}</title>
 <style>{style}</style>
 </head>
-<body class="iclight-alone">
+<body class="{classes}">
 <header><h1>{name}</h1></header>
-<main><noscript>This page mixes light with JavaScript, which is turned off in this browser.</noscript></main>
-<script type="application/json">{values}</script>
+<main>{main}</main>
+<script type="application/json" id="values">{held}</script>
 <script>{script}</script>
 </body>
 </html>

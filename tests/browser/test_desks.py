@@ -55,6 +55,7 @@ def test_in_a_webui_the_gallerys_pictures_and_the_mask_are_shown(at_webui: Any) 
     page.wait_for_function("() => document.querySelector('#txt2img_results').lastElementChild"
                            ".classList.contains('iclight-desk-place')")
     assert at_webui.desk("desk.set.lamps.map(({name}) => name)") == list(STAGES["4"])
+    assert page.locator(f"{PLACE} .iclight-desk-head select").is_hidden()  # there is one set
     stage = from_pictures(FOUR, srgb_to_linear(STAGE_PICTURES / np.float32(255)), RAMP)
     for light in ("top", "sunset"):
         page.click(f"{PLACE} [data-light={light}]")
