@@ -78,7 +78,8 @@ def test_the_wheel_has_what_the_program_needs(wheel: Path) -> None:
         names = set(archive.namelist())
     here = [*(ROOT / "javascript").glob("*.js"), *(ROOT / "localizations").glob("*.json"), ROOT / "style.css"]
     wanted = {f"lib_iclight/{INSIDE}/{file.relative_to(ROOT).as_posix()}" for file in here}
-    own = [file for ending in ("py", "js", "safetensors", "json") for file in (ROOT / "lib_iclight").rglob(f"*.{ending}")]
+    own = [file for ending in ("py", "js", "safetensors", "json")
+           for file in (ROOT / "lib_iclight").rglob(f"*.{ending}")]
     wanted |= {file.relative_to(ROOT).as_posix() for file in (*own, ROOT / "lib_iclight" / "py.typed")}
     assert wanted <= names
     assert {name.split("/")[0] for name in names} == {"lib_iclight", wheel.name.rpartition("-py3")[0] + ".dist-info"}
