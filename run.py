@@ -32,7 +32,8 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if rest and arguments.command == "demo":
         parser.error(f"unknown: {' '.join(rest)}")
-    python = set_up({"demo": "base.txt", "doctor": "base.txt", "studio": "studio.txt"}.get(arguments.command, "dev.txt"))
+    files = {"demo": "base.txt", "doctor": "base.txt", "studio": "studio.txt"}
+    python = set_up(files.get(arguments.command, "dev.txt"))
     if arguments.command == "studio":
         return _run(python, "-m", "lib_iclight.studio", *rest)
     if arguments.command == "demo":
