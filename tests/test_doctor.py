@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from lib_iclight.doctor.equations import compare
 from lib_iclight.folders import Folders
 from lib_iclight.hosts.standalone.pocket import Pocket
 from lib_iclight.hosts.standalone.unet import FIRST, RelitUNet
+from lib_iclight.lights import light_map
 from lib_iclight.session import Session
 from lib_iclight.webui.api import add_routes
 
@@ -215,9 +216,11 @@ def test_a_cut_out_model_that_finds_the_surroundings_is_wrong(tmp_path: Path) ->
 
 
 def test_a_wrong_light_map_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    truly = checks.light_map
-    monkeypatch.setattr(checks, "light_map", lambda light, width, height, form="fc":
-                        None if light == "none" else (truly(light, width, height, form) // 2 * 2))
+    def even(light: str, width: int, height: int, form: Literal["fc", "fbc"] = "fc") -> Any:
+        drawn = light_map(light, width, height, form)
+        return None if drawn is None else drawn // 2 * 2
+
+    monkeypatch.setattr(checks, "light_map", even)
     assert checks.light_maps().right is False
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 import lib_iclight
@@ -131,7 +131,7 @@ def test_dependencies_take_what_the_tests_run_on(wheel: Path) -> None:
     wanted = [Requirement(line) for line in asked]
     ranges = {canonicalize_name(one.name): one.specifier for one in wanted if "extra" not in str(one.marker)
               or 'extra == "studio"' in str(one.marker)}
-    pinned: dict[str, set[str]] = {}
+    pinned: dict[NormalizedName, set[str]] = {}
     for file in ("base.txt", "data.txt", "studio.txt"):
         for line in (ROOT / "requirements" / file).read_text("utf-8").splitlines():
             if line and not line.startswith(("#", "-r")):
