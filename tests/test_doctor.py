@@ -192,6 +192,12 @@ def test_the_command_ends_with_0_where_all_is_right(tmp_path: Path, capsys: pyte
     assert "host           command line, adapter standalone" in told and told.rstrip().endswith("all right")
 
 
+@pytest.mark.parametrize("flags", [["--matting-device", "tpu"], ["--photo", "gone.png"], ["--lora", "a.safetensors"]])
+def test_flags_that_cannot_be_meant_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *flags]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_a_device_that_is_not_here_is_a_line(tmp_path: Path) -> None:
     report = examine(session_in(tmp_path), checkpoint=Miniature, device="cuda:99")
     assert lines(report, "device")[0].right is False and not report.right
