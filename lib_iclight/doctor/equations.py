@@ -10,8 +10,7 @@ without padding or summing them. All of it runs on the processor in 32 bits, on 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -31,8 +30,6 @@ GUIDANCE = 2.0
 STEP = 500
 SAMPLES = 257
 """so many values of each tensor are compared one by one, and the sum of all"""
-LARGE = 4096
-"""values of a tensor whose type tells"""
 MOST = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 """relative error of a prediction that rounding to this type explains"""
 
@@ -97,38 +94,29 @@ def _by_the_program(checkpoint: Checkpoint, offsets: Offsets, device: torch.devi
     host.unet.use(offsets)
     contexts = host.contexts("a vase in the evening sun", "lowres")
     predicted = host.predict(latent.to(device), torch.tensor([STEP]), contexts, concat, GUIDANCE)
-    dtype, marks = torch.float32, {}
-    for key, weight in host.unet.weights():
-        dtype, marks[key] = weight.dtype, _Mark.of(weight)
-    # Short of memory, large weights are kept in half precision while the work is done in single.
-    large = [mark.values for mark in marks.values() if math.prod(mark.shape) >= LARGE]
-    if dtype == torch.float32 and large and all(torch.equal(values, values.half().double()) for values in large):
-        dtype = torch.float16
-    return marks, predicted.cpu(), [context.cpu().float() for context in contexts], dtype
+    dtype = next(weight.dtype for _, weight in host.unet.weights())
+    return ({key: _Mark.of(weight) for key, weight in host.unet.weights()}, predicted.cpu(),
+            [context.cpu().float() for context in contexts], dtype)
 
 
 def _by_the_equations(checkpoint: Checkpoint, offsets: Offsets, latent: torch.Tensor, concat: torch.Tensor,
                       contexts: list[torch.Tensor]) -> tuple[dict[str, _Mark], torch.Tensor]:
-    models = checkpoint.load(torch.float32)
-    unet, stored = models.unet, getattr(models, "unet_base", None)  # where a UNet comes empty, its weights
-    plain, marks = {}, {}
-    for key, empty in list(unet.named_parameters()):
-        weight = (empty if stored is None else stored[key]).detach().double()
+    unet = checkpoint.load(torch.float32).unet
+    first = _First(unet.conv_in, offsets)
+    marks = {}
+    for key, weight in unet.named_parameters():
         offset = offsets.tensors.get(key)
         if offset is None or (key != FIRST and offset.shape != weight.shape):
             raise WeightsError(f"the weights {offsets.name} do not fit the checkpoint at {key}.")
         if key == FIRST:
-            summed = offset.double().clone()
-            summed[:, :weight.shape[1]] += weight
+            grown = offset.double().clone()
+            grown[:, :weight.shape[1]] += weight.double()
+            marks[key] = _Mark.of(grown)
         else:
-            summed = weight + offset.double()
-        marks[key] = _Mark.of(summed)
-        if key in (FIRST, FIRST_BIAS):
-            plain[key] = weight.float()
-        else:
-            module, _, name = key.rpartition(".")
-            setattr(unet.get_submodule(module), name, torch.nn.Parameter(summed.float(), requires_grad=False))
-    unet.conv_in = _First(plain, unet.conv_in.padding, offsets)
+            marks[key] = _Mark.of(weight.double() + offset.double())
+            if not key.startswith("conv_in."):
+                weight.copy_(weight.double() + offset.double())
+    unet.conv_in = first
     both = torch.cat([latent, concat], dim=1)
     positive, negative = (unet(both, torch.tensor([STEP]), context, return_dict=False)[0] for context in contexts)
     return marks, negative + GUIDANCE * (positive - negative)
@@ -137,12 +125,12 @@ def _by_the_equations(checkpoint: Checkpoint, offsets: Offsets, latent: torch.Te
 class _First(torch.nn.Module):
     """The first convolution of the relit UNet, as the sum of three plain ones."""
 
-    def __init__(self, plain: Mapping[str, torch.Tensor], padding: Any, offsets: Offsets) -> None:
+    def __init__(self, plain: Any, offsets: Offsets) -> None:
         super().__init__()
-        self.padding = padding
+        self.padding = plain.padding
         offset = offsets.tensors[FIRST].float()
-        inputs = plain[FIRST].shape[1]
-        self.kernels = [(plain[FIRST], plain[FIRST_BIAS]),
+        inputs = plain.weight.shape[1]
+        self.kernels = [(plain.weight.clone(), plain.bias.clone()),
                         (offset[:, :inputs], offsets.tensors[FIRST_BIAS].float()), (offset[:, inputs:], None)]
 
     def forward(self, both: torch.Tensor) -> torch.Tensor:
