@@ -28,8 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stage",),
     ("hosts",),
     ("session",),
-    ("doctor",),
-    ("batch", "cli", "panel", "demo"),
+    ("doctor", "batch"),
+    ("cli", "panel", "demo"),
     ("studio", "webui"),
 )
 """the parts of lib_iclight from the bottom up; those in a row do not know each other"""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import io
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
-from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import load_image, read_picture
-from ..imaging.convert import orientation_of
-from ..imaging.decode import open_plain
+from ..generation import SAMPLERS, Generation, suited
+from ..imaging import read_picture
+from ..imaging.load import upright_size
 from ..imaging.save import WRITABLE
 from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
@@ -138,31 +136,18 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
 
 
 def size_of(settings: Settings) -> tuple[int, int]:
-    """Width and height of the foreground, that `settings_of` has read, upright; but for TIFFs only the header is read.
-
-    Raises ImageError.
-    """
+    """Width and height of the foreground, that `settings_of` has read, upright. Raises ImageError."""
     assert isinstance(settings.foreground, bytes)
-    picture = open_plain(io.BytesIO(settings.foreground), "foreground")
-    if picture.format == "TIFF":  # whether Pillow tells an upright size before it decodes one depends on its version
-        picture = load_image(settings.foreground, "foreground")
-    width, height = picture.size
-    return (height, width) if orientation_of(picture) >= 5 else (width, height)
+    return upright_size(settings.foreground, "foreground")
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
     """What to generate; the size follows the foreground where no flag says it. native: the checkpoint's own side."""
-    reference = RECOMMENDED[settings.mode]
-    width, height = reference_size(settings.mode, native)
-    if args.width is None and args.height is None and settings.foreground is not None:
-        width, height = comfortable_size(*size_of(settings), native)
-    return Generation(
-        prompt=args.prompt, negative_prompt=args.negative_prompt,
-        width=width if args.width is None else args.width, height=height if args.height is None else args.height,
-        steps=reference.steps if args.steps is None else args.steps,
-        cfg=reference.cfg if args.cfg is None else args.cfg,
-        seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
-        hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Generation)}
+    if args.seed == -1:
+        given["seed"] = random.SystemRandom().randrange(2**32)
+    follows = args.width is None and args.height is None and settings.foreground is not None
+    return suited(given, settings.mode, native, size_of(settings) if follows else None)
 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:

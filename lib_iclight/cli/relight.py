@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import infotext
 from ..generation import Generation
-from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
 from ..settings import PICTURES, Settings
 from .console import bars, each_of, say, warn
 from .flags import idle_flags
@@ -54,9 +54,3 @@ def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -
     planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)
                 for name in settings.outputs if name != "raw"]
     return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
-
-
-def name_of(name: str, number: int, batch: int) -> str:
-    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png."""
-    parts = [str(number)] if number and batch > 1 else []
-    return "-".join(parts if name == "result" else [*parts, name])

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..cache import content_key
 from ..errors import ImageError, SettingsError, StageError
 from ..files import is_dir, listed
-from ..imaging.outputs import plan_outputs, same_file
+from ..imaging.outputs import name_of, plan_outputs, same_file
 from ..jsontext import read_json
 from ..progress import Progress
 from ..session import Finished
@@ -21,7 +21,6 @@ from ..stage.lp import read_lp
 from .console import bars, each_of, say, warn
 from .flags import idle_flags, spelt
 from .options import add_settings, generation_of, session_of, settings_of
-from .relight import name_of
 
 HELP = "make a light stage: one picture for each single light"
 RIGS = tuple(name for name in STAGES if name != "off")
