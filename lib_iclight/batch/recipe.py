@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import infotext
+from .. import infotext, jsontext
 from ..cache import LRU, content_key
 from ..effects import start_of
 from ..errors import ICLightError, SettingsError, hint, kind_name, shown
@@ -155,10 +155,11 @@ def from_texts(values: Mapping[str, str], folder: Path, where: str) -> dict[str,
 def read_json(path: Path, what: str) -> Any:
     """What a JSON file holds. Raises SettingsError, which says `what`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(f"{what} {path} cannot be read ({reason}). Give a file of JSON.") from error
+    return jsontext.read_json(text, f"{what} {path}", SettingsError, "Give a file of JSON.")
 
 
 def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE, ending: str = ".png") -> None:
