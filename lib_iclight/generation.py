@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SettingsError
+from .errors import SettingsError, hint, shown
 from .settings import RECOMMENDED
 
 NATIVE = 512
@@ -82,7 +82,8 @@ class Generation:
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is in no range
                 raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}.")
         if not isinstance(self.sampler, str) or self.sampler not in SAMPLERS:
-            raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
+            raise SettingsError(f"sampler must be one of the known ones, not {shown(self.sampler)}. "
+                                f"{hint(self.sampler, SAMPLERS)}")
 
     def warnings(self) -> list[str]:
         """What was given and changes nothing, in sentences; only values other than the defaults count as given."""

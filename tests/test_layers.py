@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "console", "files", "assets"),
+    ("errors", "progress", "color", "cache", "console", "files", "assets", "locks"),
+    ("jsontext",),
     ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),

@@ -16,11 +16,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..console import printable
 from ..errors import ICLightError, SettingsError
+from .flags import Often, Once, OnceTrue
 
 PROGRAM = "python -m lib_iclight"
 INSTALLED = "iclight"
@@ -59,7 +60,12 @@ def _checked(argv: Sequence[str]) -> Sequence[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others here."""
+    """An argument parser whose errors are one line, like all others here, and which keeps what was given."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, action in (("store", Once), (None, Once), ("store_true", OnceTrue), ("append", Often)):
+            self.register("action", name, action)
 
     def error(self, message: str) -> NoReturn:
         """Raises SettingsError."""
@@ -77,5 +83,5 @@ def parser_of_all() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.HELP, allow_abbrev=False,
                                       description=module.HELP[0].upper() + module.HELP[1:] + ".")
         module.add(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, given=())
     return parser

@@ -69,6 +69,8 @@ class Cutter:
         self._sessions: LRU[Any] = LRU(capacity)
         self._alphas: LRU[NDArray[np.float32]] = LRU(memory // 2, lambda alpha: alpha.nbytes)
         self._cutouts: LRU[Cutout] = LRU(memory, lambda cutout: cutout.nbytes)
+        self.asked = False
+        """whether a model was ever needed, be it that its cut-out was at hand"""
         self._tried: set[str] = set()
         self._gpu_failed = False
         self._lock = threading.Lock()
@@ -93,6 +95,7 @@ class Cutter:
             if own is not None and model == "auto":
                 key = content_key(rgb, own, repr(refinement))
                 return self._cutouts.get(key, lambda: _by_itself(rgb, own, refinement, key))
+            self.asked = True
             entry, path = obtain(DEFAULT if model == "auto" else model, self._folders, progress)
             file = _file_key(path)
             key = content_key(rgb, own, entry.name, file, repr(refinement))
