@@ -221,8 +221,8 @@ class Pool:
                 if job.deaths < DEATHS:
                     self._todo.appendleft(job)
                     return
-            told = HostError(f"{DEATHS} times a WebUI went away over this picture, at last: {error}")
-            row = failed(job.name, told, time.monotonic() - job.started, made.target.key, remote.name)
+            gone = HostError(f"{DEATHS} times a WebUI went away over this picture, at last: {error}")
+            row = failed(job.name, gone, time.monotonic() - job.started, made.target.key, remote.name)
         except FailedError as error:
             job.failed_at.add(remote.name)
             with self._change:

@@ -69,7 +69,8 @@ def test_two_actors_make_what_one_process_makes_though_one_is_killed(photos: Pat
     good, bad = fill(photos, 40), spoil(photos)
     flags = [*QUICK, "--recursive"]
     assert cli.main(["batch", str(photos), "-o", str(tmp_path / "here"), *flags]) == 3
-    out, before, killed = tmp_path / "there", actors(), []
+    out, before = tmp_path / "there", actors()
+    killed: list[int] = []
 
     def kill() -> None:
         while not killed:

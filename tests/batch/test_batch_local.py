@@ -261,7 +261,7 @@ def test_a_mistake_is_one_line_and_no_file(photos: Path, out: Path, capsys: pyte
 def test_a_full_disk_ends_the_batch(photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]) -> None:
     names = fill(photos, 3)
-    written = []
+    written: list[Path] = []
 
     def full(path: Path, data: bytes) -> None:
         if written:
