@@ -26,7 +26,7 @@ from .instant import Instant, instant
 from .job import LatentCache, Relight
 from .matting import DEVICES, Cutter, model_names, obstacle
 from .preview import Convention
-from .progress import Progress, silent
+from .progress import Progress, part_of, silent
 from .settings import STAGES, Settings
 from .subject import Subject
 from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
@@ -185,9 +185,19 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
-    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
+    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relight:
+        """What `relight` and `stage` do before their turn comes: pictures decoded, the foreground cut out.
+
+        To be made in another thread while a picture is sampled. Raises ICLightErrors.
+        """
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size,
+                       progress=progress or self._progress)
+
+    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+                job: Relight | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
+        job: what `job` made of the same settings and generation.
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
@@ -195,7 +205,7 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
@@ -205,7 +215,7 @@ class Session:
         return Relighting(made + extras, (*generation.warnings(), *job.warnings))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
-              progress: Progress | None = None) -> Staged:
+              progress: Progress | None = None, *, job: Relight | None = None) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -220,7 +230,7 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
         frame, about = Frame(*generation.size), self._about(job, generation, offsets)
@@ -232,7 +242,7 @@ class Session:
             host = self._loaded(progress)
             for done, (number, writer, light) in enumerate(todo):
                 single, one = job.under(light), seeds[number - 1]
-                result = host.relight(single, one, offsets, _part_of(progress, done, len(todo)))
+                result = host.relight(single, one, offsets, part_of(progress, done, len(todo)))
                 finished, *raw = self._finished(single, one, result.pictures)
                 writer.add(light, np.asarray(finished.picture), finished.text)
                 extras += [Finished(f"{light}-raw", number, one.picture, one.text) for one in raw]
@@ -286,9 +296,6 @@ class Session:
         finally:
             self._turn.release()
 
-    def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
-        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)
-
     def _about(self, job: Relight, generation: Generation, offsets: Offsets) -> dict[str, Any]:
         """What a stage is made with, beside its seed: as JSON values, equal only where its pictures would be."""
         checkpoint = self._checkpoint()
@@ -336,15 +343,3 @@ class Session:
             yield Finished("result", number, relit.picture, text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)
-
-
-def _part_of(progress: Progress, number: int, count: int) -> Progress:
-    """How the pass of that number, from 0 on, of `count` reports: sampling as its part of all, the rest the first time.
-    """
-    def report(what: str, done: int, total: int) -> None:
-        if what == "sampling":
-            progress(what, number * total + done, count * total)
-        elif number == 0:
-            progress(what, done, total)
-
-    return report
