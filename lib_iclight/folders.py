@@ -10,6 +10,7 @@ from . import files
 
 WEIGHTS_FOLDERS = ("ic-light", "unet", "diffusion_models")
 MATTING_FOLDERS = ("matting", "u2net")
+LORA_FOLDERS = ("Lora", "loras")
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,17 @@ class Folders:
     weights: tuple[Path, ...]
     matting: tuple[Path, ...]
     """ahead of rembg's own, ~/.u2net"""
+    loras: tuple[Path, ...] = ()
+    """of those that prompts name"""
+    embeddings: tuple[Path, ...] = ()
+    """of textual inversions"""
 
     @classmethod
     def under(cls, models: Path | None = None) -> Folders:
         """The folders in a WebUI's `models`; without one in `models` of ICLIGHT_HOME or of the current folder."""
         if models is None:
             models = (files.expanded(os.environ.get("ICLIGHT_HOME") or ".") or Path()) / "models"
-        return cls(tuple(models / name for name in WEIGHTS_FOLDERS), tuple(models / name for name in MATTING_FOLDERS))
+        weights, matting, loras = (tuple(models / name for name in names)
+                                   for names in (WEIGHTS_FOLDERS, MATTING_FOLDERS, LORA_FOLDERS))
+        # Forge's and A1111's textual inversions lie beside their `models`.
+        return cls(weights, matting, loras, (models / "embeddings", models.parent / "embeddings"))

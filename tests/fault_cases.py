@@ -501,7 +501,7 @@ class Alone:
         host = self._session._host
         assert host is not None
         digest = hashlib.sha256()
-        for name, value in host.unet._unet.state_dict().items():
+        for name, value in host.unet.model.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

@@ -16,7 +16,7 @@ from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
 from ..stage.lp import read_lp
 from .console import bars, say, warn
-from .options import add_settings, generation_of, session_of, settings_of
+from .options import add_settings, control_parts, controls_of, generation_of, session_of, settings_of
 from .relight import name_of
 
 HELP = "make a light stage: one picture for each single light"
@@ -49,14 +49,15 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("there is neither a photo nor --from-lp. Give one of them.")
     if args.rig not in RIGS:
         raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
-    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name)) is not None])
+    _check_apart(args.output, [*(path for name in PICTURES if (path := getattr(args, name)) is not None),
+                               *(control_parts(text)[1] for text in args.controlnet)])
     settings = settings_of(args, enabled=True)
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
-        made = session.stage(settings, generation, args.output, args.rig)
+        made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args))
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     warn(made.warnings)
