@@ -154,7 +154,7 @@ def reference_relight(models: Any, generation: Generation, concat: torch.Tensor,
              "feature_extractor": None, "requires_safety_checker": False}
     positive, negative = reference_contexts(models, generation.prompt, generation.negative_prompt)
     common = {"prompt_embeds": positive, "negative_prompt_embeds": negative, "guidance_scale": generation.cfg,
-              "generator": generator, "output_type": "latent"}
+              "generator": generator, "output_type": "latent", **({"eta": 0.3} if generation.sampler == "TCD" else {})}
     if start is None:
         pipe = StableDiffusionPipeline(**parts)
         pipe.set_progress_bar_config(disable=True)
@@ -190,7 +190,7 @@ def test_from_noise_equals_the_text_to_image_pipeline(host: Standalone, models: 
     assert_same_pixels(result.pictures[0].picture, decoded(models, latent))
 
 
-@pytest.mark.parametrize("sampler", ["DPM++ 2M SDE Karras", "Euler a", "Heun", "DDIM"])
+@pytest.mark.parametrize("sampler", ["DPM++ 2M SDE Karras", "Euler a", "Heun", "DDIM", "LCM", "TCD"])
 def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone, models: Any, sampler: str) -> None:
     generation = Generation(prompt="a cat", width=SIZE, height=SIZE, steps=9, seed=4, sampler=sampler, hires_scale=1.5)
     offsets = CHECKPOINT.offsets("fc")
@@ -219,7 +219,8 @@ def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("strength", [0.05, 0.33, 0.5, 0.9, 0.95, 1.0])
 def test_so_many_steps_are_run_whatever_the_strength(sampler: str, strength: float) -> None:
-    steps, calls, reports = 7, 0, 0
+    most = SAMPLERS[sampler].most_steps or 1000
+    steps, calls, reports = min(7, int(most * strength)), 0, 0
 
     def predict(latent: torch.Tensor, timestep: torch.Tensor, share: float) -> torch.Tensor:
         nonlocal calls
@@ -320,6 +321,31 @@ def test_progress_reaches_its_end(host: Standalone) -> None:
     host.relight(make_job(), Generation(width=SIZE, height=SIZE, steps=2, batch=2, hires_scale=2.0),
                  CHECKPOINT.offsets("fc"), lambda *report: heard.append(report))
     assert [report for report in heard if report[0] == "sampling"] == [("sampling", n, 8) for n in range(1, 9)]
+
+
+@pytest.mark.parametrize("sampler", ["LCM", "TCD"])
+def test_more_steps_than_a_sampler_can_schedule_are_refused_before_any(host: Standalone, sampler: str) -> None:
+    offsets, values = CHECKPOINT.offsets("fc"), {"width": SIZE, "height": SIZE, "sampler": sampler}
+    for steps, light, more in ((51, "none", {}), (46, "left", {}), (26, "none", {"hires_scale": 2.0})):
+        with pytest.raises(SettingsError, match=f"{sampler} has at most 50 steps"):
+            host.relight(make_job(light=light), Generation(steps=steps, **values, **more), offsets,
+                         lambda *report: pytest.fail("it had begun"))
+
+
+def test_guidance_ends_after_a_share_of_the_steps(host: Standalone, monkeypatch: pytest.MonkeyPatch) -> None:
+    offsets, sizes = CHECKPOINT.offsets("fc"), []
+    forward = host.unet.forward
+    monkeypatch.setattr(host.unet, "forward", lambda sample, *args, **named: sizes.append(len(sample))
+                        or forward(sample, *args, **named))
+    pictures = {}
+    for end, guided in ((1.0, 5), (0.6, 3), (0.5, 3), (0.0, 0)):
+        sizes.clear()
+        generation = Generation(width=SIZE, height=SIZE, steps=5, cfg=3.0, guidance_end=end)
+        pictures[end] = host.relight(make_job(), generation, offsets).pictures[0].picture.tobytes()
+        assert sizes == [2] * guided + [1] * (5 - guided)
+    assert pictures[0.6] == pictures[0.5] != pictures[1.0]
+    unguided = Generation(width=SIZE, height=SIZE, steps=5, cfg=1.0)
+    assert host.relight(make_job(), unguided, offsets).pictures[0].picture.tobytes() == pictures[0.0]
 
 
 # --- the UNet's weights -------------------------------------------------------------------------------------------
@@ -736,7 +762,8 @@ def test_checkpoints_and_loras_whose_names_are_no_text(folder: Path, tmp_path: P
     ({"width": 512.0}, "width must be a whole number"), ({"steps": 0}, "steps"), ({"steps": True}, "steps"),
     ({"seed": -1}, "seed"), ({"batch": 0}, "batch"), ({"cfg": math.nan}, "cfg"), ({"cfg": 0.5}, "cfg"),
     ({"hires_scale": 0.5}, "hires_scale"), ({"hires_denoise": 0}, "hires_denoise"), ({"sampler": "Euler A"}, "sampler"),
-    ({"prompt": None}, "prompt"),
+    ({"prompt": None}, "prompt"), ({"guidance_end": 1.5}, "guidance_end"), ({"guidance_end": -0.1}, "guidance_end"),
+    ({"prompt_syntax": "a1111"}, "prompt_syntax"), ({"prompt_syntax": []}, "prompt_syntax"),
 ])
 def test_generations_that_cannot_be_meant(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
