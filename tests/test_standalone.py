@@ -28,7 +28,7 @@ from lib_iclight.generation import SAMPLERS, Generation
 from lib_iclight.hosts.standalone import checkpoint, samplers
 from lib_iclight.hosts.standalone.checkpoint import Folder, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
-from lib_iclight.hosts.standalone.loras import Lora, load_loras
+from lib_iclight.hosts.standalone.loras import NO_LORAS, Lora, load_loras
 from lib_iclight.hosts.standalone.memory import means
 from lib_iclight.hosts.standalone.models import models_from_ldm
 from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
@@ -452,6 +452,9 @@ def test_a_lora_is_added_under_any_spelling(tmp_path: Path, models: Any, spellin
                     for key in SPELLINGS[spelling] if key.endswith("lora_up.weight")}
     save_file(tensors, tmp_path / "style.safetensors")
     host = Standalone(CHECKPOINT, device=CPU, loras=[Lora(tmp_path / "style.safetensors", 0.7)] * 2)
+    loras = host._loras_of(())
+    host.unet.use(None, loras)
+    host.text.use(loras)
     key = f"{ATTENTION}.weight"
     expected = models.unet.state_dict()[key] + 2 * 0.7 * alpha / 2 * (up @ down)
     assert torch.allclose(host.unet.model.state_dict()[key], expected, atol=1e-6)
@@ -459,10 +462,15 @@ def test_a_lora_is_added_under_any_spelling(tmp_path: Path, models: Any, spellin
     assert torch.allclose(host.text.model.state_dict()[f"{TEXT}.weight"], text, atol=1e-6)
 
     offsets = CHECKPOINT.offsets("fc")
-    host.unet.use(offsets)
+    host.unet.use(offsets, loras)
     assert torch.allclose(host.unet.model.state_dict()[key], expected + offsets.tensors[key], atol=1e-6)
-    host.unet.use(None)
+    host.unet.use(None, loras)
     assert torch.allclose(host.unet.model.state_dict()[key], expected, atol=1e-6)
+    host.unet.use(None)
+    host.text.use(NO_LORAS)
+    assert_plain(host, models)
+    assert all(torch.equal(host.text.model.state_dict()[name], weight)
+               for name, weight in models.text_encoder.state_dict().items())
 
 
 @pytest.mark.parametrize("tucker", [False, True])
