@@ -51,6 +51,9 @@ def theirs(folder: Path) -> None:
         shared_init,
     )
     shared_init.initialize()
+    from modules import processing  # noqa: F401  # first, for they import each other in circles
+
+    # isort: split
     from modules import devices, prompt_parser, sd_hijack, sd_hijack_clip
     from modules.textual_inversion.textual_inversion import EmbeddingDatabase, create_embedding_from_data
     from safetensors.torch import load_file

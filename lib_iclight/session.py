@@ -6,15 +6,16 @@ own UNet; there a session without a checkpoint to load holds the folders and cac
 
 from __future__ import annotations
 
+import copy
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from . import infotext
 from .download import offline
@@ -24,6 +25,7 @@ from .frame import Frame
 from .generation import NATIVE, Generation
 from .instant import Instant, instant
 from .job import LatentCache, Relight
+from .made import Finished, Outlook, Relighting, Staged
 from .matting import DEVICES, Cutter, model_names, obstacle
 from .preview import Convention
 from .progress import Progress, part_of, silent
@@ -45,54 +47,6 @@ UNMIXED = ("enabled", "outputs", "light", "light_map_blur")
 """settings that a stage's pictures do not depend on"""
 RAW_GONE = "Raw pictures are not returned of lights whose pictures were there already."
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
-
-
-class Outlook(NamedTuple):
-    """What is known of a job before it runs."""
-
-    ready: bool
-    """the weights are on this disk; else the job would download them"""
-    faults: list[str]
-    """what will stop it beside its pictures, in sentences"""
-
-
-class Finished(NamedTuple):
-    """One picture that a relight gives back."""
-
-    name: str
-    """`result`, or what `outputs` asked for: `raw`, `cutout`, `mask`, `lightmap`"""
-    number: int
-    """which of the batch it belongs to, from 1 on; 0 where it belongs to all"""
-    picture: Image.Image
-    text: str
-    """its infotext"""
-
-
-class Relighting(NamedTuple):
-    """What one call of `Session.relight` made."""
-
-    finished: tuple[Finished, ...]
-    """results first, each with its raw one, then what belongs to all"""
-    warnings: tuple[str, ...]
-    """what was given and changed nothing, and what else to know of the result, in sentences"""
-
-    @property
-    def pictures(self) -> list[Image.Image]:
-        """The relit pictures themselves, one for each of the batch."""
-        return [finished.picture for finished in self.finished if finished.name == "result"]
-
-
-class Staged(NamedTuple):
-    """What one call of `Session.stage` made."""
-
-    folders: tuple[Path, ...]
-    """the light stages, one for each of the batch; see `stage.load`"""
-    extras: tuple[Finished, ...]
-    """what `outputs` asked for; that of a single light has its name in front, as in `left-raw`"""
-    made: int
-    """pictures that were not there already"""
-    warnings: tuple[str, ...]
-    """as of `Relighting`"""
 
 
 class Session:
@@ -117,7 +71,8 @@ class Session:
         self._loras = tuple(loras)
         self._options = options
         self._progress = progress
-        self._host: Standalone | None = None
+        self._hosts: list[Standalone] = []
+        """the loaded checkpoint; one list for this session and all that are `on` another checkpoint"""
         self._turn = threading.Lock()
 
     @classmethod
@@ -138,6 +93,13 @@ class Session:
         opened = open_checkpoint(checkpoint)
         return cls(lambda: opened, folders=folders or Folders.under(models), device=device, loras=loras,
                    progress=progress, matting_device=lambda: matting_device, options=options)
+
+    def on(self, checkpoint: Checkpoint) -> Session:
+        """This session with another checkpoint: folders, caches and turns are shared, and one checkpoint is loaded at a
+        time."""
+        other = copy.copy(self)
+        other._checkpoint = lambda: checkpoint
+        return other
 
     @property
     def native(self) -> int:
@@ -323,18 +285,21 @@ class Session:
         return brought
 
     def _loaded(self, progress: Progress) -> Standalone:
-        """The checkpoint on its device, loaded when it is first needed."""
+        """The checkpoint on its device, loaded when it is first needed; another one is let go before."""
         from .hosts.standalone.host import Standalone, pick_device
 
-        if self._host is None:
-            checkpoint = self._checkpoint()
-            if checkpoint is None:
-                raise CheckpointError("this session has no checkpoint to relight with. Open it with one.")
+        checkpoint = self._checkpoint()
+        if checkpoint is None:
+            raise CheckpointError("this session has no checkpoint to relight with. Open it with one.")
+        if self._hosts and not (self._hosts[0].checkpoint == checkpoint and self._hosts[0].is_current):
+            self._hosts.clear()
+            gc.collect()
+        if not self._hosts:
             progress("loading the checkpoint", 0, 1)
-            self._host = Standalone(checkpoint, device=pick_device(self._device), loras=self._loras,
-                                    options=self._options, folders=self.folders)
+            self._hosts.append(Standalone(checkpoint, device=pick_device(self._device), loras=self._loras,
+                                          options=self._options, folders=self.folders))
             progress("loading the checkpoint", 1, 1)
-        return self._host
+        return self._hosts[0]
 
     def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit],
                   controls: Sequence[Control]) -> Iterator[Finished]:

@@ -36,6 +36,11 @@ class Stored(Mapping[str, torch.Tensor]):
         """A tensor's shape, from the header. Raises KeyError."""
         return self._shapes[key]
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the file is still the one that was first looked at."""
+        return files.state(self._path) == self._state
+
     def __getitem__(self, key: str) -> torch.Tensor:
         if key not in self._shapes:
             raise KeyError(key)
@@ -66,7 +71,7 @@ class Stored(Mapping[str, torch.Tensor]):
         from safetensors import safe_open  # type: ignore[attr-defined]  # its stub is incomplete
 
         self.let_go()
-        if files.state(self._path) != self._state:
+        if not self.is_current:
             raise WeightsError(f"{files.shown_name(self._path)} was replaced by another file, or is gone. Run the job "
                                "again.", path=self._path)
         with files.as_text(self._path) as source:
@@ -78,19 +83,19 @@ class Renamed(Mapping[str, torch.Tensor]):
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> None:
         """names: name here -> name there"""
-        self._tensors = tensors
+        self.source = tensors
         self._names = dict(names)
 
     def shape(self, key: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it where it is `Stored`. Raises KeyError."""
-        return shape_of(self._tensors, self._names[key])
+        return shape_of(self.source, self._names[key])
 
     def let_go(self) -> None:
         """See `Stored.let_go`."""
-        let_go(self._tensors)
+        let_go(self.source)
 
     def __getitem__(self, key: str) -> torch.Tensor:
-        return self._tensors[self._names[key]]
+        return self.source[self._names[key]]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -102,6 +107,13 @@ class Renamed(Mapping[str, torch.Tensor]):
 def shape_of(tensors: Mapping[str, torch.Tensor], key: str) -> tuple[int, ...]:
     """The shape of one of the tensors; those that are in a file are not read for it. Raises KeyError."""
     return tensors.shape(key) if isinstance(tensors, Stored | Renamed) else tuple(tensors[key].shape)
+
+
+def is_current(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the file that the tensors are in, if any, is still the one that was first looked at."""
+    if isinstance(tensors, Renamed):
+        return is_current(tensors.source)
+    return tensors.is_current if isinstance(tensors, Stored) else True
 
 
 def let_go(tensors: Mapping[str, torch.Tensor]) -> None:

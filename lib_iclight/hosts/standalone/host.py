@@ -19,6 +19,7 @@ from ...generation import Generation
 from ...job import Encoder, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
+from ...weights.stored import is_current
 from .checkpoint import Checkpoint
 from .compiling import compiled
 from .controlnet import Control, ControlNets, Ready
@@ -82,6 +83,7 @@ class Standalone:
         """folders: where the LoRAs and textual inversions lie that prompts name."""
         options = options or Options()
         self.device = device
+        self.checkpoint = checkpoint
         self._folders = folders or Folders((), ())
         self._means = means(device, options.memory)
         if options.compile and self._means.storage != self._means.compute:
@@ -102,9 +104,15 @@ class Standalone:
             if models.unet_base is None and not self._means.moves:
                 models.unet.to(device)
             self.unet = RelitUNet(models.unet, models.unet_base, self._means)
+            self._base = models.unet_base or {}
             self._controlnets = ControlNets(self._means)
         if options.compile:
             self.unet.forward = compiled(models.unet)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the checkpoint's file is still the one that was loaded."""
+        return is_current(self._base)
 
     def relight(self, job: Relight, generation: Generation, offsets: Offsets, progress: Progress = silent,
                 controls: Sequence[Control] = ()) -> Result:
@@ -137,7 +145,7 @@ class Standalone:
                 contexts = self.text.contexts(prompt, negative, generation.prompt_syntax)
                 run = _Run(self, job, generation, frames, contexts, nets, progress)
                 raws = run.pictures(self._means.together)
-            pictures = tuple(Relit(job.finish(raw, frames[-1]), raw, generation.seed + number)
+            pictures = tuple(_finished(job, raw, frames[-1], generation.seed + number)
                              for number, raw in enumerate(raws))
         return Result(pictures, frames[-1], tuple(self.vae.told))
 
@@ -259,6 +267,10 @@ class _Run:
         self.done += count
         total = self.generation.batch * len(self.frames) * self.generation.steps
         self.progress("sampling", self.done, total)
+
+
+def _finished(job: Relight, raw: Image.Image, frame: Frame, seed: int) -> Relit:
+    return Relit(job.finish(raw, frame), raw, seed)
 
 
 @contextlib.contextmanager
