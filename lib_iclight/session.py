@@ -94,12 +94,17 @@ class Session:
         return cls(lambda: opened, folders=folders or Folders.under(models), device=device, loras=loras,
                    progress=progress, matting_device=lambda: matting_device, options=options)
 
-    def on(self, checkpoint: Checkpoint) -> Session:
+    def on(self, checkpoint: Callable[[], Checkpoint | None]) -> Session:
         """This session with another checkpoint: folders, caches and turns are shared, and one checkpoint is loaded at a
         time."""
         other = copy.copy(self)
-        other._checkpoint = lambda: checkpoint
+        other._checkpoint = checkpoint
         return other
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint in use, None where there is none that can be used."""
+        return self._told_checkpoint()
 
     @property
     def native(self) -> int:

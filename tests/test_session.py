@@ -107,7 +107,7 @@ def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("one_thread")
 def test_one_checkpoint_is_loaded_at_a_time_and_the_rest_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(lambda: Miniature(0), folders=Folders((), ()), device="cpu")
-    other = session.on(Miniature(1))
+    other = session.on(lambda: Miniature(1))
     loaded = []
     load = Miniature.load
     monkeypatch.setattr(Miniature, "load", lambda self, *args: loaded.append(self.seed) or load(self, *args))
