@@ -59,8 +59,8 @@ class Kit:
 
     def host(self, memory: str = "high", compile: bool = False, **changed: Any) -> Standalone:
         """A new host; `changed` are other means than it would choose."""
-        def chosen(device: torch.device, memory: str, pixels: int = 0) -> Any:
-            return dataclasses.replace(means(device, memory, pixels), **changed)
+        def chosen(device: torch.device, memory: str, weights: int = 0) -> Any:
+            return dataclasses.replace(means(device, memory, weights), **changed)
 
         with mock.patch.object(hosts, "means", chosen):
             host = Standalone(self.model, device=self.device, options=Options(memory=memory, compile=compile),

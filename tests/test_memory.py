@@ -19,7 +19,7 @@ from lib_iclight.errors import HostError, SettingsError, WeightsError
 from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone import memory
 from lib_iclight.hosts.standalone.host import Options, Standalone
-from lib_iclight.hosts.standalone.memory import Guest, free_bytes, is_out_of_memory, means, named_out_of_memory
+from lib_iclight.hosts.standalone.memory import LEAN, Guest, free_bytes, is_out_of_memory, means, named_out_of_memory
 from lib_iclight.hosts.standalone.storage import Shrunk
 from lib_iclight.hosts.standalone.vae import TILED
 from lib_iclight.weights.stored import Renamed, Stored, let_go, shape_of
@@ -97,13 +97,14 @@ def test_means_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu_high.together > 1 and gpu_high.half_vae and gpu_high.channels_last
     assert gpu_low.moves and gpu_low.tiles and gpu_low.together == 1
     assert not means(MPS, "low").moves and means(MPS, "low").tiles
-    for device, enough in ((CPU, 7 * GB), (CUDA, 6 * GB)):
-        monkeypatch.setattr(memory, "free_bytes", lambda device, enough=enough: enough)
-        assert means(device, "auto", 512 * 640) == means(device, "high")
-        monkeypatch.setattr(memory, "free_bytes", lambda device, enough=enough: enough // 2)
-        assert means(device, "auto", 512 * 640) == means(device, "low")
-        monkeypatch.setattr(memory, "free_bytes", lambda device: None)
-        assert means(device, "auto") == means(device, "high")
+    for device, weights in ((CPU, 3.4e9), (CUDA, 1.7e9)):
+        for free, expected in ((7 * GB, high), (4 * GB, dataclasses.replace(low, told=LEAN)), (None, high)):
+            monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: free)
+            expected = dataclasses.replace(means(device, "low" if expected.told else "high"), told=expected.told)
+            assert means(device, "auto", int(weights)) == expected
+        monkeypatch.setattr(memory, "free_bytes", lambda device: 10**6)
+        assert means(device, "auto", 10**5) == means(device, "high"), "small models need little"
+    monkeypatch.undo()
     assert (free_bytes(CPU) or 0) > 0
 
 

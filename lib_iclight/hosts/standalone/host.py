@@ -19,13 +19,13 @@ from ...generation import Generation
 from ...job import Encoder, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
-from ...weights.stored import is_current
+from ...weights.stored import is_current, shape_of
 from .checkpoint import Checkpoint
 from .compiling import compiled
 from .controlnet import Control, ControlNets, Ready
 from .embeddings import Embeddings
 from .loras import Lora, Loras, load_loras
-from .memory import Guest, check_memory, clear, is_out_of_memory, means, named_out_of_memory
+from .memory import Guest, check_memory, clear, compute_dtype, is_out_of_memory, means, named_out_of_memory
 from .samplers import check_steps, denoise
 from .tags import read_tags, without_tags
 from .text import TextEncoder
@@ -85,15 +85,16 @@ class Standalone:
         self.device = device
         self.checkpoint = checkpoint
         self._folders = folders or Folders((), ())
-        self._means = means(device, options.memory)
-        if options.compile and self._means.storage != self._means.compute:
-            raise SettingsError("compile needs the UNet's weights whole. Leave it out, or set memory to high.")
         self._threads = checkpoint.threads
         self._own_loras = tuple(loras)
         self._loras: Loras | None = None
         with named_out_of_memory(device):
             with _LOADING:
-                models = checkpoint.load(self._means.compute)
+                models = checkpoint.load(compute_dtype(device))
+            weights = sum(weight.numel() * weight.element_size() for weight in models.unet.parameters())
+            self._means = means(device, options.memory, weights)
+            if options.compile and self._means.storage != self._means.compute:
+                raise SettingsError("compile needs the UNet's weights whole. Leave it out, or set memory to high.")
             self._shapes = {key: weight.to("meta") for key, weight in models.unet.state_dict().items()}, \
                 {key: weight.to("meta") for key, weight in models.text_encoder.state_dict().items()}
             self._loras_of(())  # what they cannot be used for is told before any job
@@ -123,7 +124,7 @@ class Standalone:
         offsets: in diffusers' layout, with as many inputs as the job's kind needs. Raises SettingsError, WeightsError
         and HostError.
         """
-        inputs = offsets.tensors["conv_in.weight"].shape[1]
+        inputs = shape_of(offsets.tensors, "conv_in.weight")[1]
         if inputs != 4 + job.channels:
             raise WeightsError(f"the weights {offsets.name} have {inputs} inputs, mode {job.kind} needs "
                                f"{4 + job.channels}. Choose other weights, or another mode.")
@@ -147,7 +148,7 @@ class Standalone:
                 raws = run.pictures(self._means.together)
             pictures = tuple(_finished(job, raw, frames[-1], generation.seed + number)
                              for number, raw in enumerate(raws))
-        return Result(pictures, frames[-1], tuple(self.vae.told))
+        return Result(pictures, frames[-1], tuple(filter(None, [self._means.told, *self.vae.told])))
 
     def contexts(self, prompt: str, negative_prompt: str) -> Contexts:
         """The UNet's contexts for both prompts, [1, 77 * chunks, width] each."""

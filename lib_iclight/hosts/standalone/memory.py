@@ -18,13 +18,10 @@ MEMORIES = ("auto", "high", "low", "fp8")
 memory, on a CPU the UNet's weights in half precision, and the VAE works in tiles; fp8: low, with the UNet's weights in
 8 bits"""
 
-GB = 2**30
-CPU_HIGH = 6.5 * GB
-"""bytes that `high` takes at most on a CPU: measured 5.6 GB for 384 x 512 pixels, see benchmarks/README.md"""
-GPU_MODELS = 2.6 * GB
-"""bytes of SD 1.5 in half precision: UNet 1.72, text encoder 0.25, VAE 0.17, and what CUDA itself keeps"""
-GPU_PIXEL = 4600
-"""bytes of a GPU that a decoded pixel takes in half precision: layers of 128 channels and what convolutions need"""
+ROOM = {"cpu": 1.5, "gpu": 3.5}
+"""What `high` takes at most, in times the UNet's weights: on a CPU 5.2 GB, on a GPU 6 GB (a hires pass of 768 x 960)"""
+LEAN = ("Little memory was free, so memory was low for this, which changes pictures by shades. Set memory to high "
+        "for the exact ones.")
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cudnn_status_alloc_failed",
           "cublas_status_alloc_failed")
 """in messages of torch, for CUDA, MPS and CPUs (c10/core/CPUAllocator, "DefaultCPUAllocator: not enough memory" on
@@ -49,25 +46,34 @@ class Means:
     channels_last: bool = False
     half_vae: bool = False
     """whether the VAE is tried in half precision first"""
+    told: str = ""
+    """what a person should know of it, as a sentence"""
 
 
-def means(device: torch.device, memory: str, pixels: int = 0) -> Means:
-    """How models run on the device. memory: one of `MEMORIES`; pixels: of the largest picture, as far as it is known.
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """What the UNet and the text encoder work in."""
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def means(device: torch.device, memory: str, weights: int = 0) -> Means:
+    """How models run on the device. memory: one of `MEMORIES`; weights: bytes of the UNet's, in `compute_dtype`.
 
     Raises SettingsError for an unknown memory, HostError for one that the device cannot do.
     """
     check_memory(memory)
     if memory == "fp8" and device.type not in ("cpu", "cuda"):
         raise HostError(f"there are no numbers of 8 bits on {device.type}. Use `--memory low`.")
+    told = ""
     if memory == "auto":
-        free, need = free_bytes(device), CPU_HIGH if device.type == "cpu" else GPU_MODELS + GPU_PIXEL * pixels
+        free, need = free_bytes(device), weights * ROOM["cpu" if device.type == "cpu" else "gpu"]
         memory = "low" if free is not None and free < need else "high"
-    lean = memory != "high"
+        told = LEAN if memory == "low" else ""
+    lean, compute = memory != "high", compute_dtype(device)
     if device.type == "cpu":
         storage = {"high": torch.float32, "low": torch.float16, "fp8": torch.float8_e4m3fn}[memory]
         # One after the other: a CPU is no faster with several at once, and each is bit for bit the one made alone.
-        return Means(device=device, compute=torch.float32, storage=storage, tiles=lean)
-    return Means(device=device, compute=torch.float16, tiles=lean,
+        return Means(device=device, compute=compute, storage=storage, tiles=lean, told=told)
+    return Means(device=device, compute=compute, tiles=lean, told=told,
                  storage=torch.float8_e4m3fn if memory == "fp8" else torch.float16,
                  moves=lean and device.type == "cuda",  # the memory of other GPUs (MPS) is the main memory
                  together=1 if lean else 4, channels_last=device.type == "cuda", half_vae=device.type == "cuda")
