@@ -97,21 +97,22 @@ def add_generation(group: Any) -> None:
                        help="number of pictures (default: 1)")
 
 
-def add_models(group: Any) -> None:
+def add_models(group: Any, loras: bool = True) -> None:
     group.add_argument("--checkpoint", default=POCKET, metavar="PATH",
                        help="an SD 1.5 .safetensors file or a diffusers folder (default: pocket, the tiny model that "
                        "comes with the program and knows rendered objects only)")
-    group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
-                       help="a LoRA file; may be given several times (strength when left out: 1)")
-    group.add_argument("--lora-dir", action="append", type=Path, metavar="FOLDER",
-                       help="where the LoRAs lie that prompts name; may be given several times (default: Lora and "
-                       "loras beside models/ic-light)")
-    group.add_argument("--embeddings-dir", action="append", type=Path, metavar="FOLDER",
-                       help="where textual inversions lie; may be given several times (default: models/embeddings and "
-                       "embeddings)")
-    group.add_argument("--controlnet", action="append", default=[], metavar="FILE:PICTURE:STRENGTH",
-                       help="a ControlNet for SD 1.5 and the picture that it was trained to see; may be given several "
-                       "times (strength when left out: 1)")
+    if loras:
+        group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
+                           help="a LoRA file; may be given several times (strength when left out: 1)")
+        group.add_argument("--lora-dir", action="append", type=Path, metavar="FOLDER",
+                           help="where the LoRAs lie that prompts name; may be given several times (default: Lora and "
+                           "loras beside models/ic-light)")
+        group.add_argument("--embeddings-dir", action="append", type=Path, metavar="FOLDER",
+                           help="where textual inversions lie; may be given several times (default: models/embeddings "
+                           "and embeddings)")
+        group.add_argument("--controlnet", action="append", default=[], metavar="FILE:PICTURE:STRENGTH",
+                           help="a ControlNet for SD 1.5 and the picture that it was trained to see; may be given "
+                           "several times (strength when left out: 1)")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group.add_argument("--memory", default="auto", metavar="{auto,high,low,fp8}",
                        help="low: as little as possible at once; fp8: less still, and less exact; auto: by what is "
@@ -183,12 +184,8 @@ def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:
     """The session that a command's flags ask for; those it has not take their defaults. Raises ICLightErrors."""
-    default = Folders.under()
     given = vars(args)
-    folders = Folders(*(tuple(given.get(flag) or known) for flag, known in (
-        ("weights_dir", default.weights), ("matting_dir", default.matting), ("lora_dir", default.loras),
-        ("embeddings_dir", default.embeddings))))
-    return Session.open(given.get("checkpoint", POCKET), folders=folders, device=given.get("device", "auto"),
+    return Session.open(given.get("checkpoint", POCKET), folders=folders_of(args), device=given.get("device", "auto"),
                         loras=[lora(text) for text in given.get("lora", ())], matting_device=args.matting_device,
                         progress=progress, options=running_of(args) if "memory" in given else None)
 
@@ -220,6 +217,14 @@ def control_parts(text: str) -> tuple[Path, Path, float]:
         raise SettingsError(f"--controlnet takes FILE:PICTURE:STRENGTH, not {shown(text)}.")
     file, picture = next((split for split in splits if files.exists(split[0])), splits[0])
     return file, picture, strength
+
+
+def folders_of(args: argparse.Namespace) -> Folders:
+    """Where a command's flags have model files looked for."""
+    default, given = Folders.under(), vars(args)
+    return Folders(*(tuple(given.get(flag) or known) for flag, known in (
+        ("weights_dir", default.weights), ("matting_dir", default.matting), ("lora_dir", default.loras),
+        ("embeddings_dir", default.embeddings))))
 
 
 def lora(text: str) -> Lora:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from .foreground import blur_fusion, foreground_color
 from .refine import Refinement, refine
-from .registry import DEFAULT, MODELS, Model, model_names, obstacle
+from .registry import DEFAULT, MODELS, Model, is_as_released, located, model_names, obstacle
 from .runner import DEVICES, Cutout, Cutter
 
 __all__ = ["DEFAULT", "DEVICES", "MODELS", "Cutout", "Cutter", "Model", "Refinement", "blur_fusion", "foreground_color",
-           "model_names", "obstacle", "refine"]
+           "is_as_released", "located", "model_names", "obstacle", "refine"]

@@ -17,11 +17,11 @@ from ..errors import ICLightError, SettingsError, shown
 from ..generation import Generation, reference_size
 from ..imaging import read_text
 from ..panel import texts
-from ..panel.markup import fault, warning
+from ..panel.markup import fault, stages, warning
 from ..progress import Progress
 from ..session import Session
 from ..settings import FIELDS, Settings
-from ..stage import load
+from ..stage import load, set_on_page
 from .models import Models
 
 log = logging.getLogger("iclight")
@@ -73,7 +73,7 @@ class Studio:
         return reference_size("fc", self.session.native)
 
     def generate(self, *values: Any, progress: Any = None) -> tuple[list[Any], str, str]:
-        """The page's values -> gallery, infotext, and the error as HTML where there is one."""
+        """The page's values -> gallery, infotext, and as HTML what is told: errors, warnings, sets for the desk."""
         def show(what: str, done: int, total: int) -> None:
             if self._stopped.is_set():
                 raise StoppedError("the studio is being stopped. Start it again.")
@@ -86,7 +86,7 @@ class Studio:
                 raise SettingsError(f"a job takes {last + len(CHOSEN)} values, not {len(values)}.")
             generation = _generation(values[first:last])
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
-            pictures, text, warnings = self._made(settings, generation, show, *values[last:])
+            pictures, text, warnings, sets = self._made(settings, generation, show, *values[last:])
         except ICLightError as error:
             log.error("%s", error.report)
             return [], "", fault(error.sentence)
@@ -94,24 +94,30 @@ class Studio:
             # The page is where this person looks. What the error itself says may name files; the console has it.
             log.exception("the job failed")
             return [], "", fault(f"{texts.UNEXPECTED} {type(error).__name__}.")
-        return pictures, text, "".join(warning(sentence) for sentence in warnings)
+        return pictures, text, "".join([*map(warning, warnings), stages(sets) if sets else ""])
 
     def _made(self, settings: Settings, generation: Generation,
-              progress: Progress, name: Any, *control: Any) -> tuple[list[Image.Image], str, tuple[str, ...]]:
-        """The pictures of a relight or of a light stage, the infotext of the first, and what to tell."""
+              progress: Progress, name: Any,
+              *control: Any) -> tuple[list[Image.Image], str, list[str], list[dict[str, Any]]]:
+        """The pictures of a relight or of light stages, the infotext of the first, what to tell, and the sets."""
         checkpoint = self.models.checkpoint(name)
         session = self.session.on(lambda: checkpoint)
         controls, told = self.models.controls(*control)
         if settings.stage == "off":
             relit = session.relight(settings, generation, progress, controls=controls)
             return ([finished.picture for finished in relit.finished], relit.finished[0].text,
-                    (*relit.warnings, *told))
+                    [*relit.warnings, *told], [])
         folder = Path(tempfile.mkdtemp(dir=self._stages.name))
         staged = session.stage(settings, generation, folder, settings.stage, progress, controls=controls)
-        paths = [path for one in staged.folders for path in load(one).paths]
+        paths: list[Path] = []
+        sets = []
+        for made in map(load, staged.folders):
+            sets.append(set_on_page([(lamp.name, len(paths) + place) for place, lamp in enumerate(made.lamps)],
+                                    made.alpha, made.seed or 0))
+            paths += made.paths
         pictures = [Image.open(path).convert("RGB") for path in paths]
-        return [*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]), \
-            (*staged.warnings, *told)
+        return ([*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]),
+                [*staged.warnings, *told], sets)
 
 
 def _generation(values: Sequence[Any]) -> Generation:

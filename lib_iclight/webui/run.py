@@ -162,6 +162,7 @@ class Run:
         """Add the extra pictures that were asked for to the host's, each with an infotext that says what it is."""
         if self._job is None:  # interrupted before its first pass
             return
+        told: dict[str, Any] = {} if self._stages is None else self._stages.on_page(p, processed)
         p.extra_generation_params.pop(None if self._stages is None else FIELD["light"].infotext, None)  # the last one's
         for name, picture in [*self._job.extras(self._frame), *self._raw, *self._of_stages(p)]:
             picture = picture.copy()
@@ -169,10 +170,10 @@ class Run:
             picture.info["parameters"] = text
             processed.images.append(picture)
             processed.infotexts.append(text)
-        told: dict[str, Any] = {WARNINGS: self._told} if self._told else {}
+        told |= {WARNINGS: self._told} if self._told else {}
         if self._stages is not None:
             told |= self._stages.told
-        # From here on only the API's answer is made of it.
+        # From here on only the API's answer is made of it, and what the page keeps in a hidden field.
         processed.extra_generation_params = {**processed.extra_generation_params, **told}
 
     def _of_stages(self, p: Any) -> list[tuple[str, Image.Image]]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...weights.keys import CONTEXT, rename
-from ...weights.stored import Renamed, shape_of
+from ...weights.stored import Renamed, let_go, shape_of
 from .prompts import clip_tokenizer
 
 # What of SD 1.5's published configurations differs from the defaults of the classes that they are given to.
@@ -68,6 +68,16 @@ def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet:
         tokenizer=clip_tokenizer(), unet_base=base)
     base.let_go()
     return models
+
+
+def whole_unet(models: Models) -> Any:
+    """The models' UNet with all its weights in memory, as the checkpoint has them."""
+    if models.unet_base is not None:
+        dtype = models.unet.dtype
+        models.unet.load_state_dict({key: models.unet_base[key].to(dtype, copy=True) for key in models.unet_base},
+                                    assign=True)
+        let_go(models.unet_base)
+    return models.unet.requires_grad_(False)
 
 
 def empty(make: Callable[[], Any], base: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
