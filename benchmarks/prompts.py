@@ -92,6 +92,9 @@ def write_models(folder: Path) -> None:
     encoder = CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER))
     with torch.no_grad():
         encoder.text_model.embeddings.token_embedding.weight.normal_(0, 0.5)
+        # A new norm's state has a mean of nothing but rounding, by which emphasis would divide.
+        encoder.text_model.final_layer_norm.bias.normal_(0.1, 0.3)
+        encoder.text_model.final_layer_norm.weight.uniform_(0.5, 1.5)
     encoder.half().save_pretrained(folder / "text_encoder")
     clip_tokenizer().save_pretrained(folder / "tokenizer")
     (folder / "embeddings").mkdir()
