@@ -63,11 +63,11 @@ def test_other_names_are_refused(folder: Path, name: Any) -> None:
 @pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), "1", None, True])
 def test_strengths_beyond_the_slider_are_refused(folder: Path, strength: Any) -> None:
     with pytest.raises(SettingsError, match="from 0 to 2"):
-        Models(session(folder)).controls("edges", np.zeros((8, 8, 3), np.uint8), strength)
+        Models(session(folder)).controls("edges", np.zeros((32, 32, 3), np.uint8), strength)
 
 
 def test_a_control_is_its_file_picture_and_strength(folder: Path) -> None:
-    models, picture = Models(session(folder)), np.zeros((8, 8, 3), np.uint8)
+    models, picture = Models(session(folder)), np.zeros((32, 32, 3), np.uint8)
     [control], told = models.controls("edges", picture, 1)
     assert (control.path, control.strength, told) == (folder / "ControlNet" / "edges.safetensors", 1.0, [])
     assert models.controls(texts.NO_CONTROLNET, None, 1) == ([], [])
@@ -91,7 +91,7 @@ def test_a_job_has_the_checkpoint_of_its_own_page(folder: Path, monkeypatch: pyt
             raise SettingsError("enough")
 
     studio = Studio(Asked(lambda: Miniature(), folders=Folders.under(folder), device="cpu"))
-    picture = np.zeros((8, 8, 3), np.uint8)
+    picture = np.zeros((32, 32, 3), np.uint8)
     for name, net in (("dream", "edges"), (None, texts.NO_CONTROLNET), ("miniature", texts.NO_CONTROLNET)):
         studio.generate(*values(checkpoint=name, controlnet=net, control_picture=picture if net == "edges" else None))
     assert asked == [("dream", ["edges"]), ("miniature", []), ("miniature", [])]

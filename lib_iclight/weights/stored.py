@@ -12,7 +12,7 @@ from .. import files
 from ..errors import WeightsError
 from .header import read_header
 
-TURNOVER = 2**27
+TURNOVER = 2**25
 """bytes handed out before a file is mapped anew: pages that were read count as this process's memory until then"""
 
 
