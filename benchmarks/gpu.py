@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -128,7 +129,7 @@ def demo_latent(kit: Kit, dtype: torch.dtype, vae_dtype: torch.dtype) -> torch.T
     """The final latent of the demo's pipeline, float32 on the CPU."""
     demo = Demo(kit.model, kit.device, dtype, vae_dtype)
     demo.relight(subject(), kit.width, kit.height, kit.steps, CFG, SEED, HIRES)
-    found = demo.latent
+    found: torch.Tensor = demo.latent
     del demo
     clear(kit.device)
     return found
@@ -149,7 +150,12 @@ def watched(host: Standalone) -> Iterator[list[torch.Tensor]]:
     """The latents that are decoded inside, float32 on the CPU."""
     found: list[torch.Tensor] = []
     decode = host.vae.decode
-    with mock.patch.object(host.vae, "decode", lambda latent: found.append(latent.float().cpu()) or decode(latent)):
+
+    def watching(latent: torch.Tensor) -> Any:
+        found.append(latent.float().cpu())
+        return decode(latent)
+
+    with mock.patch.object(host.vae, "decode", watching):
         yield found
 
 
@@ -177,7 +183,7 @@ def times(kit: Kit) -> Iterator[str]:
             changed.pop("half_vae", None)
         host = kit.host(memory, **changed)
         count = asked.get("batch", 1)
-        seconds, peak = kit.measured(lambda turn, host=host, asked=asked: kit.relight(host, turn, **asked))
+        seconds, peak = kit.measured(partial(kit.relight, host, **asked))
         yield kit.row(what, seconds / count, peak)
         del host
         clear(kit.device)
@@ -205,7 +211,7 @@ def after(kit: Kit) -> Iterator[str]:
     spent = []
     for _ in range(ROUNDS + 1):
         start = time.perf_counter()
-        preserve.preserve(result, original, alpha, color=1.0, detail=1.0)
+        preserve.preserve(result, original, alpha, color=1.0, detail=1.0, detail_radius=4.0)
         spent.append(time.perf_counter() - start)
     yield f"\nPreserving colour and detail: {statistics.median(spent[1:]) * 1e9 / side**2:.0f} ms per megapixel."
 

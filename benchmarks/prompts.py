@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = ("masterpiece, best quality, a portrait of a woman in a red dress standing on a bridge over a river at dusk, "
@@ -65,7 +66,7 @@ def theirs(folder: Path) -> None:
     wrapped.transformer = CLIPTextModel.from_pretrained(folder / "text_encoder").float().eval()
     hijack = sd_hijack.model_hijack
     clip = sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(wrapped, hijack)
-    embeddings = wrapped.transformer.text_model.embeddings
+    embeddings: Any = wrapped.transformer.text_model.embeddings  # type: ignore[union-attr]
     embeddings.token_embedding = sd_hijack.EmbeddingsWithFixes(embeddings.token_embedding, hijack)
     hijack.embedding_db = EmbeddingDatabase()
     model = types.SimpleNamespace(cond_stage_model=clip, get_learned_conditioning=clip)

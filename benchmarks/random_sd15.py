@@ -184,7 +184,8 @@ class Demo:
     def _encoded(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         image = torch.from_numpy(pixels.astype(np.float32) / 127 - 1).movedim(-1, 0)[None]
         latent: torch.Tensor = self._vae.encode(image.to(self._vae.device, self._vae.dtype)).latent_dist.mode()
-        return latent * self._vae.config.scaling_factor
+        scaled: torch.Tensor = latent * self._vae.config.scaling_factor
+        return scaled
 
     def _decoded(self, latent: torch.Tensor) -> NDArray[np.uint8]:
         picture = self._vae.decode(latent.to(self._vae.dtype) / self._vae.config.scaling_factor).sample[0]

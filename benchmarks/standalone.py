@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """The standalone host on a CPU against the reference demo's pipeline, and its memory against another state's.
 
-    python benchmarks/standalone.py [--against CHECKOUT] [--models FOLDER] [--rounds 5] [--steps 2] [--memory high]
+    python benchmarks/standalone.py [--against CHECKOUT] [--models FOLDER] [--rounds 5] [--steps 5] [--memory high]
 
 Random weights in SD 1.5's full size (4.4 GB are made in FOLDER), one fc picture of 256 x 320 with light from the left
 and a hires pass of 384 x 512. Ours and the demo each have a process of their own and take turns; the figures are
-medians. Memory is the most that a process ever held. CHECKOUT: another checkout of this repository, whose library is
+medians. (The demo rounds its steps; of 2 or 4 it would run one
+less.) Memory is the most that a process ever held. CHECKOUT: another checkout of this repository, whose library is
 measured too.
 """
 
@@ -109,7 +110,7 @@ def main() -> int:
     parser.add_argument("--against", type=Path)
     parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "iclight-random-sd15")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--memory", default="high")
     parser.add_argument("--size", default="full", choices=("full", "small"))
     parser.add_argument("--worker", help=argparse.SUPPRESS)

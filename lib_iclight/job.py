@@ -41,6 +41,21 @@ def scheduled_steps(steps: int, strength: float) -> int:
     return max(steps, round(steps / strength))
 
 
+def check_background(s: Settings) -> None:
+    """Raise SettingsError or ImageError for a background picture that is asked for and is not there."""
+    if s.background is not None:
+        return
+    if looks_for_light(s):
+        raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
+                            "choose another light.")
+    if s.harmonise:
+        raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
+                            "Add one, or set harmonise to 0.")
+    if s.mode == "fbc" and not is_lit(s):
+        raise ImageError("mode fbc places the foreground on a background, and there is none. "
+                         "Add a background picture or choose a light, or use mode fc.")
+
+
 @dataclass(frozen=True)
 class Encoder:
     """A host's VAE, as the job sees it.
@@ -91,7 +106,7 @@ class Relight:
         if not sources:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
-        self._check_background()
+        check_background(settings)
         self._light_picture = imaging.load_plain(settings.light_map, "light map")
         self._background = self._load_background()
         self._lights_background = False
@@ -189,7 +204,7 @@ class Relight:
                                      lambda laid: laid.over(frame, self._map(frame, "fc"), self.settings.start_amount),
                                      placed=True)
         if self.start == "sketch":
-            behind = None if self._background is None else content_key(self._background)
+            behind = content_key(self._background) if self.kind == "fbc" and self._background is not None else None
             return self._of_subjects(encoder, frame, batch, ("sketch", self._light, behind),
                                      lambda laid: self._sketched(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":
@@ -247,21 +262,6 @@ class Relight:
                 made.append((name, Image.fromarray(single._map(frame, "fc"))))
         return made
 
-    def _check_background(self) -> None:
-        """Raise for a background picture that is asked for and is not there."""
-        s = self.settings
-        if s.background is not None:
-            return
-        if looks_for_light(s):
-            raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
-                                "choose another light.")
-        if s.harmonise:
-            raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
-                                "Add one, or set harmonise to 0.")
-        if self.kind == "fbc" and not is_lit(s):
-            raise ImageError("mode fbc places the foreground on a background, and there is none. "
-                             "Add a background picture or choose a light, or use mode fc.")
-
     def _load_background(self) -> Pixels | None:
         rgb = imaging.load_plain(self.settings.background, "background")
         if rgb is None:
@@ -270,7 +270,7 @@ class Relight:
 
     def _find_light(self) -> None:
         """Look the light up in the background, and go on with what was found."""
-        assert self._background is not None, "_check_background asks for one"
+        assert self._background is not None, "check_background asks for one"
         found = light_in(self._background, self._laid[0].subject, flipped=self.settings.background_flip)
         self.settings = self.settings.replace(light=found.spec)
         self.start = start_of(self.settings, self._tab)
@@ -322,7 +322,7 @@ class Relight:
             if self._light_picture is not None:
                 return broad_light(fit(self._light_picture, width, height), self.settings.light_map_blur)
             made = light_map(self.settings.light, width, height, form)
-            assert made is not None, "start_of and _check_background ask for a light"
+            assert made is not None, "start_of and check_background ask for a light"
             return made
 
         # A contained picture's light goes on around it.

@@ -155,11 +155,19 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
+    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relight:
+        """What `relight` and `stage` do before their turn comes: pictures decoded, the foreground cut out.
+
+        To be made in another thread while a picture is sampled. Raises ICLightErrors.
+        """
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size,
+                       progress=progress or self._progress)
+
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
-                controls: Sequence[Control] = ()) -> Relighting:
+                job: Relight | None = None, controls: Sequence[Control] = ()) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
-        controls: ControlNets, each with its picture.
+        job: what `job` made of the same settings and generation. controls: ControlNets, each with its picture.
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
@@ -167,7 +175,7 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
@@ -177,7 +185,8 @@ class Session:
         return Relighting(made + extras, (*generation.warnings(), *job.warnings, *result.told))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
-              progress: Progress | None = None, *, controls: Sequence[Control] = ()) -> Staged:
+              progress: Progress | None = None, *, job: Relight | None = None,
+              controls: Sequence[Control] = ()) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -192,7 +201,7 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
         told: list[str] = []
@@ -259,9 +268,6 @@ class Session:
             yield
         finally:
             self._turn.release()
-
-    def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
-        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)
 
     def _about(self, job: Relight, generation: Generation, offsets: Offsets,
                controls: Sequence[Control]) -> dict[str, Any]:

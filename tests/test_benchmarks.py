@@ -13,7 +13,7 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-SMALL = ["--device", "cpu", "--size", "small", "--width", "64", "--height", "64", "--steps", "2"]
+SMALL = ["--device", "cpu", "--size", "small", "--width", "64", "--height", "64", "--steps", "5"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -48,11 +48,11 @@ def test_the_demos_pipeline_makes_our_picture(monkeypatch: pytest.MonkeyPatch, t
 
     model, picture = random_sd15.make(tmp_path, "small"), random_sd15.subject()
     demo = random_sd15.Demo(model, torch.device("cpu"), torch.float32, torch.float32)
-    theirs = demo.relight(picture, 64, 128, 3, 2.0, 5, standalone.HIRES)
+    theirs = demo.relight(picture, 64, 128, 5, 2.0, 5, standalone.HIRES)
     session = Session(lambda: model, folders=Folders((), ()), device="cpu")
     ours = session.relight(
         Settings(mode="fc", foreground=picture, matting="none", light="left"),
-        Generation(prompt=random_sd15.PROMPT, negative_prompt=random_sd15.NEGATIVE, width=64, height=128, steps=3,
+        Generation(prompt=random_sd15.PROMPT, negative_prompt=random_sd15.NEGATIVE, width=64, height=128, steps=5,
                    cfg=2.0, seed=5, hires_scale=standalone.HIRES)).pictures[0]
     assert np.asarray(ours).shape == theirs.shape == (192, 128, 3)
     assert np.abs(np.asarray(ours).astype(int) - theirs.astype(int)).max() <= 1

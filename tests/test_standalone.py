@@ -325,18 +325,24 @@ def test_progress_reaches_its_end(host: Standalone) -> None:
 
 @pytest.mark.parametrize("sampler", ["LCM", "TCD"])
 def test_more_steps_than_a_sampler_can_schedule_are_refused_before_any(host: Standalone, sampler: str) -> None:
-    offsets, values = CHECKPOINT.offsets("fc"), {"width": SIZE, "height": SIZE, "sampler": sampler}
-    for steps, light, more in ((51, "none", {}), (46, "left", {}), (26, "none", {"hires_scale": 2.0})):
+    offsets = CHECKPOINT.offsets("fc")
+    for steps, light, scale in ((51, "none", 1.0), (46, "left", 1.0), (26, "none", 2.0)):
+        generation = Generation(width=SIZE, height=SIZE, sampler=sampler, steps=steps, hires_scale=scale)
         with pytest.raises(SettingsError, match=f"{sampler} has at most 50 steps"):
-            host.relight(make_job(light=light), Generation(steps=steps, **values, **more), offsets,
+            host.relight(make_job(light=light), generation, offsets,
                          lambda *report: pytest.fail("it had begun"))
 
 
 def test_guidance_ends_after_a_share_of_the_steps(host: Standalone, monkeypatch: pytest.MonkeyPatch) -> None:
-    offsets, sizes = CHECKPOINT.offsets("fc"), []
+    offsets = CHECKPOINT.offsets("fc")
+    sizes: list[int] = []
     forward = host.unet.forward
-    monkeypatch.setattr(host.unet, "forward", lambda sample, *args, **named: sizes.append(len(sample))
-                        or forward(sample, *args, **named))
+
+    def counted(sample: torch.Tensor, *args: Any, **named: Any) -> Any:
+        sizes.append(len(sample))
+        return forward(sample, *args, **named)
+
+    monkeypatch.setattr(host.unet, "forward", counted)
     pictures = {}
     for end, guided in ((1.0, 5), (0.6, 3), (0.5, 3), (0.0, 0)):
         sizes.clear()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from .. import infotext
-from ..errors import ImageError
 from ..generation import Generation
-from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
 from ..settings import PICTURES, Settings
-from .console import bars, say, warn
+from .console import bars, each_of, say, warn
+from .flags import idle_flags
 from .options import (
     add_output,
     add_settings,
@@ -42,14 +43,10 @@ def run(args: argparse.Namespace) -> None:
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
         made = session.relight(settings, generation, controls=controls)
-    saved, failed = [], []
-    for finished in made.finished:  # all of them, before anything else that can fail
-        name = name_of(finished.name, finished.number, generation.batch)
-        try:
-            saved.append(outputs.save(name, finished.picture, finished.text))
-        except ImageError as error:
-            failed.append(error)
-    warn([*made.warnings, *map(str, failed[:-1])])
+    # Before anything else that can fail.
+    saved, failed = each_of(partial(outputs.save, name_of(one.name, one.number, generation.batch), one.picture,
+                                    one.text) for one in made.finished)
+    warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
@@ -68,9 +65,3 @@ def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -
                 for name in settings.outputs if name != "raw"]
     read = [getattr(args, name, None) for name in PICTURES] + [control_parts(text)[1] for text in args.controlnet]
     return plan_outputs(args.output, planned, read)
-
-
-def name_of(name: str, number: int, batch: int) -> str:
-    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png."""
-    parts = [str(number)] if number and batch > 1 else []
-    return "-".join(parts if name == "result" else [*parts, name])

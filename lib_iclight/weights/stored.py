@@ -75,7 +75,7 @@ class Stored(Mapping[str, torch.Tensor]):
             raise WeightsError(f"{files.shown_name(self._path)} was replaced by another file, or is gone. Run the job "
                                "again.", path=self._path)
         with files.as_text(self._path) as source:
-            self._mapped = safe_open(source, framework="pt", device="cpu")  # type: ignore[no-untyped-call]
+            self._mapped = safe_open(source, framework="pt", device="cpu")
 
 
 class Renamed(Mapping[str, torch.Tensor]):

@@ -85,7 +85,8 @@ class Control:
         """The picture as a pass sees it, float32 [1, 3, height, width] in 0..1; it lies as the foreground does."""
         if job.settings.fit == "contain":  # of a map of edges or depths, nothing is around
             placed = np.zeros((frame.height, frame.width, 3), np.uint8)
-            left, top, right, bottom = imaging.contained(self.pixels.shape[1::-1], frame.width, frame.height)
+            left, top, right, bottom = imaging.contained((self.pixels.shape[1], self.pixels.shape[0]), frame.width,
+                                                         frame.height)
             placed[top:bottom, left:right] = imaging.stretch(self.pixels, right - left, bottom - top)
         else:
             placed = frame.place(self.pixels, fit)

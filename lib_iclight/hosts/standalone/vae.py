@@ -49,7 +49,9 @@ class VAE:
             else:
                 self._whole.to(means.device)
         self._overflows = False
-        for one in filter(None, (self._whole, self._half)):
+        for one in (self._whole, self._half):
+            if one is None:
+                continue
             one.tile_sample_min_size, one.tile_latent_min_size = _TILE, _TILE // 8
 
     def encode(self, pixels: Pixels) -> torch.Tensor:
