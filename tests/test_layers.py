@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
-    ("generation", "subject", "effects", "frame", "preview"),
+    ("generation", "subject", "effects", "frame", "preview", "made"),
     ("laid", "infotext", "lightfrom"),
     ("job", "instant"),
     ("stage",),

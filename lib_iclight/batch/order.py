@@ -23,14 +23,18 @@ class Models:
     folders: Folders = field(default_factory=Folders.under)
     device: str = "auto"
     matting_device: str = "cpu"
+    memory: str = "auto"
+    compile: bool = False
 
     def session(self, progress: Progress = silent) -> Session:
         """A new session. Raises ICLightErrors."""
+        from ..hosts.standalone.host import Options
         from ..hosts.standalone.loras import Lora
 
         return Session.open(self.checkpoint, folders=self.folders, device=self.device,
                             loras=[Lora(Path(path), strength) for path, strength in self.loras],
-                            matting_device=self.matting_device, progress=progress)
+                            matting_device=self.matting_device, progress=progress,
+                            options=Options(memory=self.memory, compile=self.compile))
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ class Order:
         models = replace(
             models, checkpoint=checkpoint if checkpoint == POCKET else str(Path(checkpoint).absolute()),
             loras=tuple((str(Path(path).absolute()), strength) for path, strength in models.loras),
-            folders=Folders(tuple(path.absolute() for path in folders.weights),
-                            tuple(path.absolute() for path in folders.matting)))
+            folders=Folders(*(tuple(path.absolute() for path in paths) for paths in (
+                folders.weights, folders.matting, folders.loras, folders.embeddings))))
         return replace(self, source=self.source.absolute(), out=self.out.absolute(), models=models)
 
     def of(self, name: str) -> Recipe:

@@ -235,6 +235,7 @@ def models_key(models: Models) -> str:
     try:
         keys = [f"{part.relative_to(path).as_posix()} {file_key(part)}" for part in parts]
         keys += [f"{file_key(Path(lora))} {strength}" for lora, strength in models.loras]
+        keys += [models.memory] if models.memory in ("low", "fp8") else []  # which change pictures by shades
     except OSError as error:
         raise BatchError(f"{error.filename} cannot be read ({reason(error)}). Look at the file.") from error
     return content_key(*keys)

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 HELP = "relight every picture of a folder"
 FAILED = 3
 """the exit code where some pictures failed"""
-MODELS = ("checkpoint", "lora", "device", "weights_dir", "matting_dir", "matting_device")
+MODELS = ("checkpoint", "lora", "lora_dir", "embeddings_dir", "device", "memory", "compile", "weights_dir",
+          "matting_dir", "matting_device")
 """flags on what relights here"""
 QUIET = ("sampling", "preparing the UNet", "Cutting out")
 """progress within a picture, which is not shown"""
@@ -162,6 +163,9 @@ def _check_together(args: argparse.Namespace) -> None:
             raise SettingsError(f"--{name} is for --{needed}, which is not given.")
     if args.actors is not None and args.actors < 1:
         raise SettingsError(f"--actors must be 1 or more, not {args.actors}.")
+    if "controlnet" in args:
+        raise SettingsError("--controlnet has a picture of its own, and a batch has many. Use relight for each, or a "
+                            "WebUI with --payload.")
     given = [name for name in MODELS if name in args]
     if args.webui and given:
         raise SettingsError(f"--{given[0].replace('_', '-')} is for relighting here; a WebUI relights with what it has "
@@ -196,8 +200,10 @@ def order_of(args: argparse.Namespace, base: Mapping[str, Any]) -> Order:
     default = Folders.under()
     loras = [lora(text) for text in flags["lora"]]
     models = Models(flags["checkpoint"], tuple((str(one.path), one.strength) for one in loras),
-                    Folders(tuple(flags["weights_dir"] or default.weights),
-                            tuple(flags["matting_dir"] or default.matting)), flags["device"], flags["matting_device"])
+                    Folders(*(tuple(flags[flag] or known) for flag, known in (
+                        ("weights_dir", default.weights), ("matting_dir", default.matting),
+                        ("lora_dir", default.loras), ("embeddings_dir", default.embeddings)))),
+                    flags["device"], flags["matting_device"], flags["memory"], flags["compile"])
     return Order(args.source, args.output, Recipe({**values, **given}), rules, models,
                  "." + args.format.removeprefix("."), args.seed_per_file)
 

@@ -12,7 +12,16 @@ from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
 from ..settings import PICTURES, Settings
 from .console import bars, each_of, say, warn
 from .flags import idle_flags
-from .options import add_output, add_settings, generation_of, session_of, settings_of, size_of
+from .options import (
+    add_output,
+    add_settings,
+    control_parts,
+    controls_of,
+    generation_of,
+    session_of,
+    settings_of,
+    size_of,
+)
 
 HELP = "relight a picture with Stable Diffusion 1.5"
 
@@ -30,9 +39,10 @@ def run(args: argparse.Namespace) -> None:
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
+        controls = controls_of(args)
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
-        made = session.relight(settings, generation)
+        made = session.relight(settings, generation, controls=controls)
     # Before anything else that can fail.
     saved, failed = each_of(partial(outputs.save, name_of(one.name, one.number, generation.batch), one.picture,
                                     one.text) for one in made.finished)
@@ -53,4 +63,5 @@ def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -
                for name in ("result", *({"raw"} & set(settings.outputs)))]
     planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)
                 for name in settings.outputs if name != "raw"]
-    return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
+    read = [getattr(args, name, None) for name in PICTURES] + [control_parts(text)[1] for text in args.controlnet]
+    return plan_outputs(args.output, planned, read)

@@ -20,7 +20,7 @@ from ..stage import StageWriter
 from ..stage.lp import read_lp
 from .console import bars, each_of, say, warn
 from .flags import idle_flags, spelt
-from .options import add_settings, generation_of, session_of, settings_of
+from .options import add_settings, control_parts, controls_of, generation_of, session_of, settings_of
 
 HELP = "make a light stage: one picture for each single light"
 RIGS = tuple(name for name in STAGES if name != "off")
@@ -51,15 +51,15 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("there is neither a photo nor --from-lp. Give one of them.")
     if args.rig not in RIGS:
         raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
-    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name, None)) is not None],
-                 args.batch)
+    _check_apart(args.output, [*(path for name in PICTURES if (path := getattr(args, name, None)) is not None),
+                               *(control_parts(text)[1] for text in args.controlnet)], args.batch)
     settings = settings_of(args, enabled=True)
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
-        made = session.stage(settings, generation, args.output, args.rig)
+        made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args))
     saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
     warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
