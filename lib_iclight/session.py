@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from . import infotext
 from .download import offline
@@ -24,6 +23,7 @@ from .frame import Frame
 from .generation import NATIVE, Generation
 from .instant import Instant, instant
 from .job import LatentCache, Relight
+from .made import Finished, Outlook, Relighting, Staged
 from .matting import DEVICES, Cutter, model_names, obstacle
 from .preview import Convention
 from .progress import Progress, silent
@@ -44,54 +44,6 @@ UNMIXED = ("enabled", "outputs", "light", "light_map_blur")
 """settings that a stage's pictures do not depend on"""
 RAW_GONE = "Raw pictures are not returned of lights whose pictures were there already."
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
-
-
-class Outlook(NamedTuple):
-    """What is known of a job before it runs."""
-
-    ready: bool
-    """the weights are on this disk; else the job would download them"""
-    faults: list[str]
-    """what will stop it beside its pictures, in sentences"""
-
-
-class Finished(NamedTuple):
-    """One picture that a relight gives back."""
-
-    name: str
-    """`result`, or what `outputs` asked for: `raw`, `cutout`, `mask`, `lightmap`"""
-    number: int
-    """which of the batch it belongs to, from 1 on; 0 where it belongs to all"""
-    picture: Image.Image
-    text: str
-    """its infotext"""
-
-
-class Relighting(NamedTuple):
-    """What one call of `Session.relight` made."""
-
-    finished: tuple[Finished, ...]
-    """results first, each with its raw one, then what belongs to all"""
-    warnings: tuple[str, ...]
-    """what was given and changed nothing, and what else to know of the result, in sentences"""
-
-    @property
-    def pictures(self) -> list[Image.Image]:
-        """The relit pictures themselves, one for each of the batch."""
-        return [finished.picture for finished in self.finished if finished.name == "result"]
-
-
-class Staged(NamedTuple):
-    """What one call of `Session.stage` made."""
-
-    folders: tuple[Path, ...]
-    """the light stages, one for each of the batch; see `stage.load`"""
-    extras: tuple[Finished, ...]
-    """what `outputs` asked for; that of a single light has its name in front, as in `left-raw`"""
-    made: int
-    """pictures that were not there already"""
-    warnings: tuple[str, ...]
-    """as of `Relighting`"""
 
 
 class Session:
@@ -185,8 +137,11 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
-    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
+    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+                depth: int | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
+
+        depth: bits, 8 or 16, of the `photo`s of results at the photo's own size; None: they are `picture`s, 8-bit sRGB.
 
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
@@ -195,17 +150,17 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = self._job(settings, generation, progress)
+        job = self._job(settings, generation, progress, depth or 8)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress)
-        made = tuple(self._finished(job, generation, result.pictures))
+        made = tuple(self._finished(job, generation, result.pictures, depth is not None))
         extras = tuple(Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
         return Relighting(made + extras, (*generation.warnings(), *job.warnings))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
-              progress: Progress | None = None) -> Staged:
+              progress: Progress | None = None, *, depth: int = 8) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -220,7 +175,7 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = self._job(settings, generation, progress)
+        job = self._job(settings, generation, progress, depth)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
         frame, about = Frame(*generation.size), self._about(job, generation, offsets)
@@ -233,8 +188,9 @@ class Session:
             for done, (number, writer, light) in enumerate(todo):
                 single, one = job.under(light), seeds[number - 1]
                 result = host.relight(single, one, offsets, _part_of(progress, done, len(todo)))
-                finished, *raw = self._finished(single, one, result.pictures)
-                writer.add(light, np.asarray(finished.picture), finished.text)
+                finished, *raw = self._finished(single, one, result.pictures, True)
+                codes = np.asarray(finished.picture) if finished.photo is None else finished.photo.in_srgb(depth).codes
+                writer.add(light, codes, finished.text)
                 extras += [Finished(f"{light}-raw", number, one.picture, one.text) for one in raw]
         stages = [sets.load(place) for place in folders]
         for number, made in enumerate(stages, 1):
@@ -286,8 +242,9 @@ class Session:
         finally:
             self._turn.release()
 
-    def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
-        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)
+    def _job(self, settings: Settings, generation: Generation, progress: Progress, depth: int) -> Relight:
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress,
+                       depth=depth)
 
     def _about(self, job: Relight, generation: Generation, offsets: Offsets) -> dict[str, Any]:
         """What a stage is made with, beside its seed: as JSON values, equal only where its pictures would be."""
@@ -327,13 +284,18 @@ class Session:
             progress("loading the checkpoint", 1, 1)
         return self._host
 
-    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit]) -> Iterator[Finished]:
+    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit],
+                  apart: bool) -> Iterator[Finished]:
+        """Results and raw pictures. apart: what came back at the photo's own size is a `photo`, not the `picture`."""
         checkpoint = self._checkpoint()
         assert checkpoint is not None, "it was relit with"
         loras = {lora.path.stem: lora.strength for lora in self._loras}
         for number, relit in enumerate(relits, start=1):
             text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras)
-            yield Finished("result", number, relit.picture, text)
+            if relit.photo is None or apart:
+                yield Finished("result", number, relit.picture, text, relit.photo)
+            else:
+                yield Finished("result", number, relit.photo.image(), text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)
 

@@ -9,9 +9,20 @@ from .. import infotext
 from ..errors import ImageError
 from ..generation import Generation
 from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..imaging.save_photo import save_photo
 from ..settings import PICTURES, Settings
 from .console import bars, say, warn
-from .options import add_output, add_settings, generation_of, session_of, settings_of, size_of
+from .options import (
+    add_form,
+    add_output,
+    add_settings,
+    form_of,
+    generation_of,
+    seen_of,
+    session_of,
+    settings_of,
+    size_of,
+)
 
 HELP = "relight a picture with Stable Diffusion 1.5"
 
@@ -21,25 +32,35 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("foreground", metavar="FOREGROUND", type=Path, help="the picture of the subject")
     add_output(command, more="several pictures become OUT-1.png, OUT-2.png, ...")
     add_settings(command)
+    add_form(command)
 
 
 def run(args: argparse.Namespace) -> None:
     """Relight, and write every picture that was asked for."""
     settings = settings_of(args, enabled=True)
+    form = form_of(args, settings)
+    if form is not None:
+        form.check(args.output.suffix)
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
-        made = session.relight(settings, generation)
-    saved, failed = [], []
+        made = session.relight(settings, generation, depth=None if form is None else form.depth)
+    saved: list[Path] = []
+    failed: list[ImageError] = []
+    notes: dict[str, None] = {}
     for finished in made.finished:  # all of them, before anything else that can fail
         name = name_of(finished.name, finished.number, generation.batch)
         try:
-            saved.append(outputs.save(name, finished.picture, finished.text))
+            if finished.photo is not None:
+                notes |= dict.fromkeys(save_photo(finished.photo, outputs.paths[name], finished.text, form))
+                saved.append(outputs.paths[name])
+            else:
+                saved.append(outputs.save(name, finished.picture, finished.text))
         except ImageError as error:
             failed.append(error)
-    warn([*made.warnings, *map(str, failed[:-1])])
+    warn([*made.warnings, *notes, *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
@@ -51,7 +72,9 @@ def run(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:
     """Where the pictures will go, each tried before the work. Raises ImageError."""
     text = infotext.write(settings.to_infotext(), generation, generation.seed, "")
-    planned = [Output(name_of(name, number, generation.batch), size=generation.size, text=text)
+    seen = seen_of(settings, generation.size)
+    planned = [Output(name_of(name, number, generation.batch), size=generation.size if name == "raw" else seen,
+                      text=text)
                for number in range(1, generation.batch + 1)
                for name in ("result", *({"raw"} & set(settings.outputs)))]
     planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..cache import content_key
 from ..errors import ImageError, SettingsError
 from ..imaging.outputs import plan_outputs
+from ..imaging.save_photo import DEPTHS
 from ..progress import Progress
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
@@ -34,6 +35,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
                          "light positions of this .lp file into the folder")
     add_settings(command, mode="fbc")
+    command.add_argument("--depth", type=int, choices=DEPTHS, default=8,
+                         help="with --size original, bits of a value in the stage's pictures (default: %(default)s)")
     command.set_defaults(parser=command)
 
 
@@ -51,12 +54,14 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
     _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name)) is not None])
     settings = settings_of(args, enabled=True)
+    if args.depth != 8 and settings.size != "original":
+        raise SettingsError("--depth is for pictures at the photo's own size. Add --size original.")
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
-        made = session.stage(settings, generation, args.output, args.rig)
+        made = session.stage(settings, generation, args.output, args.rig, depth=args.depth)
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     warn(made.warnings)

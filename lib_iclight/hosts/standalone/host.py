@@ -16,6 +16,7 @@ from ...cache import content_key
 from ...errors import HostError, WeightsError
 from ...frame import Frame, Pixels
 from ...generation import Generation
+from ...imaging.photo import Photo
 from ...job import Encoder, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
@@ -36,6 +37,8 @@ class Relit:
     picture: Image.Image
     raw: Image.Image
     seed: int
+    photo: Photo | None = None
+    """at the photo's own size, where the settings ask for it"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ class Standalone:
                 pictures = []
                 for seed in range(generation.seed, generation.seed + generation.batch):
                     raw = self._sample(job, generation, frames, contexts, seed, on_step)
-                    pictures.append(Relit(job.finish(raw, frames[-1]), raw, seed))
+                    finished = job.finish(raw, frames[-1])
+                    photo = None if job.full is None else job.bring_back(finished, frames[-1])
+                    pictures.append(Relit(finished, raw, seed, photo))
         except torch.cuda.OutOfMemoryError as error:
             raise _out_of_memory() from error
         return Result(tuple(pictures), frames[-1])

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""What comes back at a photo's own size, against scaling the result up, with and without its detail, and the ratio.
+
+    python benchmarks/fullsize.py [--subjects 6] [--only rendered|relit|speed] [--pictures DIR] [--cache DIR]
+
+Prints Markdown tables. Bodies of the training's light stage that no training saw, with print and a fine texture on them,
+are rendered at 2048 pixels under one lamp (the photo) and before another wall under another lamp (the truth). The result
+that is brought back is made at 512 pixels, three ways:
+
+- exact: the truth scaled down;
+- model: with the faults that `benchmarks/preserve.py` simulates: colours turned, blurred, another contrast;
+- relit: by the pocket model, from the photo and the truth's wall; it is measured against the same truth.
+
+Every method has the true alpha at 2048 pixels, and knows the photo. Measured as in benchmarks/preserve.py, at 2048
+pixels: PSNR on what is wholly subject, legibility (correlation of print's edges with the truth's), and halo, in pixels of
+a 512 pixel picture. `--only speed` measures time and peak memory of bringing 24 and 100 megapixels back.
+
+The default takes 6 subjects; the documented figures are of 32. Needs scikit-image and scipy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.preserve import LUMINANCE, Case, decode, degrade, encode, halo, legibility, print_on, psnr
+from lib_iclight.frame import Frame
+from lib_iclight.imaging import fit, fit_alpha
+from lib_iclight.job import LatentCache, Relight
+from lib_iclight.matting import Cutter, foreground_color
+from lib_iclight.preserve import preserve
+from lib_iclight.settings import Settings
+
+LARGE, SMALL = 2048, 512
+FRAME = Frame(SMALL, SMALL)
+LEAST = 0.002
+"""added before dividing, in linear light, by the ratio image too"""
+
+
+class Scene(NamedTuple):
+    """uint8 sRGB [2048, 2048, 3], alpha [2048, 2048], and where there is print, large and small."""
+
+    photo: NDArray[Any]
+    truth: NDArray[Any]
+    wall: NDArray[Any]
+    alpha: NDArray[Any]
+    labels: tuple[tuple[slice, slice], ...]
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subjects", type=int, default=6, help="bodies on the light stage (default: %(default)s)")
+    parser.add_argument("--only", choices=("rendered", "relit", "speed"), help="a part of it")
+    parser.add_argument("--pictures", type=Path, help="also write the pictures, side by side, to here")
+    parser.add_argument("--cache", type=Path, help="keep rendered scenes here, for runs to come")
+    arguments = parser.parse_args()
+    if arguments.only == "speed":
+        print(speed_table())
+        return 0
+    kinds = {"rendered": ("exact", "model"), "relit": ("relit",), None: ("exact", "model", "relit")}[arguments.only]
+    figures: dict[str, dict[str, list[tuple[float, float, float]]]] = {kind: {} for kind in kinds}
+    for number in range(arguments.subjects):
+        scene = scene_of(number, arguments.cache)
+        for kind in kinds:
+            result = RESULTS[kind](scene, number)
+            row = [scene.photo, scene.truth]
+            for method, apply in METHODS.items():
+                picture = apply(scene, result)
+                figures[kind].setdefault(method, []).append(score(picture, scene))
+                row.append(picture)
+            if arguments.pictures:
+                arguments.pictures.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.hstack(row)).save(arguments.pictures / f"{number:02}-{kind}.jpg", quality=90)
+        print(f"{number + 1} of {arguments.subjects}", file=sys.stderr)
+    print("| result | method | PSNR | legibility | halo | ours better: PSNR, legibility, halo |\n"
+          "| --- | --- | --- | --- | --- | --- |")
+    for kind, methods in figures.items():
+        ours_all = np.array(methods["ours"])
+        for method, values in methods.items():
+            ratio, legible, rim = np.nanmean(values, axis=0)
+            gain = (ours_all - np.array(values)) * (1, 1, -1)
+            wins = ", ".join(f"{(column > 1e-6).sum()}-{(column < -1e-6).sum()}" for column in gain.T)
+            print(f"| {kind} ({len(values)}) | {method} | {ratio:.2f} dB | {legible:.3f} | {rim:.2f} px | "
+                  f"{'' if method == 'ours' else wins} |")
+    return 0
+
+
+# --- scenes -------------------------------------------------------------------------------------------------------
+
+
+def scene_of(number: int, cache: Path | None) -> Scene:
+    """A body with print and texture, under two lamps, before its own wall and another."""
+    file = None if cache is None else cache / f"{number}.npz"
+    if file is not None and file.exists():
+        with np.load(file) as kept:
+            labels = tuple((slice(*map(int, box[:2])), slice(*map(int, box[2:]))) for box in kept["labels"])
+            return Scene(kept["photo"], kept["truth"], kept["wall"], kept["alpha"], labels)
+    scene = rendered(number)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        boxes = [[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in scene.labels]
+        np.savez(file, photo=scene.photo, truth=scene.truth, wall=scene.wall, alpha=scene.alpha, labels=boxes)
+    return scene
+
+
+def rendered(number: int) -> Scene:
+    """See `scene_of`."""
+    import torch
+
+    from training import light_stage as stage
+
+    generator = torch.Generator().manual_seed(71_000_000 + number)
+    with torch.inference_mode():
+        scenes = stage.random_scenes(2, LARGE, generator)
+        lights = [stage.random_lighting(scenes, generator) for _ in range(2)]
+        alpha = scenes.alpha[0, 0].numpy().astype(np.float32)
+        middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
+        paint, labels = painted(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, number)
+        body = {"albedo": torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1)))[None].float()}
+        body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
+        pictures = []
+        for which in (0, 1):  # one at a time: a batch of two at this size takes gigabytes
+            one = dataclasses.replace(scenes, wall=scenes.wall[which:which + 1], captions=scenes.captions[:1], **body)
+            lit = lights[which]
+            alone = type(lit)(type(lit.lamp)(lit.lamp.position[which:which + 1], lit.lamp.color[which:which + 1]),
+                              type(lit.fill)(lit.fill.harmonics[which:which + 1]), ())
+            pictures.append(encode(alone.picture(one)[0].numpy().transpose(1, 2, 0)))
+            wall = encode(alone.backdrop(one)[0].numpy().transpose(1, 2, 0))
+    return Scene(pictures[0], pictures[1], wall, alpha, labels)
+
+
+def painted(paint: NDArray[Any], middle: list[int], number: int,
+            ) -> tuple[NDArray[Any], tuple[tuple[slice, slice], ...]]:
+    """`paint` with threads and grain as of cloth and wood, a large label and a small one."""
+    generator = np.random.default_rng(number)
+    y, x = np.mgrid[:LARGE, :LARGE].astype(np.float32)
+    threads = np.sin(x * 2 * np.pi / 9.0) * np.sin(y * 2 * np.pi / 7.0)
+    grain = gaussian_filter(generator.normal(size=(LARGE, LARGE)).astype(np.float32), (1.0, 6.0))
+    paint = paint * (1 + 0.14 * threads + 0.12 * grain / grain.std())[..., None].clip(0.3, 1.7)
+    paint, large = print_on(paint, (middle[0] - 90, middle[1]), 5)
+    paint, small = print_on(paint, (middle[0] + 170, middle[1]), 3)
+    return paint.clip(0.01, 0.9), (large, small)
+
+
+def small(pixels: NDArray[Any]) -> NDArray[Any]:
+    """As the frame has it."""
+    return fit(pixels, SMALL, SMALL) if pixels.dtype == np.uint8 else fit_alpha(pixels, SMALL, SMALL)
+
+
+def exact(scene: Scene, number: int) -> NDArray[Any]:
+    """The truth at 512 pixels."""
+    return small(scene.truth)
+
+
+def model(scene: Scene, number: int) -> NDArray[Any]:
+    """With a model's faults."""
+    return degrade(small(scene.truth), small(scene.alpha), number)
+
+
+def relit(scene: Scene, number: int) -> NDArray[Any]:
+    """By the pocket model, scaled up from what it knows: 128 pixels."""
+    from lib_iclight.generation import Generation
+    from lib_iclight.session import Session
+
+    session = Session.open()
+    settings = Settings(mode="fbc", foreground=small(scene.photo), mask=np.rint(small(scene.alpha) * 255).astype(np.uint8),
+                        background=small(scene.wall))
+    generation = Generation(prompt="", width=session.native, height=session.native, steps=20, cfg=2.0, seed=number)
+    picture = session.relight(settings, generation).pictures[0]
+    return np.asarray(picture.resize((SMALL, SMALL), Image.Resampling.LANCZOS))
+
+
+RESULTS: dict[str, Callable[[Scene, int], NDArray[Any]]] = {"exact": exact, "model": model, "relit": relit}
+
+
+# --- methods ------------------------------------------------------------------------------------------------------
+
+
+def large(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Scaled up with Lanczos."""
+    return np.asarray(Image.fromarray(pixels).resize((LARGE, LARGE), Image.Resampling.LANCZOS))
+
+
+def with_detail(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
+    """Scaled up, then preserving detail at full strength, as without a size of its own one would."""
+    own = foreground_color(scene.photo, scene.alpha)
+    return preserve(large(result), own, scene.alpha, color=0, detail=1, detail_radius=4.0)
+
+
+def ratio(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
+    """The photo times result / photo, divided at 512 pixels; what is not subject scaled up."""
+    factor = (decode(result) + LEAST) / (decode(small(foreground_color(scene.photo, scene.alpha))) + LEAST)
+    factor = np.stack([np.asarray(Image.fromarray(plane).resize((LARGE, LARGE), Image.Resampling.BICUBIC))
+                       for plane in factor.transpose(2, 0, 1).astype(np.float32)], 2)
+    lit = encode((decode(foreground_color(scene.photo, scene.alpha)) + LEAST) * factor - LEAST)
+    alpha = scene.alpha[..., None]
+    return np.asarray(np.rint(alpha * lit + (1 - alpha) * large(result)).astype(np.uint8))
+
+
+def ours(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
+    """Size original."""
+    settings = Settings(foreground=scene.photo, mask=np.rint(scene.alpha * 255).astype(np.uint8), size="original")
+    job = Relight(settings, cutter=Cutter([]), latents=LatentCache(), largest=(SMALL, SMALL))
+    return job.bring_back(Image.fromarray(result), FRAME).codes
+
+
+METHODS: dict[str, Callable[[Scene, NDArray[Any]], NDArray[Any]]] = {
+    "Lanczos": lambda scene, result: large(result), "Lanczos + detail": with_detail, "ratio": ratio, "ours": ours}
+
+
+def score(picture: NDArray[Any], scene: Scene) -> tuple[float, float, float]:
+    """PSNR, legibility, halo."""
+    case = Case(scene.photo, scene.photo, scene.truth, scene.alpha, scene.labels[0])
+    legible = np.mean([legibility(picture, case._replace(label=box)) for box in scene.labels])
+    return psnr(picture, case, scene.alpha > 0.95), float(legible), halo(picture, case)
+
+
+# --- speed --------------------------------------------------------------------------------------------------------
+
+
+def speed_table() -> str:
+    """Time of bringing large photos back, from the decoded result on, and the process's peak memory until then."""
+    rows = ["| photo | decode | bring back | again | all of the process, peak |", "| --- | --- | --- | --- | --- |"]
+    for width, height in ((6000, 4000), (11600, 8700)):
+        y, x = np.ogrid[:height, :width]
+        photo = np.empty((height, width, 3), np.uint8)
+        for channel in range(3):
+            photo[..., channel] = (128 + 60 * np.sin(x / (30 + 9 * channel)) + 60 * np.sin(y / 47)).astype(np.uint8)
+        mask = Image.fromarray((np.hypot(*np.ogrid[-1:1:500j, -1:1:750j]) < 0.7).astype(np.uint8) * 255)
+        file = Path(sys.argv[0]).with_suffix(".jpg.tmp")
+        Image.fromarray(photo).save(file, "JPEG", quality=92)
+        data = file.read_bytes()
+        file.unlink()
+        del photo
+        settings = Settings(foreground=data, mask=mask, size="original", fit="contain", keep_background=True)
+        job = Relight(settings, cutter=Cutter([]), latents=LatentCache(), largest=(768, 512))
+        result = Image.fromarray(np.random.default_rng(0).integers(0, 255, (512, 768, 3), np.uint8))
+        frame = Frame(768, 512)
+        begun = time.perf_counter()
+        assert job.full is not None
+        job.full.photo(0)
+        read = time.perf_counter()
+        job.bring_back(result, frame)
+        first = time.perf_counter()
+        job.bring_back(result, frame)
+        done = time.perf_counter()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        rows.append(f"| {width * height / 1e6:.0f} MP | {read - begun:.1f} s | {first - read:.1f} s | "
+                    f"{done - first:.1f} s | {peak:.2f} GiB |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The new light alone: what of a result is light on its original, free of what the model blurred and made up.
+
+Given as the logarithm of a factor for linear light, at the result's size, to be carried to the original's pixels. The
+plain ratio result / original holds whatever the two do not share: a model melts print and texture, so the print stands
+in the ratio once more, turned round, and cancels on the original what it should bring back.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..matting.foreground import box_sum
+from .detail import away_from_edges
+from .planes import FLOOR, Pixels, Planes, luminance, resize, shrunk, to_planes
+
+DARKEST, BRIGHTEST = 40.0, 12.0
+"""How many times darker and brighter the new light may be than the old one: beyond it a pixel holds noise."""
+WIDER = 4
+"""Sides of the windows in which detail is compared, in those of the blur that it is finer than."""
+NOISE = 1e-3
+"""Added to the variance of the logarithm of detail: where there is none nothing can be compared."""
+
+
+def light_of(result: Pixels, original: Pixels, alpha: NDArray[np.float32], *, radius: float = 4.0) -> Planes:
+    """Logarithm of the new light over the old one on the subject, float32 [3, H, W], carried on beside it.
+
+    result, original: uint8 sRGB [H, W, 3], of one size. alpha: float32 [H, W] in 0..1. radius: in pixels of a 512 x 512
+    picture: what is finer is compared with the original's detail, and what only is missing of that is not light.
+    Exactly 0 everywhere where the two are equal.
+    """
+    after, before = to_planes(result), to_planes(original)
+    after += FLOOR
+    before += FLOOR
+    inner = np.maximum(2.0 * alpha - 1.0, 0.0)
+    side = math.sqrt(alpha.size) / 512.0
+    weight = away_from_edges(inner * inner * inner, max(1, round(side))) + np.float32(1e-9)
+    light = _light(after, before, weight, radius * side)
+    np.clip(light, -math.log(DARKEST), math.log(BRIGHTEST), out=light)
+    return light if alpha.min() >= 1.0 else _carried_on(light, weight)
+
+
+def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: float) -> Planes:
+    """A ratio of means is free of detail that both lack; what is finer is added level by level, each free of what the
+    result lacks of the original's detail there."""
+    ratio, detail, trust = np.log(after / before), np.log(luminance(before)), weight
+    light = np.zeros_like(ratio)
+    both = np.concatenate([after, before])
+    side = 3
+    while True:
+        means, trusted = _means(both, weight, side)
+        coarser, smooth = np.log(means[:3] / means[3:]), np.log(luminance(means[3:]))
+        fine, own = ratio - coarser, detail - smooth
+        light += trust.clip(0.0, 1.0) * (fine - _lacking(fine, own, weight, WIDER * side + 1) * own)
+        ratio, detail, trust = coarser, smooth, trusted
+        if side / 2.5 >= radius:
+            return light + coarser
+        side = 2 * side - 1
+
+
+def _lacking(fine: Planes, own: NDArray[np.float32], weight: NDArray[np.float32], side: int) -> Planes:
+    """Which part of the original's own detail a result lacks, as a slope -1..0: [3, H, W]."""
+    total = box_sum(weight, side)
+    own_mean = box_sum(weight * own, side) / total
+    spread = box_sum(weight * own * own, side) / total - own_mean**2 + np.float32(NOISE)
+    along = box_sum(weight * own * fine, side) / total - own_mean * (box_sum(weight * fine, side) / total)
+    slope: Planes = (along / spread).clip(-1.0, 0.0)
+    return slope
+
+
+def _means(planes: Planes, weight: NDArray[np.float32], side: int) -> tuple[Planes, NDArray[np.float32]]:
+    """Means [N, H, W] over windows of `side` twice over, weighted, and how much weight there is, [H, W]."""
+    total = box_sum(box_sum(weight, side), side)
+    means: Planes = box_sum(box_sum(planes * weight, side), side) / total
+    return means, total / np.float32(side**4)
+
+
+def _carried_on(light: Planes, weight: NDArray[np.float32]) -> Planes:
+    """The light with what lies around taken for it where nothing can be told: from grids that get coarser."""
+    if min(weight.shape) < 4:
+        return light
+    trust = (4.0 * weight).clip(0.0, 1.0)
+    small = shrunk(trust, 2)
+    coarse = _carried_on(shrunk(light * trust, 2) / (small + np.float32(1e-9)), small)
+    filled: Planes = resize(coarse, weight.shape)
+    filled += trust * (light - filled)
+    return filled
