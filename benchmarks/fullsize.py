@@ -36,7 +36,7 @@ from scipy.ndimage import gaussian_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.preserve import LUMINANCE, Case, decode, degrade, encode, halo, legibility, print_on, psnr
+from benchmarks.preserve import Case, decode, degrade, encode, halo, legibility, print_on, psnr
 from lib_iclight.frame import Frame
 from lib_iclight.imaging import fit, fit_alpha
 from lib_iclight.job import LatentCache, Relight
@@ -44,7 +44,7 @@ from lib_iclight.matting import Cutter, foreground_color
 from lib_iclight.preserve import preserve
 from lib_iclight.settings import Settings
 
-LARGE, SMALL = 2048, 512
+LARGE, LIT, SMALL = 2048, 768, 512
 FRAME = Frame(SMALL, SMALL)
 LEAST = 0.002
 """added before dividing, in linear light, by the ratio image too"""
@@ -118,29 +118,49 @@ def scene_of(number: int, cache: Path | None) -> Scene:
 
 
 def rendered(number: int) -> Scene:
-    """See `scene_of`."""
+    """See `scene_of`. The light is rendered at 768 pixels, for it has nothing finer; paint and alpha at 2048."""
     import torch
 
     from training import light_stage as stage
+    from training.renderer import backdrop, relit_body
 
     generator = torch.Generator().manual_seed(71_000_000 + number)
     with torch.inference_mode():
-        scenes = stage.random_scenes(2, LARGE, generator)
+        scenes = stage.random_scenes(2, LIT, generator)
         lights = [stage.random_lighting(scenes, generator) for _ in range(2)]
-        alpha = scenes.alpha[0, 0].numpy().astype(np.float32)
-        middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
-        paint, labels = painted(scenes.albedo[0].numpy().transpose(1, 2, 0), middle, number)
-        body = {"albedo": torch.from_numpy(np.ascontiguousarray(paint.transpose(2, 0, 1)))[None].float()}
-        body |= {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
-        pictures = []
-        for which in (0, 1):  # one at a time: a batch of two at this size takes gigabytes
-            one = dataclasses.replace(scenes, wall=scenes.wall[which:which + 1], captions=scenes.captions[:1], **body)
-            lit = lights[which]
-            alone = type(lit)(type(lit.lamp)(lit.lamp.position[which:which + 1], lit.lamp.color[which:which + 1]),
-                              type(lit.fill)(lit.fill.harmonics[which:which + 1]), ())
-            pictures.append(encode(alone.picture(one)[0].numpy().transpose(1, 2, 0)))
-            wall = encode(alone.backdrop(one)[0].numpy().transpose(1, 2, 0))
-    return Scene(pictures[0], pictures[1], wall, alpha, labels)
+        body = {name: getattr(scenes, name)[:1] for name in ("thickness", "normal", "alpha", "roughness", "gloss")}
+        white = torch.ones_like(scenes.albedo[:1])
+        fields = []
+        for which in (0, 1):
+            one = dataclasses.replace(scenes, wall=scenes.wall[which:which + 1], captions=scenes.captions[:1],
+                                      albedo=white, **body)
+            dull = dataclasses.replace(one, gloss=torch.zeros_like(one.gloss))
+            lamp, fill = lights[which].lamp, lights[which].fill
+            lamp = type(lamp)(lamp.position[which:which + 1], lamp.color[which:which + 1])
+            fill = type(fill)(fill.harmonics[which:which + 1])
+            lit, flat = relit_body(one, lamp), relit_body(dull, lamp)
+            walls = [sum(backdrop(one, light, shadow) for light in (lamp, fill)) for shadow in (True, False)]
+            fields.append([enlarged(field[0].numpy()) for field in (flat + relit_body(one, fill), lit - flat,
+                                                                    *walls)])
+        alpha = edge_of(enlarged(scenes.thickness[0].numpy())[..., 0])
+        albedo = enlarged(scenes.albedo[0].numpy())
+    middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
+    paint, labels = painted(albedo, middle, number)
+    share = alpha[..., None]
+    photo, truth = (encode(share * (paint * diffuse + shine) + (1 - share) * wall) for diffuse, shine, wall, _ in fields)
+    return Scene(photo, truth, encode(fields[1][3]), alpha, labels)
+
+
+def enlarged(planes: NDArray[Any]) -> NDArray[Any]:
+    """[C, h, w] as [2048, 2048, C]."""
+    return np.stack([np.asarray(Image.fromarray(plane).resize((LARGE, LARGE), Image.Resampling.BICUBIC))
+                     for plane in planes], 2)
+
+
+def edge_of(thickness: NDArray[Any]) -> NDArray[Any]:
+    """The alpha of a body's thickness [H, W], as the light stage makes it."""
+    down, right = np.gradient(thickness, 2 / LARGE)
+    return np.asarray((thickness / np.hypot(down, right).clip(0.05) * LARGE / 2 + 0.5).clip(0, 1), np.float32)
 
 
 def painted(paint: NDArray[Any], middle: list[int], number: int,
@@ -177,8 +197,8 @@ def relit(scene: Scene, number: int) -> NDArray[Any]:
     from lib_iclight.session import Session
 
     session = Session.open()
-    settings = Settings(mode="fbc", foreground=small(scene.photo), mask=np.rint(small(scene.alpha) * 255).astype(np.uint8),
-                        background=small(scene.wall))
+    mask = np.rint(small(scene.alpha) * 255).astype(np.uint8)
+    settings = Settings(mode="fbc", foreground=small(scene.photo), mask=mask, background=small(scene.wall))
     generation = Generation(prompt="", width=session.native, height=session.native, steps=20, cfg=2.0, seed=number)
     picture = session.relight(settings, generation).pictures[0]
     return np.asarray(picture.resize((SMALL, SMALL), Image.Resampling.LANCZOS))
@@ -226,7 +246,10 @@ def score(picture: NDArray[Any], scene: Scene) -> tuple[float, float, float]:
     """PSNR, legibility, halo."""
     case = Case(scene.photo, scene.photo, scene.truth, scene.alpha, scene.labels[0])
     legible = np.mean([legibility(picture, case._replace(label=box)) for box in scene.labels])
-    return psnr(picture, case, scene.alpha > 0.95), float(legible), halo(picture, case)
+    # The halo on means of 2 x 2 pixels: it is told in pixels that are four wide.
+    smaller = [np.asarray(Image.fromarray(pixels).reduce(2)) for pixels in (picture, scene.truth)]
+    half = Case(smaller[1], smaller[1], smaller[1], np.asarray(Image.fromarray(scene.alpha).reduce(2)), case.label)
+    return psnr(picture, case, scene.alpha > 0.95), float(legible), halo(smaller[0], half)
 
 
 # --- speed --------------------------------------------------------------------------------------------------------
