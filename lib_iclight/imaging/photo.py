@@ -132,7 +132,7 @@ def _of_file(file: BinaryIO, what: str) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's complaints give way to ours
-            with decode.open_plain(file, what) as image:
+            with decode.open_plain(_Unclosed(file), what) as image:
                 decode.check_size(image.width, image.height, what)
                 decode.check_kind(image, what)
                 cicp = decode.cicp_of(file) if image.format == "PNG" else None
@@ -149,6 +149,28 @@ def _of_file(file: BinaryIO, what: str) -> Photo:
         raise decode.damaged(what) from error
 
 
+class _Unclosed(io.RawIOBase):
+    """An open file that Pillow may close without closing it: it is read once more for the lower bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._file.read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
 def _deep(image: Image.Image, tiles: list[object], file: BinaryIO, what: str, cicp: bytes | None) -> Photo | None:
     """16-bit colour: upper bytes, which are there, and lower ones; None where only colour management knows it."""
     meant = meaning(image, cicp)
@@ -162,6 +184,7 @@ def _deep(image: Image.Image, tiles: list[object], file: BinaryIO, what: str, ci
         codes[rows] *= 256
     size = image.size
     image.close()
+    file.seek(0)
     with decode.open_plain(file, what) as low:
         low.tile = tiles
         low.load()

@@ -68,7 +68,7 @@ def encoded(image: Image.Image, suffix: str, text: str = "", *, exif: bytes = b"
         exif = _exif(text)
         check_text(text, suffix)
     if form == "TIFF":
-        options = {"compression": "tiff_adobe_deflate"}
+        options = {}  # uncompressed: libtiff takes no EXIF from Pillow
     if exif:
         options["exif"] = b"Exif\0\0" + exif if form in ("JPEG", "TIFF") else exif
     if profile:

@@ -71,12 +71,12 @@ def save_photo(photo: Photo, path: Path, text: str = "", form: PhotoForm | None 
         exif = written(b"", photo.size, comment)
         notes.append(TOO_LONG)
     try:
-        if form.depth == 8:
+        if kind == "TIFF":
+            write_whole(path, lambda file: write_tiff(file, done, exif))
+        elif form.depth == 8:
             write_whole(path, encoded(Image.fromarray(done.codes), path.suffix, text, exif=exif, profile=done.profile))
-        elif kind == "PNG":
-            write_whole(path, lambda file: write_png16(file, done, encodable(text), exif))
         else:
-            write_whole(path, lambda file: write_tiff16(file, done, exif))
+            write_whole(path, lambda file: write_png16(file, done, encodable(text), exif))
     except ImageError:
         raise
     except Exception as error:  # encoders raise anything
@@ -103,8 +103,8 @@ def write_png16(file: BinaryIO, photo: Photo, text: str = "", exif: bytes = b"")
     _chunk(file, b"IEND", b"")
 
 
-def write_tiff16(file: BinaryIO, photo: Photo, exif: bytes = b"") -> None:
-    """A 16-bit TIFF of one strip, deflated after differences from the pixel to the left (predictor 2)."""
+def write_tiff(file: BinaryIO, photo: Photo, exif: bytes = b"") -> None:
+    """A TIFF of one strip, deflated after differences from the pixel to the left (predictor 2)."""
     directory = ImageFileDirectory_v2()
     if exif:
         found = Image.Exif()
@@ -112,7 +112,7 @@ def write_tiff16(file: BinaryIO, photo: Photo, exif: bytes = b"") -> None:
         for tag, value in found.items():
             directory[tag] = dict(found.get_ifd(tag)) if tag in (0x8769, 0x8825) else value
     width, height = photo.size
-    directory.update({256: width, 257: height, 258: (16, 16, 16), 259: 8, 262: 2, 277: 3, 278: height, 284: 1, 317: 2})
+    directory.update({256: width, 257: height, 258: (photo.bits,) * 3, 259: 8, 262: 2, 277: 3, 278: height, 284: 1, 317: 2})
     if photo.profile:
         directory[34675] = photo.profile
     directory[273], directory[279] = 0, 2**31
@@ -120,7 +120,7 @@ def write_tiff16(file: BinaryIO, photo: Photo, exif: bytes = b"") -> None:
     first = len(head + directory.tobytes(8))
     file.write(bytes(first))
     size = 0
-    for data in _deflated(photo, "<u2", above=False):
+    for data in _deflated(photo, f"<u{photo.bits // 8}", above=False):
         file.write(data)
         size += len(data)
     directory[279] = size
