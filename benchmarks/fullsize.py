@@ -3,17 +3,17 @@
 
     python benchmarks/fullsize.py [--subjects 6] [--only rendered|relit|speed] [--pictures DIR] [--cache DIR]
 
-Prints Markdown tables. Bodies of the training's light stage that no training saw, with print and a fine texture on them,
-are rendered at 2048 pixels under one lamp (the photo) and before another wall under another lamp (the truth). The result
-that is brought back is made at 512 pixels, three ways:
+Prints Markdown tables. Bodies of the training's light stage that no training saw, with print and a fine texture on
+them, are rendered at 2048 pixels under one lamp (the photo) and before another wall under another lamp (the truth). The
+result that is brought back is made at 512 pixels, three ways:
 
 - exact: the truth scaled down;
 - model: with the faults that `benchmarks/preserve.py` simulates: colours turned, blurred, another contrast;
 - relit: by the pocket model, from the photo and the truth's wall; it is measured against the same truth.
 
 Every method has the true alpha at 2048 pixels, and knows the photo. Measured as in benchmarks/preserve.py, at 2048
-pixels: PSNR on what is wholly subject, legibility (correlation of print's edges with the truth's), and halo, in pixels of
-a 512 pixel picture. `--only speed` measures time and peak memory of bringing 24 and 100 megapixels back.
+pixels: PSNR on what is wholly subject, legibility (correlation of print's edges with the truth's), and halo, in pixels
+of a 512 pixel picture. `--only speed` measures time and peak memory of bringing 24 and 100 megapixels back.
 
 The default takes 6 subjects; the documented figures are of 32. Needs scikit-image and scipy.
 """
@@ -147,7 +147,8 @@ def rendered(number: int) -> Scene:
     middle = [int(c.mean()) for c in np.nonzero(alpha > 0.99)]
     paint, labels = painted(albedo, middle, number)
     share = alpha[..., None]
-    photo, truth = (encode(share * (paint * diffuse + shine) + (1 - share) * wall) for diffuse, shine, wall, _ in fields)
+    photo, truth = (encode(share * (paint * diffuse + shine) + (1 - share) * wall)
+                    for diffuse, shine, wall, _ in fields)
     return Scene(photo, truth, encode(fields[1][3]), alpha, labels)
 
 

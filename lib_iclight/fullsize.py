@@ -29,7 +29,7 @@ from .preserve import preserve
 from .preserve.background import subject_light
 from .preserve.compose import Composition, Cut, Rows, eight
 from .preserve.planes import FLOOR, LINEAR_OF_CODE, by_bands
-from .preserve.transfer import light_of
+from .preserve.transfer import carried_on, light_of
 from .settings import Settings
 
 BLEED = 2.0
@@ -128,7 +128,7 @@ class FullSize:
         place = self._place(frame, index)._replace(box=(0, 0, *photo.size))
         color = np.empty(photo.codes.shape, np.uint8)
         colors = None if laid.subject.is_whole else self._colors(index, place)
-        unlit = Enlarged(np.zeros((3, 1, 1), np.float32), *place.axes_over(1, 1))
+        unlit = Enlarged(np.zeros((6, 1, 1), np.float32), *place.axes_over(1, 1))
         work = Composition(photo, photo.codes, photo.codes, unlit, colors=colors)
 
         def paint(rows: slice) -> None:
@@ -152,7 +152,7 @@ class FullSize:
         alpha, color = frame.place(subject.alpha, laid.place), frame.place(subject.color, laid.place)
         if s.preserve_color:
             result = preserve(result, color, alpha, color=s.preserve_color, detail=0.0, detail_radius=s.detail_radius)
-        light = Enlarged(light_of(result, color, alpha, radius=s.detail_radius), *place.axes())
+        light = Enlarged(np.concatenate(light_of(result, color, alpha, radius=s.detail_radius)), *place.axes())
         parts: dict[str, Any] = {}
         if not subject.is_whole:
             parts = {"cut": self._cut(index, place, photo), "colors": self._colors(index, place)}
@@ -217,13 +217,13 @@ class FullSize:
         """What the subject is put on, linear sRGB."""
         rest = 1.0 - _grown(alpha)
         if self._on is None:
-            planes = np.ascontiguousarray(foreground_color(result, rest).transpose(2, 0, 1), np.float32)
+            planes = carried_on(np.ascontiguousarray(result.transpose(2, 0, 1), np.float32), np.floor(rest))
             painted = Enlarged(planes, *place.axes(), "lanczos")
             return lambda rows: LINEAR_OF_CODE[np.rint(painted(rows)).clip(0, 255).astype(np.uint8)]
         on, shown = self._on, frame.place(self._on, fit)
         wanted = result if backdrop is None else backdrop
         solid = rest if backdrop is None else np.ones_like(rest)
-        light = light_of(wanted, shown, solid, radius=self._settings.detail_radius)
+        light = np.concatenate(light_of(wanted, shown, solid, radius=self._settings.detail_radius))
         lit = None if not light.any() else Enlarged(light, *place.axes())
         lie = frame.lie((on.shape[1], on.shape[0]), fit)
         across, down = place.axes()
@@ -233,7 +233,8 @@ class FullSize:
         def behind(rows: slice) -> Planes:
             planes: Planes = LINEAR_OF_CODE.take(scaled(rows).transpose(2, 0, 1))
             if lit is not None:
-                planes = (planes + FLOOR) * np.exp(lit(rows)) - FLOOR
+                light = lit(rows)
+                planes = (planes + FLOOR) * np.exp(light[:3]) + light[3:] - FLOOR
             return planes if tint is None else planes * np.exp(tint(rows))
 
         return behind

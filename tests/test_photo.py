@@ -21,7 +21,7 @@ from lib_iclight.imaging.save_photo import GPS_LEFT_OUT, PhotoForm, save_photo
 
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (40, 56, 3), np.uint8)
-SMOOTH = np.asarray(Image.fromarray(RNG.integers(30, 226, (4, 5, 3), np.uint8)).resize((56, 40), Image.Resampling.BICUBIC))
+SMOOTH = np.asarray(Image.fromarray(RNG.integers(30, 226, (4, 5, 3), np.uint8)).resize((56, 40)))
 DEEP = RNG.integers(0, 65536, (40, 56, 3), np.uint16)
 EIGHT = [".png", ".jpg", ".webp", ".tif", *([".avif"] if can_write_avif() else [])]
 TEXT = "a cat, 猫\nNegative prompt: a dog\nSteps: 1, IC-Light size: original"

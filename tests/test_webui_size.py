@@ -1,4 +1,4 @@
-"""Results at the photo's own size in a double of a WebUI: what is handed to the host for saving, masks, batches, stages."""
+"""Results at the photo's own size in a double of a WebUI: what the host is given to save; masks, batches, stages."""
 
 from __future__ import annotations
 

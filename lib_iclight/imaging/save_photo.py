@@ -112,7 +112,8 @@ def write_tiff(file: BinaryIO, photo: Photo, exif: bytes = b"") -> None:
         for tag, value in found.items():
             directory[tag] = dict(found.get_ifd(tag)) if tag in (0x8769, 0x8825) else value
     width, height = photo.size
-    directory.update({256: width, 257: height, 258: (photo.bits,) * 3, 259: 8, 262: 2, 277: 3, 278: height, 284: 1, 317: 2})
+    directory.update({256: width, 257: height, 258: (photo.bits,) * 3, 259: 8, 262: 2, 277: 3, 278: height, 284: 1,
+                      317: 2})
     if photo.profile:
         directory[34675] = photo.profile
     directory[273], directory[279] = 0, 2**31

@@ -34,7 +34,7 @@ class Composition:
     made: Codes
     """where the picture is put, as large"""
     light: Enlarged
-    """logarithm of the new light over the old one, linear sRGB"""
+    """the new light, linear sRGB [6, ...]: its factor's logarithm, and its shine, see `transfer.NewLight`"""
     cut: Cut | None = None
     """None: all of it is subject"""
     colors: Enlarged | None = None
@@ -87,8 +87,10 @@ class Composition:
     def _light_up(self, codes: Codes, rows: slice, made: Codes) -> None:
         coding = self.photo.coding
         planes = coding.linear(codes)
+        light = self.light(rows)
         planes += FLOOR
-        planes *= coding.own(np.exp(self.light(rows)))
+        planes *= coding.own(np.exp(light[:3]))
+        planes += coding.own(light[3:])
         planes -= FLOOR
         coding.write(planes, made)
 

@@ -8,28 +8,41 @@ in the ratio once more, turned round, and cancels on the original what it should
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..matting.foreground import box_sum
 from .detail import away_from_edges
-from .planes import FLOOR, Pixels, Planes, luminance, resize, shrunk, to_planes
+from .planes import FLOOR, GRID, Pixels, Planes, luminance, resize, shrunk, to_planes
 
-DARKEST, BRIGHTEST = 40.0, 12.0
-"""How many times darker and brighter the new light may be than the old one: beyond it a pixel holds noise."""
+SHINE = 3.0
+"""How many times more than around it the new light may multiply a pixel; what goes beyond is a highlight, which lies
+over the paint and is added: on a highlight there is little texture."""
+AROUND = 17
+"""Side of the windows for that, in points of the coarse grid: an eighth of the picture."""
 WIDER = 4
 """Sides of the windows in which detail is compared, in those of the blur that it is finer than."""
 NOISE = 1e-3
 """Added to the variance of the logarithm of detail: where there is none nothing can be compared."""
 
 
-def light_of(result: Pixels, original: Pixels, alpha: NDArray[np.float32], *, radius: float = 4.0) -> Planes:
-    """Logarithm of the new light over the old one on the subject, float32 [3, H, W], carried on beside it.
+class NewLight(NamedTuple):
+    """What turns an original into its result: (original + FLOOR) * exp(factor) + shine - FLOOR, in linear light."""
+
+    factor: Planes
+    """[3, H, W]"""
+    shine: Planes
+    """[3, H, W], 0 but on highlights"""
+
+
+def light_of(result: Pixels, original: Pixels, alpha: NDArray[np.float32], *, radius: float = 4.0) -> NewLight:
+    """The new light on the subject, carried on beside it.
 
     result, original: uint8 sRGB [H, W, 3], of one size. alpha: float32 [H, W] in 0..1. radius: in pixels of a 512 x 512
     picture: what is finer is compared with the original's detail, and what only is missing of that is not light.
-    Exactly 0 everywhere where the two are equal.
+    Both parts are exactly 0 everywhere where the two are equal.
     """
     after, before = to_planes(result), to_planes(original)
     after += FLOOR
@@ -37,13 +50,18 @@ def light_of(result: Pixels, original: Pixels, alpha: NDArray[np.float32], *, ra
     inner = np.maximum(2.0 * alpha - 1.0, 0.0)
     side = math.sqrt(alpha.size) / 512.0
     weight = away_from_edges(inner * inner * inner, max(1, round(side))) + np.float32(1e-9)
-    light = _light(after, before, weight, radius * side)
-    np.clip(light, -math.log(DARKEST), math.log(BRIGHTEST), out=light)
-    return light if alpha.min() >= 1.0 else _carried_on(light, weight)
+    light, broad = _light(after, before, weight, radius * side)
+    if alpha.min() < 1.0:
+        trust = (4.0 * weight).clip(0.0, 1.0)
+        light, broad = carried_on(np.concatenate([light, broad]), trust).reshape(2, 3, *alpha.shape)
+    factor = np.minimum(light, broad + np.float32(math.log(SHINE)))
+    return NewLight(factor, before * (np.exp(light) - np.exp(factor)))
 
 
-def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: float) -> Planes:
-    """A ratio of means is free of detail that both lack; what is finer is added level by level, each free of what the
+def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: float) -> tuple[Planes, Planes]:
+    """The logarithm of the factor, and of what holds of it around each point, [3, H, W] both.
+
+    A ratio of means is free of detail that both lack; what is finer is added level by level, each free of what the
     result lacks of the original's detail there."""
     ratio, detail, trust = np.log(after / before), np.log(luminance(before)), weight
     light = np.zeros_like(ratio)
@@ -56,7 +74,7 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
         light += trust.clip(0.0, 1.0) * (fine - _lacking(fine, own, weight, WIDER * side + 1) * own)
         ratio, detail, trust = coarser, smooth, trusted
         if side / 2.5 >= radius:
-            return light + coarser
+            return light + coarser, _around(after, before, weight)
         side = 2 * side - 1
 
 
@@ -77,13 +95,23 @@ def _means(planes: Planes, weight: NDArray[np.float32], side: int) -> tuple[Plan
     return means, total / np.float32(side**4)
 
 
-def _carried_on(light: Planes, weight: NDArray[np.float32]) -> Planes:
-    """The light with what lies around taken for it where nothing can be told: from grids that get coarser."""
-    if min(weight.shape) < 4:
-        return light
-    trust = (4.0 * weight).clip(0.0, 1.0)
+def _around(after: Planes, before: Planes, weight: NDArray[np.float32]) -> Planes:
+    """The middling light about each point: of the logarithms, so that highlights count as little else."""
+    step = max(1, round(math.sqrt(weight.size) / GRID))
+    small = shrunk(weight, step)
+    ratio = shrunk(np.log(after / before) * weight, step) / small
+    total = box_sum(small, AROUND)
+    means: Planes = box_sum(ratio * small, AROUND) / total
+    return resize(means, weight.shape)
+
+
+def carried_on(planes: Planes, trust: NDArray[np.float32]) -> Planes:
+    """Planes [N, H, W] as they are where trust [H, W] is 1, and where it is 0 as they are around: from grids that get
+    coarser (Gortler et al., "The Lumigraph", 1996: pull and push)."""
+    if min(trust.shape) < 4:
+        return planes
     small = shrunk(trust, 2)
-    coarse = _carried_on(shrunk(light * trust, 2) / (small + np.float32(1e-9)), small)
-    filled: Planes = resize(coarse, weight.shape)
-    filled += trust * (light - filled)
+    coarse = carried_on(shrunk(planes * trust, 2) / (small + np.float32(1e-9)), (4.0 * small).clip(0.0, 1.0))
+    filled: Planes = resize(coarse, trust.shape)
+    filled += trust * (planes - filled)
     return filled
