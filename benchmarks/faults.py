@@ -78,7 +78,7 @@ def main() -> int:
             forge = Forge(server.url)
             if arguments.soak:
                 return soak(forge, arguments.soak, arguments.seed)
-            return live(forge, arguments.host, arguments.count or 60, arguments.seed)
+            return live(forge, server, arguments.count or 60, arguments.seed)
     finally:
         for path in [] if arguments.keep else made:
             path.unlink()
@@ -149,8 +149,11 @@ def live_faults(count: int, seed: int) -> list[LiveFault]:
     return chosen + chooser.sample(around, min(len(around), count - len(chosen)))
 
 
-def live(forge: Forge, host: str, count: int, seed: int) -> int:
-    """Faults in a running WebUI, each followed by a plain and a relit job."""
+def live(forge: Forge, server: Server, count: int, seed: int) -> int:
+    """Faults in a running WebUI, each followed by a plain and a relit job.
+
+    Forge's API answers any exception that is no HTTPException with 500 and an empty body; its log has the text.
+    """
     before = plain(forge)
     undisturbed = {tab: relit(forge, tab) for tab in TABS}
     for tab, answer in undisturbed.items():
@@ -158,12 +161,13 @@ def live(forge: Forge, host: str, count: int, seed: int) -> int:
     assert plain(forge) == before
     table: dict[str, Counter[str]] = {}
     for fault in live_faults(count, seed):
-        if "drop_unet" in fault.probe and host == "a1111":  # which has no patched UNet to drop
+        if "drop_unet" in fault.probe and server.host == "a1111":  # which has no patched UNet to drop
             continue
         forge.arm(record=False, **fault.probe)
+        said = server.log.stat().st_size
         answer = relit(forge, fault.tab)
         forge.call("/probe/disarm", {})
-        faults = list(complaints(fault, answer))
+        faults = list(complaints(fault, answer, server.log.read_bytes()[said:].decode(errors="replace")))
         if plain(forge) != before:
             faults.append("the UNet or the next plain picture is another")
         if not same(relit(forge, fault.tab), undisturbed[fault.tab]):
@@ -177,14 +181,14 @@ def live(forge: Forge, host: str, count: int, seed: int) -> int:
     return int(any(ends["FAILED"] for ends in table.values()))
 
 
-def complaints(fault: LiveFault, answer: Answer) -> Iterator[str]:
-    """What is wrong with the answer to a job with a fault in it."""
+def complaints(fault: LiveFault, answer: Answer, log: str) -> Iterator[str]:
+    """What is wrong with the answer to a job with a fault in it. log: what the host printed meanwhile."""
     if not fault.told:
         if answer.status != 200:
             yield f"an interrupt ended in {answer.status}: {answer.sentence}"
     elif answer.status == 200:
         yield "nobody was told"
-    elif fault.told not in answer.sentence:
+    elif fault.told not in (answer.sentence if answer.status != 500 else log):
         yield f"something else was told: {answer.sentence[:300]}"
 
 

@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
 """The sketch of a light against the truth, the light of backgrounds, and what both cost.
 
-    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start | --behind | --speed] [--model DIR]
-                                 [--pictures DIR]
+    python benchmarks/preview.py [--subjects 64] [--walls 200] [--start | --behind | --front | --speed]
+                                 [--model DIR] [--pictures DIR]
 
 Prints Markdown tables. Bodies of the light stage that no training saw, photographed under one lamp and looked at under
 another, from another side and half of the time of another colour. The spec that the sketch is given has a directional
 light from the lamp's side in the lamp's colour, and a dim ambient. Pictures are compared over the subject after one
 gain each that gives them the truth's mean luminance, for a spec does not say how far a lamp is.
 
-- true normals: `shape_from_normals` of the stage's own; nothing: `shape_of` the photo and its alpha; unlit: the photo.
+- true normals: `shape_from_normals` of the bodies' own; a stage's normals: of a light stage that the pocket model makes
+  of the photo (four sides, fbc); nothing: `shape_of` the photo and its alpha; unlit: the photo.
 - direction right: what the picture's luminance, divided by the body's paint, gains across the subject points to within
   90 degrees (and 45) of the lamp's side.
 
 `--start` compares ways to begin a relight by the pocket model (fc): from the light map, from the light map with the
 foreground over it, and from the sketch over the light map. `--behind` does so in fbc before a wall of another lamp:
-from noise, from the light drawn over the background, and from the sketch over that. `--speed` times it.
+from noise, from the light drawn over the background, and from the sketch over that. `--front`: how far that model
+follows the presets for light from the camera. `--speed` times the sketch.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,7 @@ from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.lights import Directional, LightSpec, Point, light_map, linear_color
 from lib_iclight.preview import Shape, light_of, shape_from_normals, shape_of, sketch
 from lib_iclight.session import Session
+from lib_iclight.stage import FOUR, from_pictures, normals, to_colors
 from training import light_stage as stage
 from training import renderer
 from training.measures import chroma_error, gradients, psnr
@@ -59,6 +63,7 @@ def main() -> int:
     parser.add_argument("--walls", type=int, default=200)
     parser.add_argument("--start", action="store_true", help="compare starts of the pocket model instead")
     parser.add_argument("--behind", action="store_true", help="the same before a background picture")
+    parser.add_argument("--front", action="store_true", help="light from the camera, relit")
     parser.add_argument("--model", type=Path, help="of these; the pocket model that comes with the extension")
     parser.add_argument("--speed", action="store_true", help="measure the time instead")
     parser.add_argument("--pictures", type=Path, help="where pictures of the bodies go, side by side")
@@ -67,10 +72,12 @@ def main() -> int:
         print(speed_table())
     elif arguments.start:
         print(start_table(arguments.subjects, arguments.model))
+    elif arguments.front:
+        print(front_table(arguments.subjects, arguments.model))
     elif arguments.behind:
         print(background_table(arguments.subjects, arguments.model))
     else:
-        print(sketch_table(arguments.subjects, arguments.pictures))
+        print(sketch_table(arguments.subjects, arguments.model, arguments.pictures))
         print()
         print(walls_table(arguments.walls))
     return 0
@@ -90,8 +97,11 @@ class Case:
         self.specs = [LightSpec(AMBIENT, (Directional(math.degrees(angle), hexadecimal(color)),))
                       for angle, color in zip(self.azimuth.tolist(), self.new.lamp.color.numpy(), strict=True)]
 
-    def shapes(self, kind: str) -> list[Shape]:
-        """The bodies' shapes: "true normals" or "nothing"."""
+    def shapes(self, kind: str, maps: Sequence[NDArray[np.uint8]] = ()) -> list[Shape]:
+        """The bodies' shapes: "true normals", "nothing", or those of normal maps."""
+        if maps:
+            return [shape_from_normals(one, "opengl", rgb=photo, alpha=alpha)
+                    for one, photo, alpha in zip(maps, self.photos, self.alpha[:, 0].numpy(), strict=True)]
         made = []
         for photo, alpha, normal in zip(self.photos, self.alpha[:, 0].numpy(), self.scenes.normal, strict=True):
             if kind == "nothing":
@@ -102,6 +112,19 @@ class Case:
                                                alpha=alpha))
         return made
 
+    def stage_normals(self, session: Session, size: int, seed: int) -> list[NDArray[np.uint8]]:
+        """Normal maps of the light stages that a model makes of the photos, uint8 [size, size, 3] each."""
+        from training.evaluate import relit
+
+        masks = np.rint(255 * self.alpha.permute(0, 2, 3, 1).numpy()).astype(np.uint8)
+        small = np.stack([np.asarray(Image.fromarray(one).resize((size, size), Image.Resampling.BOX))
+                          for one in np.concatenate([np.stack(self.photos), masks], axis=-1)])
+        prompts = [f"{caption}, best quality" for caption in self.scenes.captions]
+        sides = np.stack([relit(session, small, prompts, seed, "fbc", light=lamp.name).permute(0, 2, 3, 1).numpy()
+                          for lamp in FOUR[:4]], axis=1)
+        return [to_colors(normals(from_pictures(FOUR[:4], pictures, one[..., 3] / np.float32(255))))
+                for pictures, one in zip(sides, small, strict=True)]
+
     def relit(self, session: Session, seed: int, mode: str = "fc", **pictures: object) -> torch.Tensor:
         """Relit by a model, linear [N, 3, H, W]; see `training.evaluate.relit`."""
         from training.evaluate import relit
@@ -111,10 +134,10 @@ class Case:
         prompts = [f"{caption}, best quality" for caption in self.scenes.captions]
         return relit(session, foregrounds, prompts, seed, mode, **pictures)
 
-    def sketches(self, kind: str) -> torch.Tensor:
-        """Linear [N, 3, H, W]."""
+    def sketches(self, kind: str, maps: Sequence[NDArray[np.uint8]] = ()) -> torch.Tensor:
+        """Linear [N, 3, H, W]; see `shapes`."""
         return linear(np.stack([sketch(photo, alpha, shape, spec) for photo, alpha, shape, spec in zip(
-            self.photos, self.alpha[:, 0].numpy(), self.shapes(kind), self.specs, strict=True)]))
+            self.photos, self.alpha[:, 0].numpy(), self.shapes(kind, maps), self.specs, strict=True)]))
 
     def exposed(self, pictures: torch.Tensor) -> torch.Tensor:
         """With the truth's mean luminance over the subject."""
@@ -148,13 +171,19 @@ def rows(measured: dict[str, list[NDArray[Any]]], against: str) -> list[str]:
     return lines
 
 
-def sketch_table(subjects: int, folder: Path | None) -> str:
+def sketch_table(subjects: int, model: Path | None, folder: Path | None) -> str:
     """The sketch against the truth."""
+    from lib_iclight.hosts.standalone.pocket import FOLDER
+    from training.evaluate import side
+
+    session, size = session_of(model or FOLDER), side(model or FOLDER)
     measured: dict[str, list[NDArray[Any]]] = {}
     for batch in range(subjects // BATCH):
         case = Case(batch)
         ways = {"unlit photo": linear(np.stack(case.photos))}
-        ways |= {f"sketch, {kind}": case.sketches(kind) for kind in ("true normals", "nothing")}
+        ways["sketch, true normals"] = case.sketches("true normals")
+        ways["sketch, a stage's normals"] = case.sketches("stage", case.stage_normals(session, size, batch))
+        ways["sketch, nothing"] = case.sketches("nothing")
         ways["photo times light map"] = torch.stack([
             photo * linear(drawn_map(spec, SIZE, SIZE)[None])[0]
             for photo, spec in zip(ways["unlit photo"], case.specs, strict=True)])
@@ -250,6 +279,53 @@ def background_table(subjects: int, model: Path | None) -> str:
     return "\n\n".join(tables)
 
 
+def front_table(subjects: int, model: Path | None) -> str:
+    """How much brighter bodies are where they face the camera than where they turn away, in stops, by the light.
+
+    Of luminance divided by the body's paint: mean log2 where the normal's z is above 0.85, less that where it is under
+    0.5. Beside the rendered truth: a lamp at the camera, and one at the left.
+    """
+    from lib_iclight.hosts.standalone.pocket import FOLDER
+    from training.evaluate import side
+
+    session, size = session_of(model or FOLDER), side(model or FOLDER)
+    measured: dict[str, list[NDArray[Any]]] = {}
+    for batch in range(subjects // BATCH):
+        case = Case(batch, size)
+        ways = {name: rendered_from(case, angle, high) for name, angle, high in (
+            ("a lamp at the camera, rendered", 0.0, 0.48 * math.pi), ("a lamp at the left, rendered", math.pi, 0.2))}
+        ways["sketch, front"] = linear(np.stack([sketch(photo, alpha, shape, "front") for photo, alpha, shape in zip(
+            case.photos, case.alpha[:, 0].numpy(), case.shapes("nothing"), strict=True)]))
+        for mode in ("fc", "fbc"):
+            for light in ("ambient", "front", "ring", "left"):
+                ways[f"{mode}, {light}"] = case.relit(session, batch, mode, light=light)
+        for name, pictures in ways.items():
+            measured.setdefault(name, []).append(frontality(case, pictures))
+    lines = ["| light | stops brighter where it faces the camera | brighter there |", "| --- | --- | --- |"]
+    for name, parts in measured.items():
+        stops = np.concatenate(parts)
+        lines.append(f"| {name} | {stops.mean():+.2f} | {(stops > 0).sum()} of {len(stops)} |")
+    return "\n".join(lines)
+
+
+def rendered_from(case: Case, azimuth: float, elevation: float) -> torch.Tensor:
+    """The bodies under a white lamp, linear [N, 3, H, W]; radians from the right and towards the camera."""
+    def full(value: float) -> torch.Tensor:
+        return torch.full((BATCH,), value)
+
+    return stage.lighting(case.scenes, full(azimuth), full(elevation), full(1.5), torch.zeros(BATCH, dtype=torch.long),
+                          full(0.17)).picture(case.scenes).clamp(0, 1)
+
+
+def frontality(case: Case, pictures: torch.Tensor) -> NDArray[Any]:
+    """See `front_table`, [N]."""
+    shading = renderer.luminance(pictures) / renderer.luminance(case.scenes.albedo).clamp(min=0.01)
+    stops = shading.clamp(min=1e-3).log2()[:, 0]
+    inside, facing = case.alpha[:, 0] > 0.98, case.scenes.normal[:, 2]
+    return np.array([float(one[there & (z > 0.85)].mean() - one[there & (z < 0.5)].mean())
+                     for one, there, z in zip(stops, inside, facing, strict=True)])
+
+
 def drawn_map(spec: LightSpec, width: int, height: int) -> NDArray[np.uint8]:
     """The light map of a light that is one."""
     drawn = light_map(spec, width, height)
@@ -271,35 +347,47 @@ def session_of(model: Path) -> Session:
     return Session(lambda: Exported(model), device="cpu")
 
 
-def speed_table(rounds: int = 5) -> str:
-    """The best of some rounds at 1024 pixels, on the cut-out of the examples."""
+def speed_table(rounds: int = 9, specs: int = 50) -> str:
+    """Medians at 1024 pixels, on the cut-out of the examples: preparing, and a light, each time another one."""
     cutout = Image.open(Path(__file__).resolve().parent.parent / "examples" / "astronaut-cutout.webp").convert("RGBA")
     pixels = np.asarray(cutout.resize((1024, 1024)))
     rgb, alpha = np.ascontiguousarray(pixels[..., :3]), pixels[..., 3].astype(np.float32) / 255
-    shape = shape_of(rgb, alpha)
-    lights = tuple(Directional(40 * i, "#ff8040") for i in range(5))
-    lamps = tuple(Point(0.1 * i, 0.3, 1.0, "#ff8040") for i in range(5))
-    normals = np.rint(shape_of(rgb, alpha).normals * 127.5 + 127.5).astype(np.uint8)
-    normals = np.asarray(Image.fromarray(normals).resize((1024, 1024)))
-    works: dict[str, Callable[[], object]] = {
-        "shape of colours and outline": lambda: shape_of(rgb, alpha),
-        "shape of a normal map": lambda: shape_from_normals(normals, rgb=rgb, alpha=alpha),
-        "sketch, one directional light": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lights[:1])),
-        "sketch, five": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lights)),
-        "sketch, one lamp": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lamps[:1])),
-        "sketch, five lamps": lambda: sketch(rgb, alpha, shape, LightSpec(lights=lamps)),
-        "light of a background": lambda: light_of(rgb, alpha),
-    }
-    lines = ["| what, 1024 x 1024 | time | processor time |", "| --- | --- | --- |"]
-    for name, work in works.items():
+    lines = ["| what, 1024 x 1024 | first | median | slowest | processor time, median |",
+             "| --- | --- | --- | --- | --- |"]
+
+    def timed(name: str, works: Sequence[Callable[[], object]]) -> None:
         spent = []
-        for _ in range(rounds):
+        for work in works:
             clocks = time.perf_counter(), time.process_time()
             work()
-            spent.append((time.perf_counter() - clocks[0], time.process_time() - clocks[1]))
-        wall, own = (1000 * min(column) for column in zip(*spent, strict=True))
-        lines.append(f"| {name} | {wall:.0f} ms | {own:.0f} ms |")
+            spent.append((1000 * (time.perf_counter() - clocks[0]), 1000 * (time.process_time() - clocks[1])))
+        wall, own = zip(*spent, strict=True)
+        lines.append(f"| {name} | {wall[0]:.0f} ms | {np.median(wall[1:]):.0f} ms | {max(wall[1:]):.0f} ms | "
+                     f"{np.median(own[1:]):.0f} ms |")
+
+    timed("shape of colours and outline", [lambda: shape_of(rgb, alpha)] * rounds)
+    shape = shape_of(rgb, alpha)
+    mapped = np.asarray(Image.fromarray(np.rint(shape.normals * 127.5 + 127.5).astype(np.uint8)).resize((1024, 1024)))
+    random = np.random.default_rng(0)
+    for count in (1, 2, 5):
+        timed(f"a light of {count}", [partial(sketch, rgb, alpha, shape, random_spec(random, count))
+                                      for _ in range(specs)])
+    timed("shape of a normal map", [lambda: shape_from_normals(mapped, rgb=rgb, alpha=alpha)] * rounds)
+    whole = shape_from_normals(mapped, rgb=rgb, alpha=alpha)
+    timed("a light of 1, on that", [partial(sketch, rgb, alpha, whole, random_spec(random, 1)) for _ in range(specs)])
+    timed("light of a background", [lambda: light_of(rgb, alpha)] * rounds)
     return "\n".join(lines)
+
+
+def random_spec(random: np.random.Generator, count: int) -> LightSpec:
+    """Side lights and lamps in any colours."""
+    def color() -> str:
+        return "#" + random.integers(0, 256, 3, np.uint8).tobytes().hex()
+
+    return LightSpec(AMBIENT, tuple(
+        Directional(float(random.uniform(0, 360)), color()) if random.random() < 0.5
+        else Point(float(random.random()), float(random.random()), float(random.uniform(0.3, 1.5)), color())
+        for _ in range(count)))
 
 
 def codes(pictures: torch.Tensor) -> list[NDArray[Any]]:

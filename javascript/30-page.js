@@ -77,6 +77,21 @@
         return [side("width"), side("height")];
     }
 
+    /** The addresses of the pictures in the tab's gallery, in their order. (It may show some twice, small and large.) */
+    function gallery(tab) {
+        const of = (size) => [...document.querySelectorAll(`#${tab}_gallery .thumbnail-${size} img`)];
+        const large = of("lg");
+        return (large.length ? large : of("small")).map(({src}) => src);
+    }
+
+    /** What the server tells of the light stages among the results, as JSON: beside them, or in a WebUI's info of them. */
+    const stages = (tab) => document.querySelector(`#${tab}_fault [data-desk]`)?.dataset.desk
+        || document.querySelector(`#generation_info_${tab} :is(textarea, input)`)?.value || "";
+
+    /** Where more is to be shown below the tab's results. */
+    const below = (tab) => document.getElementById(`${tab}_results`) || document.getElementById(`${tab}_result`)
+        || panel(tab, "editor");
+
     /** The result that the gallery shows. */
     const result = (tab) => document.querySelector(`#${tab}_gallery img`);
 
@@ -128,6 +143,7 @@
 
     iclight.page = {
         TABS, make, panel, editorIn, comparisonIn, light, sendLight, sendTabPicture, mapPicture, mapBlur, setMapBlur,
-        foreground, subject, background, isFlipped, foundLight, frame, result, appendPrompt, img2imgImage, img2imgPicture, tabPicture,
+        foreground, subject, background, isFlipped, foundLight, frame, result, gallery, stages, below, appendPrompt,
+        img2imgImage, img2imgPicture, tabPicture,
     };
 })();

@@ -119,7 +119,8 @@
             const side = make("div", {class: "iclight-side"}, tools, this.fields.element, this.check, this.message,
                 make("div", {class: "iclight-tools"}, this.takeLight));
             const words = make("div", {class: "iclight-words"},
-                ...Object.keys(this.prompts).map((kind) => this.quickPrompts(kind)));
+                ...Object.keys(this.prompts).map((kind) => this.quickPrompts(kind)),
+                make("div", {class: "iclight-tools"}, button("desk", () => iclight.desks.open(this.tab))));
             this.views.build(texts);
             const shown = make("div", {class: "iclight-shown"}, this.views.element, this.canvas.element,
                 this.views.caption);

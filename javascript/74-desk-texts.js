@@ -60,7 +60,7 @@
         savePicture: "Save picture",
         saveMix: "Save mix",
         copyJson: "Copy as JSON",
-        copied: "Copied",
+        copied: "Copied:",
         saved: "Saved",
         saving: "Mixing at full size …",
         open: "Open …",

@@ -12,8 +12,13 @@
     const VIEW_BYTES = 2 ** 28; // of all its pictures together
     const THUMB = [48, 60]; // pixels of a preset's tile
 
-    /** An error whose message is for the person. */
-    class Fault extends Error {}
+    /** An error whose message is for the person. A part each of what a translation has to find whole. */
+    class Fault extends Error {
+        constructor(parts, options) {
+            super([parts].flat().join(" "), options);
+            this.parts = [parts].flat();
+        }
+    }
 
     const stem = (name) => name.split(/[\\/]/).pop().replace(/\.[^.]*$/, "");
 
@@ -23,7 +28,7 @@
         try {
             await image.decode();
         } catch {
-            throw new Fault(`${name} ${texts.unread}`);
+            throw new Fault([name, texts.unread]);
         }
         return image;
     }
@@ -74,7 +79,7 @@
             const [{naturalWidth: width, naturalHeight: height}] = set.images;
             set.images.forEach((image, number) => {
                 if (image.naturalWidth !== width || image.naturalHeight !== height) {
-                    throw new Fault(`${pictures[number].name} ${texts.otherSize}`);
+                    throw new Fault([pictures[number].name, texts.otherSize]);
                 }
             });
             [set.width, set.height, set.aspect] = [width, height, width / height];
@@ -140,7 +145,7 @@
     function listed(files, list, presets, texts) {
         const address = (name) => {
             const base = name.split("/").pop(), found = files.find((file) => file.name === base);
-            if (!found) throw new Fault(`${base} ${texts.missing}`);
+            if (!found) throw new Fault([base, texts.missing]);
             return URL.createObjectURL(found);
         };
         if (!list) {
@@ -175,7 +180,7 @@
         const hdr = named(/\.(hdr|pic|rgbe)$/i);
         if (hdr) return {panorama: hdr};
         const pictures = files.filter(isPicture);
-        if (!pictures.length) throw new Fault(`${files[0]?.name || ""} ${texts.unread}`);
+        if (!pictures.length) throw new Fault([files[0]?.name || "", texts.unread]);
         if (pictures.length > 1) return {set: listed(pictures, null, presets, texts)};
         const url = URL.createObjectURL(pictures[0]);
         const {naturalWidth, naturalHeight} = await picture(url, pictures[0].name, texts);

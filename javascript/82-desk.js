@@ -28,6 +28,11 @@
     const {Bench} = iclight.bench;
     const {make} = iclight.page;
 
+    const WIDE = 860, NARROW = 500; // pixels from which a desk has its settings beside it, and under which it is small
+
+    /** Texts as elements of their own, with spaces between. */
+    const apart = (texts) => texts.filter(Boolean).flatMap((text) => [make("span", {}, text), " "]).slice(0, -1);
+
     class Desk extends Bench {
         constructor(element, {presets, labels, texts = {}, title, before = null, plain = false}) {
             super();
@@ -70,6 +75,11 @@
                 drop: (event) => { this.over(event, false); this.take([...event.dataTransfer.files]); }},
             this.fault, this.empty, this.bench);
             element.replaceChildren(this.root);
+            this.sizes = new ResizeObserver(([{contentRect: {width}}]) => {
+                this.root.classList.toggle("is-wide", width >= WIDE);
+                this.root.classList.toggle("is-small", width < NARROW);
+            });
+            this.sizes.observe(this.root);
         }
 
         button(name, run, more = {}) {
@@ -91,7 +101,8 @@
             return button;
         }
 
-        say(text) { this.status.textContent = text; }
+        /** Each part stands alone, as a translation of the page has it. */
+        say(...parts) { this.status.replaceChildren(...apart(parts)); }
 
         /** What goes wrong is told, and nothing changes. */
         async trying(work) {
@@ -99,7 +110,7 @@
             try {
                 return await work();
             } catch (error) {
-                this.fault.textContent = error instanceof Error ? error.message : String(error);
+                this.fault.replaceChildren(...apart(error.parts || [error.message || String(error)]));
                 this.fault.hidden = false;
                 if (!(error instanceof Fault)) throw error;
                 return undefined;
@@ -108,10 +119,10 @@
 
         // The set ---------------------------------------------------------------------------------------------------
 
-        /** Show a set; see the top for what of. */
+        /** Show a set; see the top for what of. Whether there was one, and it is shown. */
         open({pictures = [], alpha = null}) {
             return this.trying(async () => {
-                if (!pictures.length) return;
+                if (!pictures.length) return false;
                 this.say(this.texts.loading);
                 const set = await PictureSet.open({pictures, alpha}, this.presets, this.texts).catch((error) => {
                     this.say("");
@@ -131,8 +142,8 @@
                 this.bench.hidden = false;
                 this.before = this.beforeUrl ? await picture(this.beforeUrl, this.texts.before, this.texts) : null;
                 this.refresh();
-                const slow = this.painter.gl ? "" : ` ${this.texts.slow}`;
-                this.say(`${set.lamps.length} ${this.texts.opened}${slow}`);
+                this.say(set.lamps.length, this.texts.opened, this.painter.gl ? "" : this.texts.slow);
+                return true;
             });
         }
 
@@ -157,7 +168,7 @@
             return this.trying(async () => {
                 if (!files.length) return;
                 const {set, settings, panorama, background} = await meaning(files, this.presets, this.texts);
-                if (set) await this.open(set);
+                if (set && !await this.open(set)) return;
                 if (!this.set) throw new Fault(this.texts.empty);
                 if (settings) this.restore(settings);
                 if (panorama) await this.light(panorama);
@@ -265,7 +276,7 @@
 
         async copyJson() {
             const done = await copy(this.json, this.root);
-            this.say(done ? `${this.texts.copied}: ${this.json}` : this.json);
+            this.say(done ? this.texts.copied : "", this.json);
         }
 
         close() {
@@ -273,6 +284,7 @@
             const {painter} = this;
             this.painter = null;
             painter?.close();
+            this.sizes.disconnect();
             this.root.remove();
         }
     }

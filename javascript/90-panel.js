@@ -55,10 +55,14 @@
         waiting = 0;
         for (const tab of page.TABS) {
             const [editing, comparing] = [drawn(tab, "editor"), drawn(tab, "compare")];
-            if (editing) mount(page.editorIn(editing));
+            if (editing) {
+                mount(page.editorIn(editing));
+                iclight.doctor.mount(tab, editors[tab].texts);
+            }
             const comparison = page.comparisonIn(comparing || editing);
             if (comparison) compare(comparison);
             if (!editing) continue;
+            iclight.desks.follow(tab);
             const shown = [page.foreground(tab)?.src, page.mapPicture(tab)?.src, page.mapBlur(tab), ...page.frame(tab),
                 page.subject(tab)?.color, page.background(tab)?.src, page.isFlipped(tab), page.foundLight(tab)];
             if (shown.some((one, i) => one !== pictures[tab]?.[i])) {

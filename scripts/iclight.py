@@ -71,4 +71,4 @@ def before_ui() -> None:
 
 # One callback for both: the host takes some 30 ms of its start to note where each comes from.
 script_callbacks.on_before_ui(before_ui)
-script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, SESSION))
+script_callbacks.on_app_started(lambda demo, app: api.add_routes(app, SESSION, HOST))

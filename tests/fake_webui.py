@@ -333,6 +333,7 @@ class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
 class Processed:
     def __init__(self, images: list[Image.Image], infotexts: list[str], params: dict[str, Any]) -> None:
         self.images = images
+        self.index_of_first_image = 0
         self.extra_generation_params = params
         self.infotexts = infotexts
 

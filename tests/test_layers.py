@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "console", "files"),
+    ("errors", "progress", "color", "cache", "console", "files", "assets"),
     ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stage",),
     ("hosts",),
     ("session",),
+    ("doctor",),
     ("batch", "cli", "panel", "demo"),
     ("studio", "webui"),
 )

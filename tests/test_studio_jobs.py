@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
+import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +20,7 @@ from lib_iclight.generation import Generation
 from lib_iclight.job import LatentCache
 from lib_iclight.panel import texts
 from lib_iclight.session import WAITING, Session
-from lib_iclight.settings import FIELDS, Settings
+from lib_iclight.settings import FIELDS, STAGES, Settings
 from lib_iclight.studio.jobs import GENERATION, LONGEST_PROMPT, RANGES, Studio
 
 RGBA = np.full((64, 64, 4), 255, np.uint8)
@@ -32,6 +37,21 @@ def values(**changed: Any) -> list[Any]:
                                                                                     "light": "left"}
     named = settings | GENERATED | changed
     return [named[name] for name in (*settings, *GENERATION)]
+
+
+def test_a_light_stage_tells_the_page_of_its_sets() -> None:
+    pictures, text, told = Studio(Session.open(device="cpu")).generate(
+        *values(stage="4", mode="fbc", light="none", batch=2, steps=1, outputs=["cutout"]))
+    assert len(pictures) == 11 and "Seed: 1" in text
+    [sets] = [json.loads(html.unescape(one)) for one in re.findall(r'data-desk="([^"]*)" hidden', told)]
+    assert [one["seed"] for one in sets] == [1, 2]
+    for number, one in enumerate(sets):
+        assert [entry["at"] for entry in one["pictures"]] == list(range(5 * number, 5 * number + 5))
+        assert [entry["name"] for entry in one["pictures"]] == list(STAGES["4"])
+        mask = np.asarray(Image.open(io.BytesIO(base64.b64decode(one["alpha"].partition(",")[2]))))
+        assert mask.shape == (64, 64) and mask[5, 5] == 0 and mask[5, 40] == 255
+    _, _, told = Studio(Session.open(device="cpu")).generate(*values(steps=1))
+    assert "data-desk" not in told
 
 
 class Never(Session):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -100,6 +102,53 @@ def test_the_folder_holds_what_the_host_is_given(script: Any, tmp_path: Path) ->
     assert stage.settings["mode"] == "fbc" and stage.settings["generation"]["prompt"] == "a prompt"
     assert processed.extra_generation_params["IC-Light warnings"] == [
         "The light is not used: each picture of a light stage has a light of its own."]
+
+
+def mask_of(address: str) -> Any:
+    """The grey picture in a data address, uint8 [H, W]."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,")))))
+
+
+def test_the_page_is_told_where_the_sets_pictures_are(script: Any, tmp_path: Path) -> None:
+    p = staged(script, tmp_path, n_iter=2, batch_size=2, foreground=picture(200, alpha=0), matting="auto")
+    told = fake.process_images(p).extra_generation_params["IC-Light desk"]
+    lights = list(STAGES["4"])
+    assert [one["seed"] for one in told] == [100, 101, 102, 103]
+    for number, first in enumerate((0, 1, 10, 11)):
+        assert told[number]["pictures"] == [{"name": light, "at": first + 2 * place}
+                                            for place, light in enumerate(lights)]
+        assert np.array_equal(mask_of(told[number]["alpha"])[0, [0, -1]], [255, 0])
+    json.dumps(told)
+    # None of it goes to an API's client, into a picture or onto the disk, and none of it names a folder.
+    client = staged(script, tmp_path / "api", is_api=True)
+    assert "IC-Light desk" not in fake.process_images(client).extra_generation_params
+    assert not any("IC-Light desk" in text for text in fake.process_images(staged(script, tmp_path)).infotexts)
+    assert str(tmp_path) not in json.dumps(told)
+
+
+def test_a_grid_and_masks_among_the_pictures_are_counted(script: Any, tmp_path: Path) -> None:
+    """A host puts a grid first, and behind each picture its inpainting mask, if it is set to."""
+    p = staged(script, None)
+    own = script.postprocess
+
+    def postprocess(p: Any, processed: Any, *args: Any) -> None:
+        processed.images[:] = [Image.new("L", (9, 9)), *(one for made in processed.images for one in (made, made))]
+        processed.index_of_first_image = 1
+        own(p, processed, *args)
+
+    script.postprocess = postprocess
+    [told] = fake.process_images(p).extra_generation_params["IC-Light desk"]
+    assert [one["at"] for one in told["pictures"]] == [1, 3, 5, 7, 9] and told["alpha"] is None
+
+
+@pytest.mark.parametrize("how", ["interrupted", "skipped"])
+def test_the_page_is_told_of_whole_pictures_only(script: Any, tmp_path: Path, how: str) -> None:
+    state = sys.modules["modules.shared"].state
+    p = staged(script, tmp_path)
+    p.at_step = lambda number, step: setattr(state, how, True) if (number, step) == (2, 1) else None
+    [told] = fake.process_images(p).extra_generation_params["IC-Light desk"]
+    whole = {"left": 0} if how == "interrupted" else {"left": 0, "bottom": 2, "top": 3, "ambient": 4}
+    assert {one["name"]: one["at"] for one in told["pictures"]} == whole
 
 
 def test_the_light_is_drawn_over_a_background(script: Any, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""The command line: python -m lib_iclight COMMAND; one module a command.
+"""The command line: iclight COMMAND, or python -m lib_iclight COMMAND; one module a command.
 
 Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 1 nobody reads
-what is said, 2 a person's mistake (one line says which, and no picture was written) or a picture that could not be
-written where it should (the lines say where it lies), 130 interrupted.
+what is said or the doctor found something wrong, 2 a person's mistake (one line says which, and no picture was written)
+or a picture that could not be written where it should (the lines say where it lies), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
@@ -21,9 +22,11 @@ from ..console import printable
 from ..errors import ICLightError, SettingsError
 
 PROGRAM = "python -m lib_iclight"
+INSTALLED = "iclight"
+"""what `pip install` calls it"""
 COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
-            "lightfrom", "cutout", "info", "weights", "settings")
-"""each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`"""
+            "lightfrom", "cutout", "info", "weights", "settings", "doctor")
+"""each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`, which may tell an exit code"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # other packages' deprecations are not for the person at the console
-            args = _parser().parse_args(_checked(sys.argv[1:] if argv is None else argv))
-            args.run(args)
+            args = parser_of_all().parse_args(_checked(sys.argv[1:] if argv is None else argv))
+            code: int | None = args.run(args)
     except ICLightError as error:
         print(printable(" ".join(error.report.split()), sys.stderr), file=sys.stderr)
         return 2
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):  # or Python would complain once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return code or 0
 
 
 def _checked(argv: Sequence[str]) -> Sequence[str]:
@@ -62,8 +65,10 @@ class _Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}. See {self.prog} --help.")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="IC-Light: relight pictures without a WebUI.", allow_abbrev=False)
+def parser_of_all() -> argparse.ArgumentParser:
+    """The parser of all commands; docs/cli.md is written from it too."""
+    parser = _Parser(prog=INSTALLED if Path(sys.argv[0]).stem == INSTALLED else PROGRAM, allow_abbrev=False,
+                     description="IC-Light: relight pictures without a WebUI.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:

@@ -90,12 +90,13 @@ def add_generation(group: Any) -> None:
                        help="number of pictures (default: 1)")
 
 
-def add_models(group: Any) -> None:
+def add_models(group: Any, loras: bool = True) -> None:
     group.add_argument("--checkpoint", default=POCKET, metavar="PATH",
                        help="an SD 1.5 .safetensors file or a diffusers folder (default: pocket, the tiny model that "
                        "comes with the program and knows rendered objects only)")
-    group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
-                       help="a LoRA file; may be given several times (strength when left out: 1)")
+    if loras:
+        group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
+                           help="a LoRA file; may be given several times (strength when left out: 1)")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group.add_argument("--weights-dir", action="append", type=Path, metavar="FOLDER",
                        help="where IC-Light's weights are, missing ones go to the first; may be given several times "
@@ -193,13 +194,17 @@ def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:
     """The session that a command's flags ask for; those it has not take their defaults. Raises ICLightErrors."""
-    default = Folders.under()
     given = vars(args)
-    folders = Folders(tuple(given.get("weights_dir") or default.weights),
-                      tuple(given.get("matting_dir") or default.matting))
-    return Session.open(given.get("checkpoint", POCKET), folders=folders, device=given.get("device", "auto"),
+    return Session.open(given.get("checkpoint", POCKET), folders=folders_of(args), device=given.get("device", "auto"),
                         loras=[lora(text) for text in given.get("lora", ())], matting_device=args.matting_device,
                         progress=progress)
+
+
+def folders_of(args: argparse.Namespace) -> Folders:
+    """Where a command's flags have model files looked for."""
+    default, given = Folders.under(), vars(args)
+    return Folders(tuple(given.get("weights_dir") or default.weights),
+                   tuple(given.get("matting_dir") or default.matting))
 
 
 def lora(text: str) -> Lora:

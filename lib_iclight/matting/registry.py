@@ -124,6 +124,11 @@ def obtain(name: str, folders: Sequence[Path], progress: Progress = silent) -> t
     return model, target
 
 
+def located(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of the model called `name`, where it is here already; None else. Nothing is downloaded."""
+    return _find(MODELS.get(name, Model(name=name)), folders)
+
+
 def is_as_released(model: Model, path: Path) -> bool:
     """Is the file the one that is known under the model's name, by its hash? Reads all of it."""
     wanted = {"sha256": model.sha256, "md5": model.md5}

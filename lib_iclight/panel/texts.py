@@ -82,9 +82,19 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "bad": "This light cannot be read.",
     "lighting": "Add lighting to the prompt",
     "subject": "Add subject to the prompt",
+    "desk": "Open the light desk",
+    "deskTitle": "Light desk",
+    "deskSet": "Set",
+    "deskWhole": "Whole window",
+    "deskClose": "Close",
     "compare": "Before and after",
     "before": "Before",
     "after": "After",
+    "doctor": "Copy a report for an issue",
+    "doctorWaits": "Looking at everything: some seconds ...",
+    "doctorCopied": "Copied. Paste it into the issue.",
+    "doctorShown": "Copy the text below.",
+    "doctorFailed": "The report could not be had; the console may say why.",
 })
 """Texts of javascript/, handed over with the editor's element."""
 

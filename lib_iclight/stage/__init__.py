@@ -6,7 +6,7 @@ made. `weights_of` says how its lights make another light, `Environment.weights`
 are what the set says of the subject; `animation` moves the light. Numpy and Pillow only.
 """
 
-from .desk import read_mix, write_desk
+from .desk import read_mix, set_on_page, write_desk
 from .environment import Environment, from_panorama, load_environment
 from .mix import mix, mix_codes, over
 from .normals import lambert, normals, pairs, reference, to_colors
@@ -23,4 +23,4 @@ __all__ = ["Stage", "load", "from_pictures", "StageWriter", "save",
            "weights_of", "from_names", "to_names", "mix", "mix_codes", "over",
            "Environment", "load_environment", "from_panorama", "SKIES", "sky",
            "normals", "pairs", "reference", "lambert", "albedo", "depth", "depth_codes",
-           "to_colors", "outputs_of", "write_desk", "read_mix"]
+           "to_colors", "outputs_of", "write_desk", "read_mix", "set_on_page"]

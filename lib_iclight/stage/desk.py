@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..assets import assets
 from ..errors import StageError
 from ..lights import PRESETS
 from . import files
@@ -26,12 +27,13 @@ from .rig import Lamp
 from .store import Stage, write_text
 from .weights import Weights, from_names, weights_of
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = assets()
 SCRIPTS = ("10-", "20-", "30-", "40-", "50-", "7", "80-", "82-")
 """how the names of the scripts begin that the desk is made of"""
 LOSSLESS_BYTES = 18 * 2**20
 """of all pictures as PNG, up to which "auto" takes that: in base64 24 MiB, about what a letter may hold"""
 JPEG_QUALITY = 95
+NO_SCRIPT = "<noscript>This page mixes light with JavaScript, which is turned off in this browser.</noscript>"
 VERSION = 1
 """of a saved mix"""
 
@@ -57,19 +59,32 @@ def write_desk(stage: Stage, path: Path, title: str = "Light desk", pictures: Pi
 
 def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
     """The file's text; see `write_desk`."""
-    data = {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
+    return document(title, NO_SCRIPT, values_of(stage, title, pictures),
+                    'iclight.desk.mount(document.querySelector("main"), '
+                    'JSON.parse(document.getElementById("values").textContent));')
+
+
+def values_of(stage: Stage, title: str, pictures: Pictures = "auto") -> dict[str, Any]:
+    """What `iclight.desk.mount` takes, the pictures within it as data addresses."""
+    return {"title": title, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
             "pictures": [{"name": lamp.name, "light": lamp.to_json(), "url": url}
                          for lamp, url in zip(stage.lamps, _addresses(stage, pictures), strict=True)],
-            "alpha": None if stage.alpha is None else _png(np.rint(stage.alpha * 255.0).astype(np.uint8))}
+            "alpha": None if stage.alpha is None else mask_address(stage.alpha)}
+
+
+def document(title: str, main: str, values: Mapping[str, Any], script: str, style: str = "", kind: str = "") -> str:
+    """An HTML page with the desk's scripts and style in it, that asks nothing of any server.
+
+    main: the HTML between <main> and </main>. values: what the page's element `values` holds as JSON. script, style:
+    added behind the desk's own. kind: a class of the body.
+    """
     # In an HTML script only "<" can end or open anything.
-    values = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    script = "\n".join(one.read_text(encoding="utf-8") for one in scripts())
-    script += "\niclight.desk.mount(document.currentScript.parentNode.children[1], JSON.parse(" \
-              "document.currentScript.previousElementSibling.textContent));\n"
-    style = (ROOT / "style.css").read_text(encoding="utf-8")
+    held = json.dumps(values, ensure_ascii=False).replace("<", "\\u003c")
+    script = "\n".join([*(one.read_text(encoding="utf-8") for one in scripts()), script, ""])
+    style = (ROOT / "style.css").read_text(encoding="utf-8") + style
     policy = f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; style-src {_hash(style)}; " \
              "base-uri 'none'; form-action 'none'"
-    name = html.escape(title)
+    name, classes = html.escape(title), f"iclight-alone {kind}".strip()
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -81,14 +96,28 @@ def page(stage: Stage, title: str, pictures: Pictures = "auto") -> str:
 <title>{name}</title>
 <style>{style}</style>
 </head>
-<body class="iclight-alone">
+<body class="{classes}">
 <header><h1>{name}</h1></header>
-<main><noscript>This page mixes light with JavaScript, which is turned off in this browser.</noscript></main>
-<script type="application/json">{values}</script>
+<main>{main}</main>
+<script type="application/json" id="values">{held}</script>
 <script>{script}</script>
 </body>
 </html>
 """
+
+
+def set_on_page(pictures: Sequence[tuple[str, int]], alpha: NDArray[np.float32] | None, seed: int) -> dict[str, Any]:
+    """What javascript/85-desks.js is told of a set whose pictures lie in a page's gallery: JSON values.
+
+    pictures: each light's name (a preset's) and its picture's place in the gallery. alpha: of the pictures' size.
+    """
+    return {"seed": seed, "pictures": [{"name": name, "at": place} for name, place in pictures],
+            "alpha": None if alpha is None else mask_address(alpha)}
+
+
+def mask_address(alpha: NDArray[np.float32]) -> str:
+    """A subject's mask, float32 [H, W] in 0..1, as the data address of a PNG."""
+    return _png(np.rint(alpha * 255.0).astype(np.uint8))
 
 
 def scripts() -> list[Path]:

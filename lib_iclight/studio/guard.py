@@ -37,7 +37,7 @@ MAX_CALL = 2_000_000 if GRADIO_4 else 2 * MAX_UPLOAD
 """bytes of a call's JSON: in Gradio 3 its pictures are in it, as base64"""
 
 READ = {"/", "/config", "/info", "/theme.css", "/favicon.ico", "/startup-events", "/app_id", "/upload_progress",
-        "/queue/data", "/queue/join", "/queue/status"}
+        "/queue/data", "/queue/join", "/queue/status", "/iclight/v1/doctor"}
 READ_BELOW = ("/assets/", "/static/", "/heartbeat/", "/file=")
 CALLED = {"/queue/join", "/cancel", "/reset"}
 CALLED_BELOW = ("/run/", "/api/")

@@ -17,11 +17,11 @@ from ..errors import ICLightError, SettingsError, shown
 from ..generation import Generation
 from ..imaging import read_text
 from ..panel import texts
-from ..panel.markup import fault, warning
+from ..panel.markup import fault, stages, warning
 from ..progress import Progress
 from ..session import Session
 from ..settings import FIELDS, Settings
-from ..stage import load
+from ..stage import load, set_on_page
 
 log = logging.getLogger("iclight")
 GENERATION = ("prompt", "negative_prompt", "width", "height", "steps", "cfg", "seed", "sampler", "hires_scale",
@@ -64,7 +64,7 @@ class Studio:
         self._stopped.set()
 
     def generate(self, *values: Any, progress: Any = None) -> tuple[list[Any], str, str]:
-        """The page's values -> gallery, infotext, and the error as HTML where there is one."""
+        """The page's values -> gallery, infotext, and as HTML what is told: errors, warnings, sets for the desk."""
         def show(what: str, done: int, total: int) -> None:
             if self._stopped.is_set():
                 raise StoppedError("the studio is being stopped. Start it again.")
@@ -76,7 +76,7 @@ class Studio:
                 raise SettingsError(f"a job takes {len(FIELDS) + len(GENERATION)} values, not {len(values)}.")
             generation = _generation(values[len(FIELDS):])
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
-            pictures, text, warnings = self._made(settings, generation, show)
+            pictures, text, warnings, sets = self._made(settings, generation, show)
         except ICLightError as error:
             log.error("%s", error.report)
             return [], "", fault(error.sentence)
@@ -84,19 +84,24 @@ class Studio:
             # The page is where this person looks. What the error itself says may name files; the console has it.
             log.exception("the job failed")
             return [], "", fault(f"{texts.UNEXPECTED} {type(error).__name__}.")
-        return pictures, text, "".join(warning(sentence) for sentence in warnings)
+        return pictures, text, "".join([*map(warning, warnings), stages(sets) if sets else ""])
 
     def _made(self, settings: Settings, generation: Generation,
-              progress: Progress) -> tuple[list[Image.Image], str, tuple[str, ...]]:
-        """The pictures of a relight or of a light stage, the infotext of the first, and what to tell."""
+              progress: Progress) -> tuple[list[Image.Image], str, tuple[str, ...], list[dict[str, Any]]]:
+        """The pictures of a relight or of light stages, the infotext of the first, what to tell, and the sets."""
         if settings.stage == "off":
             relit = self.session.relight(settings, generation, progress)
-            return [finished.picture for finished in relit.finished], relit.finished[0].text, relit.warnings
+            return [finished.picture for finished in relit.finished], relit.finished[0].text, relit.warnings, []
         folder = Path(tempfile.mkdtemp(dir=self._stages.name))
         staged = self.session.stage(settings, generation, folder, settings.stage, progress)
-        paths = [path for one in staged.folders for path in load(one).paths]
+        paths: list[Path] = []
+        sets = []
+        for made in map(load, staged.folders):
+            sets.append(set_on_page([(lamp.name, len(paths) + place) for place, lamp in enumerate(made.lamps)],
+                                    made.alpha, made.seed or 0))
+            paths += made.paths
         pictures = [Image.open(path).convert("RGB") for path in paths]
-        return [*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]), staged.warnings
+        return [*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]), staged.warnings, sets
 
 
 def _generation(values: Sequence[Any]) -> Generation:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from .. import infotext
+from ..assets import assets
 from ..generation import SAMPLERS, Generation, reference_size
 from ..panel import texts
 from ..panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
@@ -22,7 +22,7 @@ from ..panel.panel import Panel
 from ..settings import from_infotext
 from .jobs import GENERATION, RANGES, Studio
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = assets()
 TAB = "studio"
 HOUR = 60 * 60
 DAY = 24 * HOUR
@@ -67,8 +67,9 @@ def build(studio: Studio) -> gr.Blocks:
             with gr.Column(scale=2, elem_id="studio_result"):
                 run = gr.Button(texts.GENERATE, variant="primary", elem_id=f"{TAB}_generate")
                 problem = gr.HTML(elem_id="studio_fault")
+                # Gradio 4 keeps what a function gives it as lossy WebP by itself.
                 gallery = gr.Gallery(label=texts.RESULT, elem_id=f"{TAB}_gallery", columns=3, height=200,
-                                     object_fit="contain")
+                                     object_fit="contain", **({"format": "png"} if GRADIO_4 else {}))
                 panel.comparison()
                 text = gr.Textbox(label=texts.INFOTEXT, lines=4, elem_id="studio_infotext")
                 use = gr.Button(texts.USE_INFOTEXT, size="sm", elem_id="studio_use_infotext")

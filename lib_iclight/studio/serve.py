@@ -24,6 +24,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..console import printable
+from ..doctor import examine
 from ..errors import ICLightError, SettingsError
 from ..files import reason
 from ..panel.gradio_host import GRADIO_4
@@ -31,8 +32,10 @@ from ..session import POCKET, Session
 from .calls import Calls
 from .guard import MAX_CALL, MAX_FILE, Guard
 from .jobs import Studio
-from .page import ROOT, build
+from .page import build
 
+INSTALLED = "iclight-studio"
+"""what `pip install` calls it"""
 PORT = 7861
 LOCAL = "127.0.0.1"
 ANY = ("0.0.0.0", "::")
@@ -68,12 +71,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _program() -> str:
+    """What this was started by: the installed program, or run.py."""
+    called = Path(sys.argv[0]).stem
+    return called if called == INSTALLED else "python run.py studio"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python run.py studio", description="The light studio in the browser.")
+    parser = argparse.ArgumentParser(prog=_program(), description="The light studio in the browser.")
     parser.add_argument("--checkpoint", default=POCKET, metavar="PATH", help="an SD 1.5 .safetensors file or a "
                         "diffusers folder (default: the pocket model, which needs no download)")
-    parser.add_argument("--models", type=Path, default=ROOT / "models", metavar="FOLDER",
-                        help="holds ic-light/ and matting/; what is missing is downloaded there (default: models)")
+    parser.add_argument("--models", type=Path, metavar="FOLDER",
+                        help="holds ic-light/ and matting/; what is missing is downloaded there (default: models in "
+                        "ICLIGHT_HOME or, without it, in the current folder)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--port", type=int, default=PORT, help=f"of the page (default: {PORT})")
     parser.add_argument("--browser", action="store_true", help="open the page in the browser")
@@ -103,13 +113,20 @@ def prepared(session: Session, address: str = LOCAL, port: int = 0, token: str |
         page.queue(max_size=QUEUED, api_open=False, **{
             "default_concurrency_limit" if GRADIO_4 else "concurrency_count": AT_ONCE})
         options: dict[str, Any] = {"show_error": False, "max_file_size": MAX_FILE} if GRADIO_4 else {}
-        app = gr.mount_gradio_app(FastAPI(docs_url=None, redoc_url=None, openapi_url=None), page, "/", **options)
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app.add_api_route("/iclight/v1/doctor", lambda: _doctor(session), methods=["GET"])
+        app = gr.mount_gradio_app(app, page, "/", **options)
         guard = Guard(app, names=known_names(address, names), token=token, cookie=f"iclight-studio-{port}",
                       folder=folder, check=Calls(page.config, folder).check,
                       inner=getattr(page._queue, "access_token", ""))  # Gradio 3's queue calls the page by HTTP
         config = uvicorn.Config(guard, log_level="error", ws="none" if GRADIO_4 else "auto", ws_max_size=MAX_CALL,
                                 timeout_graceful_shutdown=PATIENCE)
         yield _Server(config, listener, studio.stop), _addresses(address, port, token)
+
+
+def _doctor(session: Session) -> dict[str, Any]:
+    report = examine(session, host="studio")
+    return {"right": report.right, "text": str(report)}
 
 
 class _Server(uvicorn.Server):

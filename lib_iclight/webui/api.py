@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Body, FastAPI, HTTPException
 
 from .. import __version__
+from ..doctor import examine
 from ..errors import ICLightError, SettingsError
 from ..fields import Number, Picture, type_name
+from ..hosts.base import Host
 from ..instant import USED
 from ..lights import PRESETS, LightSpec
 from ..matting import MODELS
@@ -25,8 +28,9 @@ OWN = ("normals", "convention", "size")
 """what a preview takes beside settings"""
 
 
-def add_routes(app: FastAPI, session: Session) -> None:
-    """Register the routes on the host's application."""
+def add_routes(app: FastAPI, session: Session, host: Host | None = None) -> None:
+    """Register the routes on the host's application. host: whose name the doctor tells."""
+    examining = threading.Lock()
 
     def info() -> dict[str, Any]:
         """GET /iclight/v1/info."""
@@ -48,6 +52,13 @@ def add_routes(app: FastAPI, session: Session) -> None:
         except ICLightError as error:
             raise HTTPException(422, error.sentence) from error
 
+    def doctor() -> dict[str, Any]:
+        """GET /iclight/v1/doctor."""
+        with examining:  # it reads whole files
+            report = examine(session, host=host.name if host else "none", adapter=host.adapter if host else "none")
+        return {"right": report.right, "text": str(report)}
+
+    app.add_api_route("/iclight/v1/doctor", doctor, methods=["GET"], tags=["IC-Light"])
     app.add_api_route("/iclight/v1/info", info, methods=["GET"], tags=["IC-Light"])
     app.add_api_route("/iclight/v1/preview", preview, methods=["POST"], tags=["IC-Light"])
 

@@ -183,6 +183,7 @@ class Run:
             return
         if self._grid is not None:
             p.do_not_save_grid = self._grid
+        told: dict[str, Any] = {} if self._stages is None else self._stages.on_page(p, processed)
         p.extra_generation_params.pop(None if self._stages is None else FIELD["light"].infotext, None)  # the last one's
         for name, picture in [*self._job.extras(self._frame), *self._raw, *self._of_stages(p)]:
             picture = picture.copy()
@@ -190,10 +191,10 @@ class Run:
             picture.info["parameters"] = text
             processed.images.append(picture)
             processed.infotexts.append(text)
-        told: dict[str, Any] = {WARNINGS: self._told} if self._told else {}
+        told |= {WARNINGS: self._told} if self._told else {}
         if self._stages is not None:
             told |= self._stages.told
-        # From here on only the API's answer is made of it.
+        # From here on only the API's answer is made of it, and what the page keeps in a hidden field.
         processed.extra_generation_params = {**processed.extra_generation_params, **told}
 
     def _of_stages(self, p: Any) -> list[tuple[str, Image.Image]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from modules import shared
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import HostError, SettingsError, StageError
@@ -24,7 +25,7 @@ from ..frame import Frame
 from ..job import Relight
 from ..session import UNMIXED
 from ..settings import STAGE_OUTPUTS, STAGES, Settings
-from ..stage import StageWriter, outputs_of, rig
+from ..stage import StageWriter, outputs_of, rig, set_on_page
 
 log = logging.getLogger("iclight")
 LISTS = ("all_prompts", "all_negative_prompts", "all_hr_prompts", "all_hr_negative_prompts", "all_seeds",
@@ -33,6 +34,8 @@ LISTS = ("all_prompts", "all_negative_prompts", "all_hr_prompts", "all_hr_negati
 LIGHTS = "IC-Light stage lights"
 FOLDERS = "IC-Light stage folders"
 """keys of the API's info: the results' lights in their order, and the names of the sets' folders"""
+DESK = "IC-Light desk"
+"""key of what the page's desk is told of the sets, in the place of that info; see `stage.set_on_page`"""
 UNFINISHED = "Normals and albedo are not returned of a light stage that was interrupted."
 
 
@@ -81,6 +84,10 @@ class Stages:
         self._nowhere: TemporaryDirectory[str] | None = None
         self.results: list[str] = []
         """the lights of the pictures that the host was given back, in their order"""
+        self._whole: dict[int, list[tuple[str, int]]] = {}
+        """of each set's whole pictures the light, and the place in `results`"""
+        self._alphas: dict[int, NDArray[np.float32] | None] = {}
+        self._seeds: dict[int, int] = {}
 
     def light(self, p: Any) -> str:
         """The light of the host's batch at hand."""
@@ -96,17 +103,21 @@ class Stages:
         index: the picture's place in its batch. Raises StageError.
         """
         self.results.append(self.light(p))
-        saved = shared.opts.samples_save and not p.do_not_save_samples and p.outpath_samples
-        if not saved and not set(STAGE_OUTPUTS) & set(self._settings.outputs):
-            return
         if shared.state.interrupted or shared.state.skipped:
             return
         number = p.iteration // len(self._lights) * p.batch_size + index
+        if number not in self._whole:
+            self._seeds[number] = int(p.all_seeds[p.iteration * p.batch_size + index])
+            self._alphas[number] = self.single(p).alpha(frame, index)
+        self._whole.setdefault(number, []).append((self.light(p), len(self.results) - 1))
+        saved = shared.opts.samples_save and not p.do_not_save_samples and p.outpath_samples
+        if not saved and not set(STAGE_OUTPUTS) & set(self._settings.outputs):
+            return
         if number not in self._writers:
-            seed = int(p.all_seeds[p.iteration * p.batch_size + index])
+            seed = self._seeds[number]
             folder = self._new_folder(Path(p.outpath_samples) if saved else None, seed)
-            alpha = self.single(p).alpha(frame, index)
-            self._writers[number] = StageWriter(folder, rig(self._lights), alpha, self._about(p, index), seed)
+            self._writers[number] = StageWriter(folder, rig(self._lights), self._alphas[number], self._about(p, index),
+                                                seed)
             if saved:
                 log.info("The light stage is in %s", folder)
                 if hasattr(p, "comment"):  # under the result
@@ -127,6 +138,19 @@ class Stages:
         """What the API's info says of the sets."""
         folders = [] if self._nowhere else [writer.folder.name for writer in self._writers.values()]
         return {LIGHTS: self.results, **({FOLDERS: folders} if folders else {})}
+
+    def on_page(self, p: Any, processed: Any) -> dict[str, Any]:
+        """What the page's desk is told; empty for an API's client, who has no page. Before pictures of ours are added.
+
+        A grid may come first among the host's pictures, and where an inpainting mask is returned, each is followed by
+        as many more.
+        """
+        first = getattr(processed, "index_of_first_image", 0)
+        steps = (len(processed.images) - first) // max(len(self.results), 1)
+        if getattr(p, "is_api", False) or not self._whole or not steps:
+            return {}
+        return {DESK: [set_on_page([(light, first + place * steps) for light, place in whole], self._alphas[number],
+                                   self._seeds[number]) for number, whole in sorted(self._whole.items())]}
 
     def _new_folder(self, parent: Path | None, seed: int) -> Path:
         """A folder that is not there yet; without a `parent` one that goes when the job does."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,34 +15,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from running import running
 
-from . import chromium
+from lib_iclight.settings import STAGES
 
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-            "--ignore-gpu-blocklist", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
-HARMLESS = ("iframeResizer", "Failed to load resource: net::ERR_NAME_NOT_RESOLVED",
-            "Failed to load resource: net::ERR_INTERNET_DISCONNECTED", "manifest.json")
-"""What Gradio's own page says where there is no internet."""
+from . import visitor
+from .visitor import launched, need
 
+SWITCHES = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
+            "--host-resolver-rules=MAP evil.test 127.0.0.1")
 
-def need(module: str) -> Any:
-    """A module that only these tests need."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError:
-        chromium.without(f"{module.split('.')[0]} is not installed")
+WIDTH, HEIGHT = 64, 80
+STAGE_PICTURES = np.random.default_rng(4).integers(0, 256, (len(STAGES["4"]), HEIGHT, WIDTH, 3), np.uint8)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    api = need("playwright.sync_api")
-    program = chromium.find()
-    if program is None:
-        chromium.without("there is no Chromium: install one, or name it in the variable CHROMIUM")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=SWITCHES)
-        yield running
-        running.close()
+    yield from launched(SWITCHES)
 
 
 @pytest.fixture(scope="module")
@@ -99,37 +86,51 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
     yield from served(page)
 
 
-class Visitor:
+@pytest.fixture(scope="module")
+def webui(browser: Any, models: Path) -> Iterator[str]:
+    """The address of a page with what of a WebUI's txt2img tab the desk meets; its Generate makes a stage of 4.
+
+    The gallery has a grid first and a mask last, which are not the stage's, and the info is in a hidden field.
+    """
+    gr = need("gradio")
+    from lib_iclight.folders import Folders
+    from lib_iclight.panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
+    from lib_iclight.panel.panel import Panel
+    from lib_iclight.session import Session
+    from lib_iclight.stage import set_on_page
+    from lib_iclight.studio.page import FONTS, ROOT, always_open
+
+    def generate() -> tuple[list[Any], str]:
+        grid = Image.new("RGB", (3 * WIDTH, 2 * HEIGHT), "gray")
+        pictures = [Image.fromarray(one) for one in STAGE_PICTURES]
+        alpha = np.linspace(0, 1, WIDTH, dtype=np.float32)[None].repeat(HEIGHT, 0)
+        told = set_on_page([(name, 1 + place) for place, name in enumerate(STAGES["4"])], alpha, 7)
+        info = {"infotexts": [], "index_of_first_image": 1, "extra_generation_params": {"IC-Light desk": [told]}}
+        return [grid, *pictures, Image.fromarray(STAGE_PICTURES[0][..., 0])], json.dumps(info)
+
+    whole = ".gradio-container { max-width: none !important; }\n"  # as in WebUIs
+    with gr.Blocks(css=whole + (ROOT / "style.css").read_text(encoding="utf-8"), analytics_enabled=False,
+                   theme=gr.themes.Default(font=FONTS, font_mono=["monospace"])) as page:
+        with gr.Row():
+            with gr.Column():
+                panel = Panel("txt2img", Session(folders=Folders.under(models)), always_open)
+            with gr.Column(elem_id="txt2img_results"):
+                gallery = gr.Gallery(elem_id="txt2img_gallery", columns=4, preview=True,
+                                     **({"format": "png"} if GRADIO_4 else {}))
+                info = gr.Textbox(visible=False, elem_id="generation_info_txt2img")
+                run = gr.Button("Generate", elem_id="txt2img_generate")
+        panel.connect({})
+        on_server(run.click, generate, [], [gallery, info], quick=False)
+        in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
+    yield from served(page)
+
+
+class Visitor(visitor.Visitor):
     """A page with a panel as a person meets it."""
-
-    def __init__(self, page: Any, tab: str = "studio") -> None:
-        self.page = page
-        self.tab = tab
-        self.complaints: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._hear)
-
-    def _hear(self, message: Any) -> None:
-        text = f"{message.text} {message.location.get('url', '')}"
-        if message.type == "error" and not any(known in text for known in HARMLESS):
-            self.complaints.append(text)
 
     def open(self, address: str) -> None:
         self.page.goto(address, wait_until="domcontentloaded")
         self.page.wait_for_selector(".iclight-tile")
-
-    def field(self, name: str) -> str:
-        return f"#iclight_{self.tab}_{name}"
-
-    def wait_for_status(self, *parts: str) -> None:
-        """Until the status line has all of these."""
-        for part in parts:
-            self.page.wait_for_function("([id, part]) => document.querySelector(id).innerText.includes(part)",
-                                        arg=[self.field("status"), part])
-
-    def drop(self, name: str, picture: Path) -> None:
-        self.page.set_input_files(f"{self.field(name)} input[type=file]", str(picture))
-        self.page.wait_for_selector(f"{self.field(name)} img")
 
     @property
     def light(self) -> str:
@@ -140,9 +141,6 @@ class Visitor:
         """Until the light widget's value, `light`, fulfils a JavaScript expression."""
         self.page.wait_for_function(
             f"() => {{ const light = document.querySelector('{self.field('light')} input').value; return {script}; }}")
-
-    def tile(self, name: str) -> None:
-        self.page.click(f".iclight-tile[data-light='{name}']")
 
     def number(self, name: str, value: float) -> None:
         self.page.fill(f"#studio_{name} input[type=number]", str(value))
@@ -210,3 +208,9 @@ def person(browser: Any, studio: str) -> Iterator[Visitor]:
 def at_img2img(browser: Any, img2img: str) -> Iterator[Visitor]:
     """Someone at an img2img tab."""
     yield from visit(browser, img2img, "img2img")
+
+
+@pytest.fixture
+def at_webui(browser: Any, webui: str) -> Iterator[Visitor]:
+    """Someone at a txt2img tab."""
+    yield from visit(browser, webui, "txt2img")

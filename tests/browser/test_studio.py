@@ -371,3 +371,18 @@ def test_a_file_that_is_no_picture_is_told_and_the_next_is_taken(person: Any, tm
     person.drop("foreground", deep)
     person.wait_for_status("Foreground 96×48")
     person.complaints.clear()  # the browser cannot draw the broken file either
+
+
+def test_the_doctors_paper_is_fetched_and_copied(person: Any) -> None:
+    """By a button that is no widget of Gradio's, from a route that wants the page's token."""
+    person.page.locator(f"{person.field('advanced')} .label-wrap").first.click()
+    button = person.page.locator(f"{person.field('doctor')} button")
+    assert button.count() == 1
+    button.click()
+    person.page.wait_for_selector(f"{person.field('doctor')} textarea:visible", timeout=120_000)
+    text = person.page.input_value(f"{person.field('doctor')} textarea")
+    assert "host           studio, adapter standalone" in text and "right  light map" in text
+    assert text.splitlines()[-1].endswith("checks, all right")
+    person.page.wait_for_function("(id) => /^(Copied|Copy the text)/.test(document.querySelector(id).textContent)",
+                                  arg=f"{person.field('doctor')} .iclight-note")
+    assert person.complaints == []

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser.visitor import Visitor, launched
 from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.imaging import load_image
 from lib_iclight.panel import texts
+from lib_iclight.settings import STAGES
 from lib_iclight.subject import TRANSPARENCY_UNUSED
 
 from .client import SIZE, Forge, subject
@@ -26,51 +27,27 @@ from .conftest import check_equal
 from .reference import Reference, fitted, light_from
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "astronaut-cutout.webp"
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
 PATIENCE = 600_000
 """milliseconds for a picture on a busy machine"""
-HARMLESS = ("iframeResizer", "net::ERR_NAME_NOT_RESOLVED", "net::ERR_INTERNET_DISCONNECTED", "manifest.json",
-            "net::ERR_PROXY_CONNECTION_FAILED", "net::ERR_CONNECTION_REFUSED")
-"""what the host's own page says where there is no internet"""
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    program = chromium.find()
-    if program is None:
-        chromium.without("there is no Chromium: install one, or name it in the variable CHROMIUM")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=SWITCHES)
-        yield running
-        running.close()
+    yield from launched()
 
 
-class Visitor:
+class Person(Visitor):
     """Someone at the host's txt2img tab."""
 
     def __init__(self, page: Any, theme: str) -> None:
-        self.page = page
+        super().__init__(page, "txt2img")
         self.theme = theme
-        self.complaints: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._hear)
-
-    def _hear(self, message: Any) -> None:
-        text = f"{message.text} {message.location.get('url', '')}"
-        if message.type == "error" and not any(known in text for known in HARMLESS):
-            self.complaints.append(text)
 
     def open(self, url: str) -> None:
         self.page.goto(f"{url}/?__theme={self.theme}", wait_until="domcontentloaded")
         self.page.wait_for_selector("#iclight_txt2img_enabled .label-wrap")
         self.page.click("#iclight_txt2img_enabled .label-wrap")
         self.page.wait_for_selector("#iclight_txt2img_editor .iclight-tile", state="visible")
-
-    def drop(self, name: str, picture: Path) -> None:
-        self.page.set_input_files(f"#iclight_txt2img_{name} input[type=file]", str(picture))
-        self.page.wait_for_selector(f"#iclight_txt2img_{name} img")
 
     def choose(self, name: str, value: str) -> None:
         """In a list to open."""
@@ -81,15 +58,9 @@ class Visitor:
         self.page.keyboard.press("Tab")
 
     def tile(self, name: str) -> None:
-        self.page.click(f"#iclight_txt2img_editor .iclight-tile[data-light='{name}']")
+        super().tile(name)
         self.page.wait_for_function(
             "(light) => document.querySelector('#iclight_txt2img_light input').value === light", arg=name)
-
-    def wait_for_status(self, *parts: str) -> None:
-        """Until the status line has all of these."""
-        for part in parts:
-            self.page.wait_for_function(
-                "(part) => document.querySelector('#iclight_txt2img_status').innerText.includes(part)", arg=part)
 
     def generate(self) -> str:
         """Two steps at the live cases' size; what stands under the result."""
@@ -111,11 +82,11 @@ class Visitor:
 
 
 @pytest.fixture(params=["light", "dark"])
-def person(request: pytest.FixtureRequest, browser: Any, forge: Forge) -> Iterator[Visitor]:
+def person(request: pytest.FixtureRequest, browser: Any, forge: Forge) -> Iterator[Person]:
     """Someone at the host's page with the panel open; in the end the browser must not have complained."""
     page = browser.new_page(viewport={"width": 1400, "height": 1600})
     page.set_default_timeout(90_000)
-    visitor = Visitor(page, request.param)
+    visitor = Person(page, request.param)
     visitor.open(forge.url)
     yield visitor
     visitor.shoot("last")
@@ -123,7 +94,7 @@ def person(request: pytest.FixtureRequest, browser: Any, forge: Forge) -> Iterat
     assert visitor.complaints == []
 
 
-def test_the_dropped_file_is_what_is_relit(person: Visitor, forge: Forge, reference: Reference,
+def test_the_dropped_file_is_what_is_relit(person: Person, forge: Forge, reference: Reference,
                                            tmp_path: Path) -> None:
     """A 16-bit grey PNG, which Gradio's own picture widgets make white."""
     y, x = np.mgrid[:160, :160]
@@ -147,7 +118,7 @@ def test_the_dropped_file_is_what_is_relit(person: Visitor, forge: Forge, refere
     check_equal(one.start, reference.latent(light_from("left", SIZE, SIZE)), 1e-3)
 
 
-def test_what_is_not_used_is_told_under_the_result(person: Visitor, tmp_path: Path) -> None:
+def test_what_is_not_used_is_told_under_the_result(person: Person, tmp_path: Path) -> None:
     file = tmp_path / "transparent.png"
     Image.fromarray(subject()).save(file)
     person.drop("foreground", file)
@@ -159,7 +130,7 @@ def test_what_is_not_used_is_told_under_the_result(person: Visitor, tmp_path: Pa
     assert f"IC-Light: {TRANSPARENCY_UNUSED}" in text
 
 
-def test_a_light_stage_and_the_photo_under_the_light(person: Visitor) -> None:
+def test_a_light_stage_and_the_photo_under_the_light(person: Person) -> None:
     person.drop("foreground", EXAMPLE)
     person.wait_for_status("own transparency")
     person.page.click(f"#iclight_txt2img_want label:has-text('{texts.LIGHT_STAGE}')")
@@ -178,7 +149,41 @@ def test_a_light_stage_and_the_photo_under_the_light(person: Visitor) -> None:
     person.page.click(f"{views} [data-view=onPhoto]")
 
 
-def canvas_of(person: Visitor) -> NDArray[Any]:
+def test_the_desk_opens_under_a_light_stage(person: Person, tmp_path: Path) -> None:
+    """With the gallery's own pictures and the subject's mask; it closes, comes back, and takes a set from disk."""
+    page = person.page
+    person.drop("foreground", EXAMPLE)
+    person.wait_for_status("own transparency")
+    page.click(f"#iclight_txt2img_want label:has-text('{texts.LIGHT_STAGE}')")
+    person.wait_for_status(f"9 {texts.STAGE_PICTURES}")
+    assert page.locator(".iclight-desk-place").count() == 0
+    person.generate()
+    person.wait_for_desk(9)
+    assert person.desk("desk.set.lamps.map(({name}) => name)") == list(STAGES["8"])
+    assert person.desk("[desk.set.width, desk.set.height]") == [SIZE, SIZE]
+    share = person.desk("desk.set.alpha.filter((value) => value > 127).length / desk.set.alpha.length")
+    assert 0.2 < share < 0.95
+    page.click(".iclight-desk-place .iclight-tile[data-light=sunset]")
+    page.click(".iclight-desk-place [data-do=none]")
+    assert person.desk("desk.state.light") == "sunset" and person.desk("desk.weights.flat().some(Boolean)")
+    for width, name in ((1400, "desk"), (800, "desk-800"), (360, "desk-360")):
+        page.set_viewport_size({"width": width, "height": 1600})
+        page.locator(".iclight-desk-place").scroll_into_view_if_needed()
+        page.wait_for_timeout(500)
+        person.shoot(name)
+    page.set_viewport_size({"width": 1400, "height": 1600})
+    page.click("[data-do=deskClose]")
+    assert page.locator(".iclight-desk-place").count() == 0
+    page.click("#iclight_txt2img_editor [data-do=desk]")
+    person.wait_for_desk(9)
+    for name, level in (("left", 40), ("right", 90), ("ambient", 60)):
+        Image.new("RGB", (48, 64), (level, level, 20)).save(tmp_path / f"{name}.png")
+    page.locator(".iclight-desk-side [data-open=open]").set_input_files(
+        [str(path) for path in sorted(tmp_path.glob("*.png"))])
+    person.wait_for_desk(3)
+
+
+def canvas_of(person: Person) -> NDArray[Any]:
     """The light editor's canvas as it is shown: float [height, width, 3]."""
     data = person.page.locator("#iclight_txt2img_editor .iclight-canvas").screenshot()
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)

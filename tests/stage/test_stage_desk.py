@@ -31,7 +31,7 @@ def written(stage: Stage, path: Path, *arguments: Any, **options: Any) -> tuple[
     """The file's text and the values in it."""
     write_desk(stage, path / "desk.html", *arguments, **options)
     text = (path / "desk.html").read_text(encoding="utf-8")
-    [values] = re.findall(r'<script type="application/json">(.*?)</script>', text, re.S)
+    [values] = re.findall(r'<script type="application/json" id="values">(.*?)</script>', text, re.S)
     return text, json.loads(values)
 
 

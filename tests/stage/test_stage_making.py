@@ -24,7 +24,18 @@ from lib_iclight.lights import light_map
 from lib_iclight.matting import Cutter
 from lib_iclight.session import RAW_GONE, Session
 from lib_iclight.settings import STAGES, Settings, from_infotext
-from lib_iclight.stage import EIGHT, FOUR, StageWriter, load, mix_codes, normals, rig, to_colors, weights_of
+from lib_iclight.stage import (
+    EIGHT,
+    FOUR,
+    StageWriter,
+    from_names,
+    load,
+    mix_codes,
+    normals,
+    rig,
+    to_colors,
+    weights_of,
+)
 from lib_iclight.stage.files import read as read_codes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -285,6 +296,13 @@ def test_mixtures_are_written(made: Path, tmp_path: Path) -> None:
     plain = mixed("--weights", '{"left": 1}', "--exposure", "0")
     assert np.array_equal(plain, stage.codes(0))
     assert mixed("--weights", '{"left": 1}', "--exposure", "-2").mean() < plain.mean() / 1.5
+    saved = tmp_path / "saved é.json"
+    saved.write_text('{"version": 1, "light": "rim", "exposure": "auto"}', encoding="utf-8")
+    assert np.array_equal(mixed("--mix", str(saved)), mix_codes(stage, weights))
+    saved.write_text('{"version": 1, "weights": {"left": [1, 0.5, 0]}, "exposure": -1.5}', encoding="utf-8")
+    assert np.array_equal(mixed("--mix", str(saved)), mix_codes(stage, from_names({"left": [1, 0.5, 0]}, stage.lamps),
+                                                                -1.5))
+    assert "exposure -1.5" in read_text(out / "m.png")
     Image.new("RGB", (80, 80), (1, 200, 3)).save(tmp_path / "green.png")
     before = mixed("--weights", '{"left": 1}', "--exposure", "0", "--background", str(tmp_path / "green.png"))
     assert before[0, 0].tolist() == [1, 200, 3] and np.array_equal(before[:, 40:], plain[:, 40:])
@@ -333,6 +351,15 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     ([*MIX], "SettingsError", "--light"),
     ([*MIX, "--light", "left", "--weights", "{}"], "SettingsError", "not allowed with"),
     ([*MIX, "--light", "left", "--rotate", "9"], "SettingsError", "--environment"),
+    ([*MIX, "--mix", "{mix}", "--light", "left"], "SettingsError", "not allowed with"),
+    ([*MIX, "--mix", "{mix}", "--weights", "{}"], "SettingsError", "not allowed with"),
+    ([*MIX, "--mix", "{mix}", "--environment", "sunset"], "SettingsError", "not allowed with"),
+    ([*MIX, "--mix", "{mix}", "--exposure", "auto"], "SettingsError", "its own exposure"),
+    ([*MIX, "--mix", "{mix}", "--rotate", "9"], "SettingsError", "--environment"),
+    ([*MIX, "--mix", "{out}/no.json"], "StageError", "no.json cannot be read"),
+    ([*MIX, "--mix", "{photo}"], "StageError", "photo.png cannot be read (it is no text)"),
+    ([*MIX, "--mix", "{made}/stage.json"], "StageError", "either a \"light\" or \"weights\""),
+    (["mix", "{made}", "-o", "{mix}", "--mix", "{mix}"], "ImageError", "must be one of"),
     ([*MIX, "--environment", "{cut}"], "StageError", "cut short"),
     ([*MIX, "--environment", "{exr}"], "StageError", "OpenEXR"),
     ([*MIX, "--environment", "{out}/no.hdr"], "StageError", "cannot be read"),
@@ -381,8 +408,9 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (folder / "cut.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 8 +X 16\n" + bytes(7))
     (folder / "sky.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(64))
     Image.fromarray(photo_pixels()).save(folder / "photo.png")
+    (folder / "mix.json").write_text('{"version": 1, "light": "left", "exposure": -1}', encoding="utf-8")
     return {"made": folder / "made", "lost": folder / "lost", "uneven": folder / "uneven", "cut": folder / "cut.hdr",
-            "exr": folder / "sky.exr", "photo": folder / "photo.png"}
+            "exr": folder / "sky.exr", "mix": folder / "mix.json", "photo": folder / "photo.png"}
 
 
 @pytest.mark.parametrize(("argv", "kind", "message"), MISTAKES, ids=[" ".join(argv) for argv, *_ in MISTAKES])

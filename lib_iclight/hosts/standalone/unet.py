@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ class RelitUNet:
         self._used = "being changed"  # so that after an interrupt the next job writes all weights anew
         self._write(tensors)
         self._used = name
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor as it is used at present, by its name in diffusers; for reading only."""
+        for key, weight in self._unet.named_parameters():
+            yield key, weight.detach()
 
     def __call__(self, latent: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor,
                  concat: torch.Tensor | None) -> torch.Tensor:

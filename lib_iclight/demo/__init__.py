@@ -6,20 +6,25 @@ The pocket model knows rendered objects only, so a rendered object is what the d
 from __future__ import annotations
 
 import argparse
-import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from .generation import Generation
-from .session import Session
-from .settings import Settings
+from ..generation import Generation
+from ..session import Session
+from ..settings import Settings
+from ..stage import Stage
+from .page import Compared, write_page
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 FOREGROUND = EXAMPLES / "rendered-vase.png"
 BACKGROUND = EXAMPLES / "rendered-wall.png"
+PHOTO, PHOTO_MASK = EXAMPLES / "astronaut.jpg", EXAMPLES / "astronaut-cutout.webp"
+SKETCHED = ("sunset", "left", "right", "top", "neon pair")
+"""lights in which the photo is shown"""
 CELL = 256
 """pixels of a picture on the contact sheet"""
 FPS = 24.0
@@ -43,11 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for the pictures (default: demo)")
     out = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
     session = Session.open(device="cpu")
     print(f"Model: {session.note}.")
     shown: list[tuple[str, Image.Image]] = [
         ("foreground", Image.open(FOREGROUND).convert("RGB")),
         ("cut-out", session.subject(Settings(foreground=FOREGROUND)).cutout())]
+    relit: list[Compared] = []
     for name, (choices, generated) in CASES.items():
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
         if settings.background is not None:
@@ -59,19 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         picture.save(path)
         print(path)
         shown.append((name, picture))
-    light_stage(session, out)
-    sheet = out / "contact-sheet.png"
+        relit.append(Compared(name, shown[0][1], picture))
+    stage, figures = light_stage(session, out)
+    sheet, page = out / "contact-sheet.png", out / "index.html"
     contact_sheet(shown).save(sheet)
     print(sheet)
+    sketched = sketches(session)
+    write_page(page, session.note, time.monotonic() - started, relit, sketched, stage, figures, sheet)
+    print(f"{page}: open it in a browser")
     return 0
 
 
-def light_stage(session: Session, out: Path) -> None:
-    """A light stage of the example, what it says of the subject, moving light, and the desk."""
-    from .stage import albedo, load, normals, to_colors
-    from .stage.animation import frame_count, frames, orbit, write_animation
-    from .stage.desk import write_desk
-    from .stage.files import to_codes
+def sketches(session: Session) -> list[Compared]:
+    """A real photo under lights at once, without the model."""
+    photo = Image.open(PHOTO).convert("RGB")
+    return [Compared(light, photo, session.preview(Settings(foreground=PHOTO, mask=PHOTO_MASK, light=light)).picture)
+            for light in SKETCHED]
+
+
+def light_stage(session: Session, out: Path) -> tuple[Stage, dict[str, Path]]:
+    """A light stage of the example; what it says of the subject and moving light as files by their captions."""
+    from ..stage import albedo, load, normals, to_colors
+    from ..stage.animation import frame_count, frames, orbit, write_animation
+    from ..stage.desk import write_desk
+    from ..stage.files import to_codes
 
     side = session.native
     [folder] = session.stage(
@@ -84,9 +102,11 @@ def light_stage(session: Session, out: Path) -> None:
     count = frame_count(4.0, FPS)
     write_animation(out / "stage-orbit.webp", frames(stage, orbit(stage, count)), count, FPS)
     write_desk(stage, out / "desk.html")
-    for path in (folder, *(out / name for name in ("stage-normals.png", "stage-albedo.png", "stage-orbit.webp",
-                                                   "desk.html"))):
+    figures = {"a lamp that goes around it": out / "stage-orbit.webp", "its normals": out / "stage-normals.png",
+               "its own colour (albedo)": out / "stage-albedo.png"}
+    for path in (folder, *figures.values(), out / "desk.html"):
         print(path)
+    return stage, figures
 
 
 def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 4, margin: int = 8) -> Image.Image:
@@ -101,7 +121,3 @@ def contact_sheet(pictures: Sequence[tuple[str, Image.Image]], columns: int = 4,
         sheet.paste(scaled, (left, top), scaled if scaled.mode == "RGBA" else None)
         draw.text((left, top + CELL + 3), name, fill="black")
     return sheet
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,7 @@
+"""python -m lib_iclight.demo"""
+
+import sys
+
+from . import main
+
+sys.exit(main())

@@ -1,0 +1,142 @@
+"""The manual: current where it comes from the code, whole, without dead links, and a site that builds strictly."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from lib_iclight import errors
+from lib_iclight.cli import COMMANDS, parser_of_all
+from lib_iclight.errors import ICLightError, SettingsError
+from lib_iclight.lights import PRESETS
+from lib_iclight.matting import MODELS
+from lib_iclight.session import Session
+from lib_iclight.settings import FIELDS
+from lib_iclight.webui.api import add_routes
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = {page.name: page.read_text("utf-8") for page in sorted(DOCS.glob("*.md"))}
+OTHERS = [ROOT / name for name in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
+                                   "ARCHITECTURE.md", "benchmarks/README.md", "training/README.md")]
+ALL = "\n".join(PAGES.values())
+STABLE = ("getting-started", "panel", "light-editor", "cut-outs", "keep", "stage", "preview", "api", "cli", "python",
+          "hosts", "weights", "faq", "glossary", "architecture", "how-it-works")
+"""pages that other places link to"""
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_parts_are_current(name: str) -> None:
+    """`python -m docs.generate` writes them."""
+    assert generator().generated(PAGES[name]) == PAGES[name]
+
+
+def test_a_part_that_is_not_current_is_seen() -> None:
+    stale = PAGES["api.md"].replace("`light_denoise` | 0.05 to 1", "`light_denoise` | 0.1 to 1")
+    assert stale != PAGES["api.md"] and generator().generated(stale) == PAGES["api.md"]
+    with pytest.raises(KeyError):
+        generator().generated("<!-- generated: nothing -->\n<!-- end -->")
+
+
+def named(name: str, text: str = ALL) -> bool:
+    """Whether a text has a name as code, alone or with what belongs to it."""
+    return re.search(rf"`[^`\n]*(?<![\w-]){re.escape(name)}(?![\w-])[^`\n]*`", text) is not None
+
+
+@pytest.mark.parametrize("name", [field.name for field in FIELDS])
+def test_every_setting_is_named(name: str) -> None:
+    assert named(name, PAGES["api.md"])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_named(name: str) -> None:
+    assert re.search(rf"^### {name}$", PAGES["cli.md"], re.MULTILINE)
+
+
+def test_every_flag_is_named() -> None:
+    [commands] = [one for one in parser_of_all()._actions if isinstance(one, argparse._SubParsersAction)]
+    flags = {flag for parser in commands.choices.values() for action in parser._actions
+             for flag in action.option_strings} - {"-h", "--help"}
+    assert not [flag for flag in flags if not named(flag, PAGES["cli.md"])]
+
+
+def test_every_preset_model_and_error_is_named() -> None:
+    kinds = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, ICLightError)]
+    assert len(kinds) > 9
+    assert not [name for name in (*PRESETS, *MODELS, *kinds) if not named(name)]
+
+
+def test_every_route_is_named() -> None:
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(app, Session())
+    routes = [f"{method} {route.path}" for route in app.routes if isinstance(route, APIRoute)
+              for method in route.methods]
+    assert len(routes) >= 3
+    assert not [route for route in routes if f"`{route}`" not in PAGES["api.md"]]
+
+
+def lines_of_commands() -> list[tuple[str, str]]:
+    """Every call of ours in a block of code of the pages and the README, with its page."""
+    found = []
+    for name, text in {**PAGES, **{str(one): one.read_text("utf-8") for one in OTHERS if one.is_file()}}.items():
+        blocks = [*re.findall(r"```\w*\n(.*?)```", text, re.DOTALL), *re.findall(r"^ {4}.*$", text, re.MULTILINE)]
+        for line in "\n".join(blocks).splitlines():
+            words = re.sub(r"\s+#.*", "", line.strip()).removeprefix("python -m lib_iclight ").removeprefix("iclight ")
+            if words != re.sub(r"\s+#.*", "", line.strip()) and "[" not in words and "..." not in words.split():
+                found.append((name, words))
+    return found
+
+
+def test_every_command_line_in_the_pages_is_one() -> None:
+    found = lines_of_commands()
+    assert len(found) > 15
+    for page, words in found:
+        try:
+            parser_of_all().parse_args(shlex.split(words))
+        except SettingsError as error:
+            pytest.fail(f"{page}: {words}: {error}")
+
+
+def test_the_links_of_other_pages_lead_somewhere() -> None:
+    dead = [f"{page.name}: {target}" for page in OTHERS if page.is_file()
+            for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text("utf-8"))
+            if not (page.parent / target).exists()]
+    assert not dead
+
+
+def test_pages_keep_their_names_and_are_in_the_navigation() -> None:
+    assert {f"{name}.md" for name in STABLE} <= set(PAGES)
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    assert set(re.findall(r"([\w-]+\.md)", navigation)) == set(PAGES)
+
+
+def test_the_site_builds_strictly(tmp_path: Path) -> None:
+    """Dead links, anchors and pages that are nowhere are warnings, and so errors."""
+    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir",
+                            str(tmp_path / "site"), "--config-file", str(ROOT / "mkdocs.yml")],
+                           capture_output=True, text=True, check=False, cwd=ROOT)
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = {page.stem for page in (tmp_path / "site").glob("*.html")}
+    assert {Path(name).stem for name in PAGES} <= pages
+    start = (tmp_path / "site" / "index.html").read_text("utf-8")
+    assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://', start), "nothing is asked of other servers"
+    assert not list((tmp_path / "site").glob("*.py"))
