@@ -24,8 +24,9 @@ AROUND = 17
 """Side of the windows for that, in points of the coarse grid: an eighth of the picture."""
 WIDER = 4
 """Sides of the windows in which detail is compared, in those of the blur that it is finer than."""
-NOISE = 1e-3
-"""Added to the variance of the logarithm of detail: where there is none nothing can be compared."""
+NOISE, PRIOR = 1e-5, 0.1
+"""Variance of the logarithm of detail that counts as none, and how much the whole picture counts beside such a window:
+where there is no detail, the result lacks what it lacks elsewhere."""
 
 
 class NewLight(NamedTuple):
@@ -71,7 +72,9 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
         means, trusted = _means(both, weight, side)
         coarser, smooth = np.log(means[:3] / means[3:]), np.log(luminance(means[3:]))
         fine, own = ratio - coarser, detail - smooth
-        light += trust.clip(0.0, 1.0) * (fine - _lacking(fine, own, weight, WIDER * side + 1) * own)
+        lacking = _lacking(fine, own, weight, WIDER * side + 1)
+        # What has lost the original's detail there has lost the light's as well: what is left is the model's.
+        light += trust.clip(0.0, 1.0) * (1.0 + lacking.mean(axis=0)) * (fine - lacking * own)
         ratio, detail, trust = coarser, smooth, trusted
         if side / 2.5 >= radius:
             return light + coarser, _around(after, before, weight)
@@ -80,10 +83,10 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
 
 def _lacking(fine: Planes, own: NDArray[np.float32], weight: NDArray[np.float32], side: int) -> Planes:
     """Which part of the original's own detail a result lacks, as a slope -1..0: [3, H, W]."""
-    total = box_sum(weight, side)
-    own_mean = box_sum(weight * own, side) / total
-    spread = box_sum(weight * own * own, side) / total - own_mean**2 + np.float32(NOISE)
-    along = box_sum(weight * own * fine, side) / total - own_mean * (box_sum(weight * fine, side) / total)
+    spread, along = box_sum(weight * own * own, side), box_sum(weight * own * fine, side)
+    whole = np.float32(PRIOR * side**2 / weight.sum(dtype=np.float64))
+    spread += whole * (weight * own * own).sum() + NOISE * box_sum(weight, side)
+    along += whole * (weight * own * fine).sum(axis=(1, 2), keepdims=True)
     slope: Planes = (along / spread).clip(-1.0, 0.0)
     return slope
 
