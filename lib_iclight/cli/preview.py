@@ -27,7 +27,7 @@ def add(command: argparse.ArgumentParser) -> None:
                          help="a normal map of this photo, at any size, from a ControlNet preprocessor, Blender, ...")
     command.add_argument("--convention", choices=("auto", "opengl", "directx"), default="auto",
                          help="of the normal map: green is up (opengl) or down (directx) (default: %(default)s)")
-    command.add_argument("--size", type=size, default=ORIGINAL, metavar="PIXELS",
+    command.add_argument("--size", type=size, default=ORIGINAL, metavar="PIXELS", dest="side",
                          help="the longer side at most, or original: the photo's own size (default: %(default)s)")
     add_matting(command)
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     normals = None if args.normals is None else read_picture(args.normals, "normal map")
     outputs = plan_outputs(args.output, [""], [args.foreground, args.background, args.mask, args.normals])
     with bars() as progress:
-        made = session_of(args, progress).preview(settings, normals=normals, convention=args.convention, side=args.size)
+        made = session_of(args, progress).preview(settings, normals=normals, convention=args.convention, side=args.side)
     warn(made.notes)
     say(outputs.save("", made.picture, "IC-Light preview"))
 
