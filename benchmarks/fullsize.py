@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What comes back at a photo's own size, against scaling the result up, with and without its detail, and the ratio.
 
-    python benchmarks/fullsize.py [--subjects 6] [--only rendered|relit|speed] [--pictures DIR] [--cache DIR]
+    python benchmarks/fullsize.py [--subjects 6] [--half] [--only rendered|relit|speed] [--pictures DIR] [--cache DIR]
 
 Prints Markdown tables. Bodies of the training's light stage that no training saw, with print and a fine texture on
 them, are rendered at 2048 pixels under one lamp (the photo) and before another wall under another lamp (the truth). The
@@ -15,7 +15,8 @@ Every method has the true alpha at 2048 pixels, and knows the photo. Measured as
 pixels: PSNR on what is wholly subject, legibility (correlation of print's edges with the truth's), and halo, in pixels
 of a 512 pixel picture. `--only speed` measures time and peak memory of bringing 24 and 100 megapixels back.
 
-The default takes 6 subjects; the documented figures are of 32. Needs scikit-image and scipy.
+The default takes 6 subjects. `--half` scales the scenes to 1024 pixels and the results to 256: the same proportions, a
+quarter of the work. Needs scikit-image and scipy.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ from lib_iclight.preserve import preserve
 from lib_iclight.settings import Settings
 
 LARGE, LIT, SMALL = 2048, 768, 512
-FRAME = Frame(SMALL, SMALL)
 LEAST = 0.002
 """added before dividing, in linear light, by the ratio image too"""
 
@@ -64,6 +64,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", type=int, default=6, help="bodies on the light stage (default: %(default)s)")
+    parser.add_argument("--half", action="store_true", help="at half the size")
     parser.add_argument("--only", choices=("rendered", "relit", "speed"), help="a part of it")
     parser.add_argument("--pictures", type=Path, help="also write the pictures, side by side, to here")
     parser.add_argument("--cache", type=Path, help="keep rendered scenes here, for runs to come")
@@ -75,6 +76,8 @@ def main() -> int:
     figures: dict[str, dict[str, list[tuple[float, float, float]]]] = {kind: {} for kind in kinds}
     for number in range(arguments.subjects):
         scene = scene_of(number, arguments.cache)
+        if arguments.half:
+            scene = halved(scene)
         for kind in kinds:
             result = RESULTS[kind](scene, number)
             row = [scene.photo, scene.truth]
@@ -177,9 +180,18 @@ def painted(paint: NDArray[Any], middle: list[int], number: int,
     return paint.clip(0.01, 0.9), (large, small)
 
 
+def halved(scene: Scene) -> Scene:
+    """A scene at half its size."""
+    photo, truth, wall, alpha = (np.asarray(Image.fromarray(pixels).reduce(2)) for pixels in scene[:4])
+    labels = tuple((slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
+                   for rows, columns in scene.labels)
+    return Scene(photo, truth, wall, alpha, labels)
+
+
 def small(pixels: NDArray[Any]) -> NDArray[Any]:
     """As the frame has it."""
-    return fit(pixels, SMALL, SMALL) if pixels.dtype == np.uint8 else fit_alpha(pixels, SMALL, SMALL)
+    side = len(pixels) * SMALL // LARGE
+    return fit(pixels, side, side) if pixels.dtype == np.uint8 else fit_alpha(pixels, side, side)
 
 
 def exact(scene: Scene, number: int) -> NDArray[Any]:
@@ -202,7 +214,7 @@ def relit(scene: Scene, number: int) -> NDArray[Any]:
     settings = Settings(mode="fbc", foreground=small(scene.photo), mask=mask, background=small(scene.wall))
     generation = Generation(prompt="", width=session.native, height=session.native, steps=20, cfg=2.0, seed=number)
     picture = session.relight(settings, generation).pictures[0]
-    return np.asarray(picture.resize((SMALL, SMALL), Image.Resampling.LANCZOS))
+    return np.asarray(picture.resize((len(small(scene.photo)),) * 2, Image.Resampling.LANCZOS))
 
 
 RESULTS: dict[str, Callable[[Scene, int], NDArray[Any]]] = {"exact": exact, "model": model, "relit": relit}
@@ -213,7 +225,8 @@ RESULTS: dict[str, Callable[[Scene, int], NDArray[Any]]] = {"exact": exact, "mod
 
 def large(pixels: NDArray[Any]) -> NDArray[Any]:
     """Scaled up with Lanczos."""
-    return np.asarray(Image.fromarray(pixels).resize((LARGE, LARGE), Image.Resampling.LANCZOS))
+    side = len(pixels) * LARGE // SMALL
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def with_detail(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
@@ -225,7 +238,7 @@ def with_detail(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
 def ratio(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
     """The photo times result / photo, divided at 512 pixels; what is not subject scaled up."""
     factor = (decode(result) + LEAST) / (decode(small(foreground_color(scene.photo, scene.alpha))) + LEAST)
-    factor = np.stack([np.asarray(Image.fromarray(plane).resize((LARGE, LARGE), Image.Resampling.BICUBIC))
+    factor = np.stack([np.asarray(Image.fromarray(plane).resize(scene.alpha.shape, Image.Resampling.BICUBIC))
                        for plane in factor.transpose(2, 0, 1).astype(np.float32)], 2)
     lit = encode((decode(foreground_color(scene.photo, scene.alpha)) + LEAST) * factor - LEAST)
     alpha = scene.alpha[..., None]
@@ -236,7 +249,7 @@ def ours(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
     """Size original."""
     settings = Settings(foreground=scene.photo, mask=np.rint(scene.alpha * 255).astype(np.uint8), size="original")
     job = Relight(settings, cutter=Cutter([]), latents=LatentCache(), largest=(SMALL, SMALL))
-    return job.bring_back(Image.fromarray(result), FRAME).codes
+    return job.bring_back(Image.fromarray(result), Frame(*result.shape[:2])).codes
 
 
 METHODS: dict[str, Callable[[Scene, NDArray[Any]], NDArray[Any]]] = {

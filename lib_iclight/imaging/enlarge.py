@@ -47,11 +47,8 @@ class Enlarged:
     """
 
     def __init__(self, planes: Planes, across: Axis, down: Axis, kernel: str = "cubic") -> None:
-        places, weights = _taps(across, planes.shape[2], kernel)
-        wide = np.zeros((*planes.shape[:2], across.count), np.float32)
-        for place, weight in zip(places.T, weights.T, strict=True):
-            wide += planes[:, :, place] * weight
-        self._wide = wide
+        self._planes = planes
+        self._columns, self._shares = _taps(across, planes.shape[2], kernel)
         self._places, self._weights = _taps(down, planes.shape[1], kernel)
 
     def __call__(self, rows: slice) -> Planes:
@@ -61,7 +58,11 @@ class Enlarged:
         line = np.arange(len(places))
         for place, weight in zip(places.T, weights.T, strict=True):
             np.add.at(mix, (line, place - first), weight)
-        made: Planes = np.matmul(mix, self._wide[:, first:last + 1])
+        source = self._planes[:, first:last + 1]  # only what these rows need is ever made wide
+        wide = np.zeros((*source.shape[:2], len(self._columns)), np.float32)
+        for place, weight in zip(self._columns.T, self._shares.T, strict=True):
+            wide += source[:, :, place] * weight
+        made: Planes = np.matmul(mix, wide)
         return made
 
 

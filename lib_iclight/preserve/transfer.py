@@ -67,18 +67,26 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
     ratio, detail, trust = np.log(after / before), np.log(luminance(before)), weight
     light = np.zeros_like(ratio)
     both = np.concatenate([after, before])
-    side = 3
+    side, unsure = 3, _half_a_code(after) + _half_a_code(before)
     while True:
         means, trusted = _means(both, weight, side)
         coarser, smooth = np.log(means[:3] / means[3:]), np.log(luminance(means[3:]))
         fine, own = ratio - coarser, detail - smooth
+        fine -= fine.clip(-unsure, unsure)  # a smooth light would come in steps
         lacking = _lacking(fine, own, weight, WIDER * side + 1)
         # What has lost the original's detail there has lost the light's as well: what is left is the model's.
         light += trust.clip(0.0, 1.0) * (1.0 + lacking.mean(axis=0)) * (fine - lacking * own)
         ratio, detail, trust = coarser, smooth, trusted
         if side / 2.5 >= radius:
             return light + coarser, _around(after, before, weight)
-        side = 2 * side - 1
+        side, unsure = 2 * side - 1, unsure / 4
+
+
+def _half_a_code(planes: Planes) -> Planes:
+    """By how much the logarithm of linear light may be off, for it comes from 8-bit sRGB, whose steps are about as high
+    as those of a power of 2.2."""
+    step: Planes = np.float32(0.5 * 2.2 / 255.0) / np.maximum(planes, FLOOR) ** np.float32(1.0 / 2.2)
+    return step
 
 
 def _lacking(fine: Planes, own: NDArray[np.float32], weight: NDArray[np.float32], side: int) -> Planes:
@@ -112,7 +120,9 @@ def carried_on(planes: Planes, trust: NDArray[np.float32]) -> Planes:
     """Planes [N, H, W] as they are where trust [H, W] is 1, and where it is 0 as they are around: from grids that get
     coarser (Gortler et al., "The Lumigraph", 1996: pull and push)."""
     if min(trust.shape) < 4:
-        return planes
+        total = trust.sum(dtype=np.float64) + 1e-12
+        means = (planes * trust).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / total
+        return np.broadcast_to(means.astype(np.float32), planes.shape)
     small = shrunk(trust, 2)
     coarse = carried_on(shrunk(planes * trust, 2) / (small + np.float32(1e-9)), (4.0 * small).clip(0.0, 1.0))
     filled: Planes = resize(coarse, trust.shape)
