@@ -23,7 +23,7 @@ from .imaging.enlarge import Axis, Enlarged, Scaled
 from .imaging.photo import Photo
 from .laid import Laid
 from .matting import foreground_color
-from .matting.detailed import GRID, Detailed
+from .matting.detailed import CLEAR, GRID, Detailed
 from .matting.refine import grow
 from .preserve import preserve
 from .preserve.background import subject_light
@@ -217,7 +217,9 @@ class FullSize:
         """What the subject is put on, linear sRGB."""
         rest = 1.0 - _grown(alpha)
         if self._on is None:
-            planes = carried_on(np.ascontiguousarray(result.transpose(2, 0, 1), np.float32), np.floor(rest))
+            planes = np.ascontiguousarray(result.transpose(2, 0, 1), np.float32)
+            bare = (rest > 1.0 - 2.0 * CLEAR).astype(np.float32)  # mattes of models have a haze everywhere
+            planes = carried_on(planes, bare) if bare.any() else planes
             painted = Enlarged(planes, *place.axes(), "lanczos")
             return lambda rows: LINEAR_OF_CODE[np.rint(painted(rows)).clip(0, 255).astype(np.uint8)]
         on, shown = self._on, frame.place(self._on, fit)

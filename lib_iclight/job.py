@@ -26,15 +26,12 @@ from .imaging.photo import Photo
 from .laid import Laid, load_background
 from .lightfrom import light_in
 from .lights import broad_light, light_map
-from .matting import HAZY, haze
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
 from .settings import FIELD, STAGE_OUTPUTS, STAGES, Settings
-from .subject import ENOUGH, TRANSPARENCY_UNUSED, CutsOut, Subject
+from .subject import ENOUGH, HALF_TRANSPARENT, TRANSPARENCY_UNUSED, CutsOut, Subject
 
 NO_LIGHT_MAP = "The light map is not returned: there is no light."
-HALF_TRANSPARENT = ("The cut-out leaves a large part of the subject's inside half transparent, so what is behind shows "
-                    "through. Set mask_solid, or choose another cut-out model.")
 NO_STAGE = "Normals and albedo are not returned: they are made of a light stage, and stage is off."
 DRAWN_WHITE = 224
 """the brightest value of a light that is drawn as a background, see `lights.light_map`"""
@@ -285,7 +282,7 @@ class Relight:
         if subject.is_whole and subject.own_alpha is not None:
             self._warn(TRANSPARENCY_UNUSED)
         shown, key = subject.color, subject.key
-        if subject.is_cut_by_model and not s.mask_solid and haze(subject.alpha) > HAZY:
+        if subject.is_hazy:
             self._warn(HALF_TRANSPARENT)
         if self._background is not None and s.harmonise:
             shown = harmonise(shown, subject.alpha, self._background, s.harmonise)

@@ -13,7 +13,7 @@ from . import imaging
 from .cache import content_key
 from .errors import ImageError
 from .imaging.photo import Photo, load_photo
-from .matting import Cutout, Refinement
+from .matting import HAZY, Cutout, Refinement, haze
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -23,6 +23,10 @@ larger ones ask for more; the same for previews and jobs, so that a cut-out that
 
 TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
                        "subject.")
+
+
+HALF_TRANSPARENT = ("The cut-out leaves a large part of the subject's inside half transparent, so what is behind shows "
+                    "through. Set mask_solid, or choose another cut-out model.")
 
 
 class CutsOut(Protocol):
@@ -85,6 +89,11 @@ class Subject:
         """Whether a model cuts it out, not its own transparency and not a mask."""
         s = self._settings
         return s.mask is None and s.matting != "none" and not (s.matting == "auto" and self.own_alpha is not None)
+
+    @property
+    def is_hazy(self) -> bool:
+        """Whether a model left a large part of its inside half transparent, and nothing is done about it."""
+        return self.is_cut_by_model and not self._settings.mask_solid and haze(self.alpha) > HAZY
 
     @property
     def keeps_own_alpha(self) -> bool:

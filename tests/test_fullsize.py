@@ -14,10 +14,12 @@ from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.frame import Frame, fit
 from lib_iclight.fullsize import Painted
 from lib_iclight.imaging import contain
-from lib_iclight.job import HALF_TRANSPARENT, LatentCache, Relight
-from lib_iclight.matting import Cutout, Cutter, Refinement, haze, refine
+from lib_iclight.job import LatentCache, Relight
+from lib_iclight.matting import Cutout, Cutter, Refinement, refine
+from lib_iclight.matting import haze as haze_of
 from lib_iclight.preserve.transfer import carried_on, light_of
 from lib_iclight.settings import Settings
+from lib_iclight.subject import HALF_TRANSPARENT
 
 RNG = np.random.default_rng(6)
 FRAME = Frame(96, 64)
@@ -155,8 +157,9 @@ def test_a_highlight_lies_over_the_paint() -> None:
     assert made.mean() > 230 and made.std() < 12, "on a highlight there is little texture"
 
 
-def test_behind_the_subject_stands_what_was_painted_without_a_rim() -> None:
-    relight = job(mask=DISC)
+@pytest.mark.parametrize("haze", [0, 1])
+def test_behind_the_subject_stands_what_was_painted_without_a_rim(haze: int) -> None:
+    relight = job(mask=np.maximum(DISC, haze))
     alpha = FRAME.place(DISC.astype(np.float32) / 255, contain)[..., None]
     result = np.rint(alpha * 40 + (1 - alpha) * 200).astype(np.uint8).repeat(3, 2)  # dark before light
     made = back(relight, result).astype(int)
@@ -226,7 +229,7 @@ def test_a_stages_alpha_is_as_large_as_its_pictures() -> None:
 def test_a_hazy_inside_is_told_and_made_solid_with_soft_edges_left() -> None:
     edge = np.clip((80 - FAR) / 10, 0, 1).astype(np.float32)
     hazy = edge * np.where(FAR < 45, 0.5, 1.0).astype(np.float32)
-    assert haze(edge) < 0.02 < 0.05 < haze(hazy)
+    assert haze_of(edge) < 0.02 < 0.05 < haze_of(hazy)
     solid = refine(hazy, Refinement(solid=True))
     assert solid[FAR < 40].min() > 0.95
     np.testing.assert_allclose(solid[FAR > 74], edge[FAR > 74], atol=0.06)

@@ -90,4 +90,5 @@ def _directory(exif: Image.Exif, tag: int) -> dict[int, Any]:
 
 def _bytes(exif: Image.Exif) -> bytes:
     """From the TIFF header on."""
-    return exif.tobytes().removeprefix(b"Exif\0\0")
+    data: bytes = exif.tobytes()
+    return data.removeprefix(b"Exif\0\0")
