@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TextIO
 
 
+class Note(str):
+    """A sentence that tells what was found; beside those that warn, consoles say so."""
+
+
 def printable(text: object, stream: TextIO) -> str:
     """`str(text)` as it can be printed to `stream`: what its encoding lacks is escaped, \\u4e2d, and nothing raises.
 

@@ -16,14 +16,13 @@ import logging
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from . import files
+from . import files, locks
 from .errors import DownloadError
 from .progress import Progress, silent
 from .transfer import PassingError, Stream, token
@@ -257,44 +256,10 @@ class _Listener:
 @contextmanager
 def _only_one(path: Path, name: str, progress: Progress) -> Iterator[None]:
     """Hold the lock file `path`, waiting for whoever holds it. The system frees it if a holder dies."""
-    while True:
-        file = path.open("ab")
-        if _lock(file) and _is_at(file, path):
-            break
-        file.close()
+    while (file := locks.claim(path)) is None:
         progress(f"Waiting for another download of {name}", 0, 0)
         time.sleep(_POLL)
     try:
         yield
     finally:
-        if sys.platform == "win32":  # an open file cannot be removed there
-            file.close()
-        try:
-            path.unlink()
-        except OSError:
-            log.debug("%s is still in use", path)
-        file.close()
-
-
-def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Is the open file still the one at `path`? Its last user may have removed it while we opened and locked it."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file: BinaryIO) -> bool:
-    """Try to lock an open file; closing it, or the end of the process, unlocks."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # held by another, as either system says it
-        return False
-    return True
+        locks.release(file, path)

@@ -78,6 +78,10 @@ class HostError(ICLightError):
     """The host cannot do what a relight needs, or did not apply what it was given."""
 
 
+class BatchError(ICLightError):
+    """A batch of pictures cannot be begun as asked, or cannot go on."""
+
+
 def plain(text: str, longest: int = LONGEST) -> str:
     """The text as it can be printed, sent as UTF-8 and read: cut in its middle where it is longer than `longest`,
     lone surrogates and control characters (tabs and line breaks apart) written as escapes.
@@ -90,18 +94,24 @@ def plain(text: str, longest: int = LONGEST) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error shows it: short, and never a whole object."""
-    if value is None:
-        return "null"
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return kind_name(value)
     if isinstance(value, int) and abs(value) >= 10**12:
         return "so large a number"
-    if not isinstance(value, str | int | float):
-        return plain(type(value).__name__, _VALUE)
     text = repr(value[:_VALUE] if isinstance(value, str) else value)
     return text if len(text) < _VALUE else text[:_VALUE - 3] + "..."
 
 
+def kind_name(value: Any) -> str:
+    """What a value is, in the words of someone who wrote JSON; of what JSON has not, Python's name."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    words = {dict: "an object", list: "a list", tuple: "a list", str: "text", int: "a number", float: "a number"}
+    return words.get(type(value)) or plain(type(value).__name__, _VALUE)
+
+
 def hint(name: object, known: Iterable[str]) -> str:
     """A sentence for an unknown name: the known one that is most like it, or all of them."""
-    known = list(known)
-    close = difflib.get_close_matches(str(name)[:_VALUE], known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(known)}."
+    spelt = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(str(name)[:_VALUE].casefold(), spelt, n=1)
+    return f"Did you mean {spelt[close[0]]!r}?" if close else f"Known are: {', '.join(spelt.values())}."

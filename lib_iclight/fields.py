@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .errors import SettingsError
+from .errors import SettingsError, shown
 from .lights import LightSpec, parse_light
 
 
@@ -188,15 +188,5 @@ class List(Kind):
         return [word.strip() for word in re.split("[+,]", text) if word.strip()]
 
 
-def type_name(value: Any) -> str:
-    """What a value is, as an error tells it to someone who wrote JSON."""
-    return "null" if value is None else type(value).__name__
-
-
 def _refused(name: str, value: Any, wanted: str) -> SettingsError:
-    if isinstance(value, int) and abs(value) > 1e18:
-        shown = "a huge number"
-    else:
-        shown = repr(value) if isinstance(value, (str, int, float, bool)) else type_name(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return SettingsError(f"{name} must be {wanted}, not {shown}.")
+    return SettingsError(f"{name} must be {wanted}, not {shown(value)}.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SettingsError
+from .errors import SettingsError, hint, shown
 from .settings import RECOMMENDED
 
 NATIVE = 512
@@ -82,7 +82,8 @@ class Generation:
             if type(value) not in (int, float) or not least <= value <= most:  # NaN is in no range
                 raise SettingsError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}.")
         if not isinstance(self.sampler, str) or self.sampler not in SAMPLERS:
-            raise SettingsError(f"sampler must be one of {', '.join(SAMPLERS)}, not {self.sampler!r}.")
+            raise SettingsError(f"sampler must be one of the known ones, not {shown(self.sampler)}. "
+                                f"{hint(self.sampler, SAMPLERS)}")
 
     def warnings(self) -> list[str]:
         """What was given and changes nothing, in sentences; only values other than the defaults count as given."""
@@ -119,6 +120,21 @@ def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int
         return abs(math.log(w / h * height / width)) + 0.1 * abs(math.log(w * h / area))
 
     return min(((w, h) for w in sides for h in sides if 0.9 * least <= w * h <= 1.1 * most), key=distance)
+
+
+def suited(given: Mapping[str, Any], mode: str, native: int = NATIVE,
+           picture: tuple[int, int] | None = None) -> Generation:
+    """The generation of the values that are given, by the names of `Generation`; None stands for what suits.
+
+    mode: its recommended steps and cfg. native: as `comfortable_size` has it. picture: width and height of the
+    foreground, whose shape the size follows where neither side is given. Raises SettingsError.
+    """
+    best = RECOMMENDED[mode]
+    width, height = reference_size(mode, native)
+    if picture is not None and given.get("width") is None and given.get("height") is None:
+        width, height = comfortable_size(*picture, native)
+    best_values = {"width": width, "height": height, "steps": best.steps, "cfg": best.cfg}
+    return Generation(**best_values | {name: value for name, value in given.items() if value is not None})
 
 
 def reference_size(mode: str, native: int = NATIVE) -> tuple[int, int]:

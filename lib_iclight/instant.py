@@ -31,7 +31,7 @@ class Instant(NamedTuple):
     """A photo under another light."""
 
     picture: Image.Image
-    """RGB"""
+    """RGB; RGBA of a picture that is cut out already, without a background: transparent as it was"""
     light: str | LightSpec
     """that it is under: a preset's name or a spec; the one that was found, where it was looked for"""
     notes: tuple[str, ...]
@@ -73,9 +73,22 @@ def instant(settings: Settings, subject: Subject, *, normals: object = None, con
     if behind is not None:
         behind = imaging.fit(behind, width, height)
     elif subject.own_alpha is not None:  # it has no background of its own
-        rgb = imaging.composite_on_grey(rgb, imaging.fit_alpha(subject.own_alpha, width, height))
+        own = imaging.fit_alpha(subject.own_alpha, width, height)
+        if not subject.is_whole:
+            return Instant(_transparent(rgb, color, alpha, own, shape, light), light, tuple(notes))
+        rgb = imaging.composite_on_grey(rgb, own)
     made = sketch(rgb, alpha, shape, light, behind, color)
     return Instant(Image.fromarray(made), light, tuple(notes))
+
+
+def _transparent(rgb: NDArray[np.uint8], color: NDArray[np.uint8], alpha: NDArray[np.float32],
+                 own: NDArray[np.float32], shape: Shape, light: str | LightSpec) -> Image.Image:
+    """RGBA: a cut-out under a light. rgb: its colours; own: its transparency; alpha: what of it is the subject."""
+    there = np.maximum(own, alpha)  # a subject that was grown shows beyond
+    share = (alpha / np.maximum(there, np.float32(1e-6))).astype(np.float32)
+    photo = np.where(own[..., None] > 0, rgb, color)  # what was hidden has no colour that could shine through
+    made = sketch(photo, share, shape, light, None, color)
+    return Image.fromarray(np.dstack([made, np.rint(there * 255.0).astype(np.uint8)]), "RGBA")
 
 
 def _size(own: tuple[int, int], side: int | None) -> tuple[int, int]:

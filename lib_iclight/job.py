@@ -197,7 +197,7 @@ class Relight:
                                      lambda laid: laid.over(frame, self._map(frame, "fc"), self.settings.start_amount),
                                      placed=True)
         if self.start == "sketch":
-            behind = None if self._background is None else content_key(self._background)
+            behind = content_key(self._background) if self.kind == "fbc" and self._background is not None else None
             return self._of_subjects(encoder, frame, batch, ("sketch", self._light, behind),
                                      lambda laid: self._sketched(laid, frame), placed=True)
         if self.start == "image" and self._tab != "img2img":

@@ -26,7 +26,7 @@ from .job import LatentCache, Relight
 from .made import Finished, Outlook, Relighting, Staged
 from .matting import DEVICES, Cutter, model_names, obstacle
 from .preview import Convention
-from .progress import Progress, silent
+from .progress import Progress, part_of, silent
 from .settings import STAGES, Settings
 from .subject import Subject
 from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
@@ -137,11 +137,21 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
+    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+            depth: int | None = None) -> Relight:
+        """What `relight` and `stage` do before their turn comes: pictures decoded, the foreground cut out.
+
+        To be made in another thread while a picture is sampled. depth: as `relight` has it. Raises ICLightErrors.
+        """
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size,
+                       progress=progress or self._progress, depth=depth or 8)
+
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
-                depth: int | None = None) -> Relighting:
+                job: Relight | None = None, depth: int | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
-        depth: bits, 8 or 16, of the `photo`s of results at the photo's own size; None: they are `picture`s, 8-bit sRGB.
+        job: what `job` made of the same settings and generation. depth: bits, 8 or 16, of the `photo`s of results at
+        the photo's own size; None: they are `picture`s, 8-bit sRGB.
 
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
@@ -150,7 +160,7 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = self._job(settings, generation, progress, depth or 8)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
@@ -160,7 +170,7 @@ class Session:
         return Relighting(made + extras, (*generation.warnings(), *job.warnings))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
-              progress: Progress | None = None, *, depth: int = 8) -> Staged:
+              progress: Progress | None = None, *, job: Relight | None = None, depth: int = 8) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -175,7 +185,7 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = self._job(settings, generation, progress, depth)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
         frame, about = Frame(*generation.size), self._about(job, generation, offsets)
@@ -187,7 +197,7 @@ class Session:
             host = self._loaded(progress)
             for done, (number, writer, light) in enumerate(todo):
                 single, one = job.under(light), seeds[number - 1]
-                result = host.relight(single, one, offsets, _part_of(progress, done, len(todo)))
+                result = host.relight(single, one, offsets, part_of(progress, done, len(todo)))
                 finished, *raw = self._finished(single, one, result.pictures, True)
                 codes = np.asarray(finished.picture) if finished.photo is None else finished.photo.in_srgb(depth).codes
                 writer.add(light, codes, finished.text)
@@ -242,10 +252,6 @@ class Session:
         finally:
             self._turn.release()
 
-    def _job(self, settings: Settings, generation: Generation, progress: Progress, depth: int) -> Relight:
-        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress,
-                       depth=depth)
-
     def _about(self, job: Relight, generation: Generation, offsets: Offsets) -> dict[str, Any]:
         """What a stage is made with, beside its seed: as JSON values, equal only where its pictures would be."""
         checkpoint = self._checkpoint()
@@ -298,15 +304,3 @@ class Session:
                 yield Finished("result", number, relit.photo.image(), text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)
-
-
-def _part_of(progress: Progress, number: int, count: int) -> Progress:
-    """How the pass of that number, from 0 on, of `count` reports: sampling as its part of all, the rest the first time.
-    """
-    def report(what: str, done: int, total: int) -> None:
-        if what == "sampling":
-            progress(what, number * total + done, count * total)
-        elif number == 0:
-            progress(what, done, total)
-
-    return report

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from .errors import SettingsError, hint, shown
-from .fields import FROM_BACKGROUND, Bool, Choice, Kind, Light, List, Name, Number, Picture, type_name
+from .errors import SettingsError, hint, kind_name, shown
+from .fields import FROM_BACKGROUND, Bool, Choice, Kind, Light, List, Name, Number, Picture
 from .lights import PRESETS, LightSpec
 
 VERSION = 1
@@ -206,7 +206,7 @@ class Settings:
     def from_dict(cls, values: Any) -> Settings:
         """Settings from a JSON object; missing keys take their defaults, unknown ones are refused by name."""
         if not isinstance(values, dict):
-            raise SettingsError(f"the settings must be one JSON object, not {type_name(values)}. "
+            raise SettingsError(f"the settings must be one JSON object, not {kind_name(values)}. "
                                 "Send {\"enabled\": true, ...}.")
         for key in values:
             if key not in FIELD:

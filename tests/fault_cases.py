@@ -15,7 +15,7 @@ import importlib
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType, SimpleNamespace
@@ -138,6 +138,14 @@ def watching(watch: Watch, kind: str) -> Iterator[None]:
     finally:
         if kind != "step":
             put(before)
+
+
+def places(kinds: Iterable[str], undisturbed: Callable[[Watch, str], object]) -> dict[str, list[str]]:
+    """kind -> the places in an undisturbed job where a fault can be raised."""
+    watches = {kind: Watch() for kind in kinds}
+    for kind, watch in watches.items():
+        undisturbed(watch, kind)
+    return {kind: watch.sites for kind, watch in watches.items()}
 
 
 def differing(one: Sequence[Any], other: Sequence[Any]) -> bool:
@@ -329,14 +337,12 @@ class WebUI:
         return ended
 
     def sites(self) -> dict[str, list[str]]:
-        """kind -> the places in the undisturbed job where a fault can be raised."""
-        found = {}
-        for kind in self.kinds:
+        """See `places`."""
+        def job(watch: Watch, kind: str) -> None:
             self.reset()
-            watch = Watch()
             self._ended(self._job(), watch, kind)
-            found[kind] = watch.sites
-        return found
+
+        return places(self.kinds, job)
 
     def plain(self) -> list[Any]:
         """The pictures of the job without IC-Light."""
@@ -469,14 +475,12 @@ class Alone:
         return ended
 
     def sites(self) -> dict[str, list[str]]:
-        """kind -> the places in the undisturbed job where a fault can be raised."""
-        found = {}
-        for kind in self.kinds:
+        """See `places`."""
+        def job(watch: Watch, kind: str) -> None:
             self.reset()
-            watch = Watch()
             self._ended(watch, kind)
-            found[kind] = watch.sites
-        return found
+
+        return places(self.kinds, job)
 
     def _ended(self, watch: Watch, kind: str) -> str:
         def progress(what: str, done: int, total: int) -> None:

@@ -7,8 +7,10 @@ import io
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 from PIL import Image
 
 from lib_iclight import cli, infotext
-from lib_iclight.imaging import read_text
+from lib_iclight.imaging import read_text, save_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "--seed", "5", "--matting", "none"]
@@ -207,6 +209,32 @@ def test_a_prompt_longer_than_the_format_takes(folder: Path, capsys: pytest.Capt
     monkeypatch.setattr("lib_iclight.session.Session.relight", no_work)
     assert relight(folder, "photo.png", "out.jpg", "--prompt", "cat " * 9000) == 2
     assert "Shorten the prompt, or write a .png" in capsys.readouterr().err
+
+
+# --- what a picture tells -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
+@pytest.mark.parametrize("side", [1, 8, 15, 16])
+def test_a_small_picture_tells_as_much_as_any_other(folder: Path, capsys: pytest.CaptureFixture[str], side: int,
+                                                    ending: str) -> None:
+    path = folder / f"small{ending}"
+    save_picture(Image.new("RGB", (side, side)), path, "a cat\nSteps: 5")
+    assert cli.main(["info", str(path)]) == 0 and "Steps: 5" in capsys.readouterr().out
+    save_picture(Image.new("RGB", (side, side)), path)
+    assert cli.main(["info", str(path)]) == 2
+    told = capsys.readouterr().err
+    assert "tells nothing of its making" in told and "small" not in told.replace(path.name, "")
+
+
+def test_a_picture_that_is_not_read_to_its_end_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+                                      + struct.pack(">I", zlib.crc32(chunk)) + struct.pack(">I", 5)
+                                      + b"IDAT" + bytes(9))
+    assert cli.main(["info", str(folder / "huge.png")]) == 2
+    assert "too large to be read to its end" in capsys.readouterr().err
 
 
 # --- consoles -----------------------------------------------------------------------------------------------------

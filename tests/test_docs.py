@@ -34,6 +34,8 @@ ALL = "\n".join(PAGES.values())
 STABLE = ("getting-started", "panel", "light-editor", "cut-outs", "keep", "stage", "preview", "api", "cli", "python",
           "hosts", "weights", "faq", "glossary", "architecture", "how-it-works")
 """pages that other places link to"""
+TO_COME = {"size.md", "batch.md", "scale.md", "standalone.md", "hardening.md"}
+"""pages that may not be written yet"""
 
 
 def generator() -> ModuleType:
@@ -125,8 +127,9 @@ def test_the_links_of_other_pages_lead_somewhere() -> None:
 
 def test_pages_keep_their_names_and_are_in_the_navigation() -> None:
     assert {f"{name}.md" for name in STABLE} <= set(PAGES)
-    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
-    assert set(re.findall(r"([\w-]+\.md)", navigation)) == set(PAGES)
+    navigation = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2])
+    assert len(set(navigation)) == len(navigation)
+    assert set(PAGES) <= set(navigation) and set(navigation) - set(PAGES) <= TO_COME
 
 
 def test_the_site_builds_strictly(tmp_path: Path) -> None:

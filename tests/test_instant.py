@@ -63,6 +63,68 @@ def test_it_is_the_sketch_at_the_photos_own_size(session: Session) -> None:
     assert sides(made.picture) < -20 < 20 < sides(session.preview(Settings(foreground=CUT, light="right")).picture)
 
 
+def test_a_cut_out_comes_back_as_one(session: Session) -> None:
+    """Transparent as it was, its soft edge in its own colour under the light, whatever colour was hidden."""
+    alpha = (1.0 - np.hypot(X - 39.5, Y - 29.5) / 30).clip(0, 1).astype(np.float32)
+    codes = np.rint(255 * alpha).astype(np.uint8)
+    for hidden in (0, 255):
+        photo = np.where(codes[..., None] > 0, GREY, np.uint8(hidden))
+        made = np.asarray(session.preview(Settings(foreground=np.dstack([photo, codes]), light="left")).picture)
+        assert made.shape == (60, 80, 4) and np.array_equal(made[..., 3], codes)
+        expected = sketch(GREY, np.ones_like(alpha), shape_of(photo, codes / np.float32(255)), "left")
+        there = codes > 8
+        assert np.abs(made[there, :3].astype(int) - expected[there]).max() <= 2
+    before = np.asarray(session.preview(Settings(foreground=CUT, light="left", background=LIT_TOP)).picture)
+    assert before.shape == (60, 80, 3), "a background is one"
+    whole = session.preview(Settings(foreground=CUT, light="left", matting="none")).picture
+    assert whole.mode == "RGB", "matting none uses the picture whole"
+
+
+def test_a_grown_cut_out_shows_beyond_its_edge(session: Session) -> None:
+    made = session.preview(Settings(foreground=CUT, light="ambient", mask_grow=40.0)).picture
+    alpha = np.asarray(made)[..., 3]
+    assert (alpha[BALL > 0] == 255).all() and (alpha > 0).sum() > 1.2 * BALL.sum()
+    assert np.ptp(np.asarray(made)[alpha > 128][:, 0]) < 40, "of the ball's own colour, not of what was hidden"
+
+
+@pytest.mark.parametrize(("ending", "mode"), [(".png", "RGBA"), (".webp", "RGBA"), (".jpg", "RGB")])
+def test_a_cut_outs_preview_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str,
+                                      mode: str) -> None:
+    Image.fromarray(CUT).save(tmp_path / "cut.png")
+    out = tmp_path / f"out{ending}"
+    assert cli.main(["preview", str(tmp_path / "cut.png"), "-o", str(out), "--light", "left"]) == 0
+    with Image.open(out) as picture:
+        assert picture.mode == mode
+        if mode == "RGB":
+            assert all(abs(value - 127) <= 2 for value in picture.getpixel((2, 2)))
+    assert ("note: The cut-out lies on grey" in capsys.readouterr().err) == (mode == "RGB")
+
+
+def test_what_was_found_is_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(CUT).save(tmp_path / "cut.png")
+    Image.fromarray(LIT_RIGHT).save(tmp_path / "wall.png")
+    argv = [str(tmp_path / "cut.png"), "--background", str(tmp_path / "wall.png"), "--light", "from background"]
+    assert cli.main(["preview", *argv, "-o", str(tmp_path / "a.png")]) == 0
+    assert "note: Light from the right" in capsys.readouterr().err
+    quick = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "--background-tint", "0.5"]
+    assert cli.main(["relight", *argv, "-o", str(tmp_path / "a.png"), *quick]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("note: ", "warning: "))]
+    assert [line.partition(" ")[0] for line in sorted(told)] == ["note:", "warning:"]
+    assert "note: Light from the right" in sorted(told)[0] and "tint" in sorted(told)[1]
+
+
+def test_a_sketch_does_not_hang_on_a_background_that_is_not_shown(session: Session) -> None:
+    """In fc a background tells at most where the light comes from."""
+    latents = LatentCache()
+    encoder = Encoder("mean", lambda pixels: torch.from_numpy(pixels.mean((0, 1)))[None, :, None, None])
+    made = [Relight(Settings(foreground=CUT, light="left", start="sketch", background=wall, mode=mode),
+                    cutter=session.cutter, latents=latents) for mode in ("fc", "fbc") for wall in (LIT_TOP, LIT_RIGHT)]
+    first, second, third, fourth = (one.initial(encoder, Frame(48, 32)) for one in made)
+    assert first is not None and second is not None and torch.equal(first, second)
+    assert third is not None and fourth is not None and not torch.equal(third, fourth)
+    assert len(latents) == 3
+
+
 def test_the_size_is_the_longer_sides_and_never_more_than_the_photos(session: Session) -> None:
     settings = Settings(foreground=CUT, light="left")
     assert session.preview(settings, side=40).picture.size == (40, 30)

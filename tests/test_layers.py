@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIB = ROOT / "lib_iclight"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "progress", "color", "cache", "console", "files", "assets"),
+    ("errors", "progress", "color", "cache", "console", "files", "assets", "locks"),
+    ("jsontext",),
     ("imaging", "transfer", "folders"),
     ("download",),
     ("lights", "matting", "weights"),
@@ -28,8 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("stage",),
     ("hosts",),
     ("session",),
-    ("doctor",),
-    ("batch", "cli", "panel", "demo"),
+    ("doctor", "batch"),
+    ("cli", "panel", "demo"),
     ("studio", "webui"),
 )
 """the parts of lib_iclight from the bottom up; those in a row do not know each other"""

@@ -312,11 +312,11 @@ def test_what_cannot_be_written_is_refused_beforehand(tmp_path: Path, monkeypatc
 
 
 def test_a_folder_that_takes_no_file_is_refused_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_only(self: Path, *args: object) -> None:
+    def read_only(**options: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", read_only)
+        patch.setattr("tempfile.TemporaryFile", read_only)
         with pytest.raises(ImageError, match="Read-only file system"):
             plan_outputs(tmp_path / "a.png", [""])
     (tmp_path / "a.png").write_bytes(b"kept")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,13 @@ class Inner:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.reached.append(scope["type"] if scope["type"] == "lifespan" else scope["path"])
         if scope["type"] == "http":
-            self.bodies.append((await receive()).get("body", b""))
+            body, more = b"", True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ConnectionError("as Starlette does, after an answer of 500")
+                body, more = body + message["body"], message.get("more_body", False)
+            self.bodies.append(body)
             raw = [(name.encode(), value.encode()) for name, value in self.headers]
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             await send({"type": "http.response.body", "body": b"inside"})
@@ -196,7 +203,7 @@ def test_only_own_files_are_given(tmp_path: Path) -> None:
     (folder / "link.png").symlink_to(outside)
     assert ask(folder, f"/file={folder}/a/x.png").status == 200
     for path in ("http://127.0.0.1/x", "https://example.org", "//example.org/x", "/etc/passwd", str(outside), "",
-                 f"{folder}/../secret.png", f"{folder}/link.png", f"{folder}/a", f"{folder}/none.png", "a\0b",
+                 f"{folder}/../secret.png", f"{folder}/link.png", f"{folder}/a", f"{folder}/none.png",
                  f"{folder}/{'x' * 5000}", "file:///etc/passwd", str(folder)):
         answer = ask(folder, f"/file={path}")
         assert answer.status == 404 and answer.inner.reached == [] and str(tmp_path) not in answer.body
@@ -229,9 +236,106 @@ def test_a_body_tells_a_bounded_length(tmp_path: Path, headers: Any, status: int
 
 def test_an_upload_may_be_larger(tmp_path: Path) -> None:
     for length, status in ((MAX_UPLOAD, 200), (MAX_UPLOAD + 1, 413)):
-        headers = [*OURS, ("content-length", str(length))]
-        assert ask(tmp_path, "/upload", headers, "POST", body=b"not JSON").status == status
+        headers = [*OURS, PARTS, ("content-length", str(length))]
+        assert ask(tmp_path, "/upload", headers, "POST", body=upload()).status == status
     assert MAX_CALL < MAX_UPLOAD or not GRADIO_4
+
+
+PARTS = ("content-type", "multipart/form-data; boundary=x")
+
+
+def upload(disposition: str = 'form-data; name="files"; filename="a.png"', data: bytes = b"pixels") -> bytes:
+    """The body of an upload of one part."""
+    return f"--x\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + data + b"\r\n--x--\r\n"
+
+
+@pytest.mark.parametrize("name", ["a.png", "sea at night.jpeg", "..png", "a..b", "\u4e2d\u6587.png", "C:\\dir\\a.png",
+                                  "dir/a.png", "a" * 250 + ".png", "..hidden"])
+def test_an_upload_is_handed_on_as_it_is(tmp_path: Path, name: str) -> None:
+    body = upload(f'form-data; name="files"; filename="{name}"', bytes(range(256)) * 5)
+    for parts in ([body], [body[:40], body[40:]], [bytes([one]) for one in body], [body, b""]):
+        answer = ask(tmp_path, "/upload", [*OURS, PARTS], "POST", body=parts)
+        assert answer.status == 200 and answer.body == "inside" and answer.inner.bodies == [body]
+
+
+def named(name: str) -> bytes:
+    return upload(f'form-data; name="files"; filename="{name}"')
+
+
+NO_UPLOADS: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "cut short"), "no parts": (b"pixels", "not as browsers"), "JSON": (b"{}", "not as browsers"),
+    "cut in the name": (upload()[:30], "cut short"), "cut in the picture": (upload()[:-10], "cut short"),
+    "another boundary": (upload().replace(b"--x", b"--y"), "not as browsers"),
+    "no name": (upload("form-data"), "something else"), "no disposition": (b"--x\r\n\r\na\r\n--x--", "something else"),
+    "two dispositions": (upload().replace(b"\r\n\r\n", b'\r\nContent-Disposition: form-data; name="b"\r\n\r\n'),
+                         "something else"),
+    "text": (upload('form-data; name="files"'), "something else"),
+    "another field": (upload('form-data; name="other"; filename="a.png"'), "something else"),
+    "many headers": (upload().replace(b"\r\n\r\n", b"\r\na: b" * 30 + b"\r\n\r\n"), "not as browsers"),
+    "a long header": (upload().replace(b"\r\n\r\n", b"\r\na: " + b"b" * 10_000 + b"\r\n\r\n"), ""),
+    "..": (named(".."), "no name"), ".": (named("."), "no name"), "...": (named("..."), "no name"),
+    "empty": (named(""), "no name"), "blank": (named("  "), "no name"), "a folder": (named("dir/"), "no name"),
+    "a folder above": (named("dir/.."), "no name"), "of Windows": (named("dir\\.."), "no name"),
+    "null": (named("a\0.png"), ""), "escape": (named("a\x1b[2J.png"), ""), "tab": (named("a\t.png"), "cannot be shown"),
+    "long": (named("a" * 1100 + ".png"), "too long"), "very long": (named("a" * 10_000), ""),
+    "the second part": (upload()[:-4] + named("..")[3:], "no name"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_UPLOADS)
+def test_what_is_no_upload_gets_a_sentence(tmp_path: Path, kind: str) -> None:
+    body, words = NO_UPLOADS[kind]
+    for parts in ([body], [body[:25], body[25:]]):
+        answer = ask(tmp_path, "/upload", [*OURS, PARTS], "POST", body=parts)
+        assert answer.status == 422 and answer.body != "inside"
+        assert words in json.loads(answer.body)["error"] and "again" in answer.body
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/json", "multipart/form-data",
+                                  "multipart/mixed; boundary=x", "multipart/form-data; boundary=",
+                                  "multipart/form-data; boundary=" + "x" * 5000])
+def test_an_upload_says_how_it_is_parted(tmp_path: Path, kind: str) -> None:
+    answer = ask(tmp_path, "/upload", [*OURS, ("content-type", kind)], "POST", body=upload())
+    assert answer.status == 422 and "boundary" in answer.body and answer.inner.reached == []
+
+
+@pytest.mark.parametrize("letter", ["\0", "\n", "\r", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize("path", ["/run/{}", "/api/a{}", "/file={}", "/assets/{}", "/heartbeat/{}x", "/{}",
+                                  "/upload{}"])
+def test_no_address_has_control_characters(tmp_path: Path, path: str, letter: str) -> None:
+    for method in ("GET", "POST"):
+        answer = ask(tmp_path, path.format(letter), method=method, body=b"")
+        assert answer.status == 422 and "address" in answer.body and answer.inner.reached == []
+
+
+PAGE = b"""<!doctype html><head>
+<link rel="preconnect" href="https://fonts.googleapis.com" /><link
+  rel="preconnect"
+  href="//fonts.gstatic.com"
+  crossorigin="anonymous"
+/>
+<script src="https://cdnjs.cloudflare.com/a.js" async></script>
+<script>window.gradio_config = {"theme": "https://example.org", "b": "<link>"};</script>
+<script type="module" crossorigin src="./assets/index.js"></script><link rel="stylesheet" href="/assets/a.css">
+<meta property="og:url" content="https://gradio.app/" /></head><a href="https://example.org">there</a>"""
+
+
+def test_the_page_asks_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def page(self: Inner, scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-type", b"text/html"), (b"content-length", str(len(PAGE)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for half in (PAGE[:100], PAGE[100:]):
+            await send({"type": "http.response.body", "body": half, "more_body": half != PAGE[100:]})
+
+    monkeypatch.setattr(Inner, "__call__", page)
+    answer = ask(tmp_path, "/")
+    assert re.findall("https?://[a-z.]*|//fonts[a-z.]*", answer.body) == [
+        "https://example.org", "https://gradio.app", "https://example.org"], "texts, and a link to be clicked"
+    assert '"b": "<link>"' in answer.body and "./assets/index.js" in answer.body and "/assets/a.css" in answer.body
+    assert answer.headers["content-length"] == str(len(answer.body.encode()))
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "http" not in policy and "*" not in policy
+    assert ask(tmp_path, "/config").body == PAGE.decode(), "only the page itself"
 
 
 @pytest.mark.parametrize("path", ["/queue/join", "/run/predict", "/api/predict", "/cancel", "/reset", "/queue/join/"])
@@ -240,7 +344,8 @@ def test_calls_are_looked_at_and_handed_on_whole(tmp_path: Path, path: str) -> N
     assert answer.status == 200 and answer.inner.bodies == [b'{"good": true}']
     for body, sentence in ((b'{"good": false}', "was called badly"), (b"", "only calls in JSON"),
                            (b"\xff\xfe\x00", "only calls in JSON"), (b"[" * 100_000, "only calls in JSON"),
-                           (b'{"good": NaN}', "NaN is not a number"), (b"9" * 5000, "only calls in JSON")):
+                           (b'{"good": NaN}', "NaN is not a number"),
+                           (b'{"good": true, "good": true}', "twice"), (b"9" * 5000, "only calls in JSON")):
         answer = ask(tmp_path, path, method="POST", body=body)
         assert answer.status == 422 and sentence in json.loads(answer.body)["error"] and answer.inner.reached == []
 

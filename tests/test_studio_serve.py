@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -75,6 +76,13 @@ def test_the_page_is_served(site: Site) -> None:
         assert status in (400, 403) and b"components" not in body and "access-control-allow-origin" not in told
 
 
+def test_the_doctor_is_asked_with_the_token_only(site: Site) -> None:
+    assert site.ask("GET", "/iclight/v1/doctor", Authorization="Bearer no")[0] == 403
+    status, _, answer = site.ask("GET", "/iclight/v1/doctor")
+    told = json.loads(answer)
+    assert status == 200 and "host           studio" in told["text"] and str(site.folder) not in told["text"]
+
+
 def test_uploads_come_back_as_attachments(site: Site) -> None:
     for name, kind in (("a.html", "application/octet-stream"), ("a.svg", "application/octet-stream"),
                        ("a.png", "image/png")):
@@ -93,6 +101,51 @@ def test_no_redirect_and_no_foreign_file(site: Site) -> None:
         for separator in ("=", "%3D", "/"):
             status, headers, _ = site.ask("GET", f"/file{separator}{quote(path)}")
             assert status == 404 and "location" not in headers
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a\0b.png", "\x1b.png", "dir/..", "a" * 1100])
+def test_no_name_of_an_upload_confuses_it(site: Site, name: str) -> None:
+    before = set(site.folder.rglob("*"))
+    body = f'--x\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'.encode() + PNG
+    status, _, answer = site.ask("POST", "/upload", body + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
+    assert status == 422 and json.loads(answer)["error"].startswith("IC-Light: ImageError: ")
+    assert not [path for path in set(site.folder.rglob("*")) - before if path.is_dir()]
+
+
+@pytest.mark.parametrize(("body", "kind"), [
+    (b"", "multipart/form-data; boundary=x"), (b"pixels", "multipart/form-data; boundary=x"),
+    (b"--x\r\n\r\n", "multipart/form-data; boundary=x"), (PNG, "image/png"), (PNG, "multipart/form-data"),
+    (b'--x\r\nContent-Disposition: form-data; name="files"\r\n\r\na\r\n--x--', "multipart/form-data; boundary=x"),
+    (b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\na',
+     "multipart/form-data; boundary=x"),
+])
+def test_what_is_no_upload_is_no_fault_of_the_studio(site: Site, body: bytes, kind: str) -> None:
+    status, _, answer = site.ask("POST", "/upload", body, kind)
+    assert status == 422 and "again" in json.loads(answer)["error"]
+    assert site.upload("after.png", PNG)
+
+
+@pytest.mark.parametrize("path", ["/run/%00", "/api/pre%00dict", "/file=%00", "/assets/%00", "/static/%0a",
+                                  "/heartbeat/%1b", "/queue/data%00?session_hash=x", "/%00", "/theme.css%7f"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_control_character_in_an_address_confuses_it(site: Site, path: str, method: str) -> None:
+    assert site.ask(method, path, b"{}" if method == "POST" else None)[0] == 422
+
+
+@pytest.mark.parametrize("path", ["/queue/join", "/cancel", "/reset", "/run/predict", "/api/predict", "/run/no",
+                                  "/api/"])
+def test_no_call_made_by_hand_confuses_it(site: Site, path: str) -> None:
+    odd: list[Any] = [None, 5, "", "\0", "x" * 5000, [], {}, True, 1e300]
+    for key in ("session_hash", "event_id", "fn_index", "event_data", "trigger_id", "batched", "api_name"):
+        for value in odd:
+            status, _, _ = site.ask("POST", path, json.dumps({key: value}).encode())
+            assert status < 500, (key, value)
+
+
+def test_the_page_names_nobody_else_to_ask(site: Site) -> None:
+    _, headers, page = site.ask("GET", "/")
+    assert not re.search(rb"<(script|link)[^>]*(src|href)=.(https?:)?//", page)
+    assert int(headers["content-length"]) == len(page)
 
 
 def test_a_large_upload_is_refused_before_it_is_sent(site: Site) -> None:

@@ -2,7 +2,8 @@
 
 Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 1 nobody reads
 what is said or the doctor found something wrong, 2 a person's mistake (one line says which, and no picture was written)
-or a picture that could not be written where it should (the lines say where it lies), 130 interrupted.
+or a picture that could not be written where it should (the lines say where it lies), 3 some pictures of a batch failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..console import printable
 from ..errors import ICLightError, SettingsError
+from .flags import Often, Once, OnceTrue
 
 PROGRAM = "python -m lib_iclight"
 INSTALLED = "iclight"
 """what `pip install` calls it"""
-COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
+COMMANDS = ("relight", "batch", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
             "lightfrom", "cutout", "info", "weights", "settings", "doctor")
 """each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`, which may tell an exit code"""
 
@@ -58,7 +60,12 @@ def _checked(argv: Sequence[str]) -> Sequence[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others here."""
+    """An argument parser whose errors are one line, like all others here, and which keeps what was given."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        for name, action in (("store", Once), (None, Once), ("store_true", OnceTrue), ("append", Often)):
+            self.register("action", name, action)
 
     def error(self, message: str) -> NoReturn:
         """Raises SettingsError."""
@@ -76,5 +83,5 @@ def parser_of_all() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.HELP, allow_abbrev=False,
                                       description=module.HELP[0].upper() + module.HELP[1:] + ".")
         module.add(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run=module.run, given=())
     return parser

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ..console import printable
+from ..console import Note, printable
+from ..errors import ImageError
 from ..progress import Progress
 
 if TYPE_CHECKING:
@@ -39,9 +41,21 @@ def bars() -> Iterator[Progress]:
 
 
 def warn(sentences: Iterable[str]) -> None:
-    """Tell what was given and changed nothing, and the like, one line each on standard error."""
+    """Tell what was given and changed nothing, what was found, and the like, one line each on standard error."""
     for sentence in sentences:
-        print(printable(f"warning: {sentence}", sys.stderr), file=sys.stderr)
+        word = "note" if isinstance(sentence, Note) else "warning"
+        print(printable(f"{word}: {sentence}", sys.stderr), file=sys.stderr)
+
+
+def each_of(savings: Iterable[Callable[[], Path]]) -> tuple[list[Path], list[ImageError]]:
+    """Write every picture, whichever fails: the paths of those that were written, and the errors of the others."""
+    paths, failed = [], []
+    for save in savings:
+        try:
+            paths.append(save())
+        except ImageError as error:
+            failed.append(error)
+    return paths, failed
 
 
 def say(what: object) -> None:

@@ -11,6 +11,7 @@ from ..imaging.save import WITH_ALPHA
 from ..settings import FIELDS
 from ..subject import TRANSPARENCY_UNUSED
 from .console import bars, say, warn
+from .flags import idle_flags
 from .options import add_field, add_matting, add_output, session_of, settings_of, size_of
 
 HELP = "cut the foreground out"
@@ -32,9 +33,10 @@ def run(args: argparse.Namespace) -> None:
     outputs = plan_outputs(args.output, [Output(size=size_of(settings))], [args.foreground, args.mask],
                            endings=WITH_ALPHA)
     with bars() as progress:
-        subject = session_of(args, progress).subject(settings)
+        session = session_of(args, progress)
+        subject = session.subject(settings)
         picture = subject.cutout()
-    warn(found.sentence for found in idle(settings))
+    warn([*(found.sentence for found in idle(settings)), *idle_flags(args, session)])
     if subject.is_whole and subject.own_alpha is not None:
         warn([TRANSPARENCY_UNUSED])
     say(outputs.save("", picture, "IC-Light cutout"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import io
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,14 +14,14 @@ from ..errors import SettingsError
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
 from ..frame import Frame, fit
-from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import contain, load_image, read_picture
-from ..imaging.convert import orientation_of
-from ..imaging.decode import open_plain
+from ..generation import SAMPLERS, Generation, suited
+from ..imaging import contain, read_picture
+from ..imaging.load import upright_size
 from ..imaging.save import WRITABLE
 from ..imaging.save_photo import DEPTHS, PROFILES, PhotoForm
 from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
+from .flags import Switch, spelt
 
 if TYPE_CHECKING:
     from ..hosts.standalone.loras import Lora
@@ -30,6 +29,12 @@ if TYPE_CHECKING:
 
 FLAGLESS = ("enabled", "foreground", "stage")
 """settings that are no flags: the command itself says them"""
+_HELP = {
+    "light_denoise": "How freely the picture leaves the light map: lower keeps more of it.",
+    "start": "What the first latent is made of. auto: the light map when there is a light in fc and fcon, else noise. "
+             "image: the foreground. sketch: the subject under the light as far as it can be worked out, over the "
+             "light map."}
+"""of settings whose own help speaks of a WebUI's tabs"""
 
 
 def add_output(command: argparse.ArgumentParser, endings: Iterable[str] = WRITABLE, more: str = "") -> None:
@@ -42,11 +47,11 @@ def add_field(group: Any, field: Field) -> None:
     """The flag of a setting. Its value is checked by `Settings`, as everywhere."""
     options = _OPTIONS[type(field.kind)](field.kind, field.default)
     more = f" {options.pop('more')}" if "more" in options else ""
-    group.add_argument("--" + field.name.replace("_", "-"), help=field.help.replace("%", "%%") + more, **options)
+    group.add_argument(spelt(field.name), help=_HELP.get(field.name, field.help).replace("%", "%%") + more, **options)
 
 
 _OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
-    Bool: lambda kind, default: {"action": argparse.BooleanOptionalAction, "default": default},
+    Bool: lambda kind, default: {"action": Switch, "default": default},
     Choice: lambda kind, default: {"metavar": "{" + ",".join(kind.choices) + "}", "default": default,
                                    "more": f"(default: {default})"},
     Name: lambda kind, default: {"metavar": "NAME", "default": default, "more": f"(default: {default})"},
@@ -61,7 +66,8 @@ _OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
 """kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
 
 
-def add_size(group: Any, default: str = "what suits the picture and the model") -> None:
+def add_size(group: Any, default: str = "what suits the picture and the model; with the pocket model, whose own side "
+             "is 128, 192 x 192 or 256 x 128 at most") -> None:
     """--width and --height."""
     group.add_argument("--width", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")
     group.add_argument("--height", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")
@@ -112,14 +118,14 @@ def add_matting(group: Any) -> None:
                        help="what cut-out models run on; gpu needs an onnxruntime with GPU support (default: cpu)")
 
 
-def add_settings(command: argparse.ArgumentParser, **defaults: Any) -> None:
+def add_settings(command: argparse.ArgumentParser, without: Iterable[str] = (), **defaults: Any) -> None:
     """All that a relight can be told: settings, generation and models, in groups of the help.
 
-    defaults: those of settings, where a command has others than the table.
+    without: settings that the command has no use for. defaults: those of settings, where it has others than the table.
     """
     settings = command.add_argument_group("how to relight")
     for field in FIELDS:
-        if field.name not in FLAGLESS:
+        if field.name not in (*FLAGLESS, *without):
             add_field(settings, dataclasses.replace(field, default=defaults.get(field.name, field.default)))
     add_generation(command.add_argument_group("what to generate"))
     add_models(command.add_argument_group("models"))
@@ -165,31 +171,18 @@ def seen_of(settings: Settings, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def size_of(settings: Settings) -> tuple[int, int]:
-    """Width and height of the foreground, that `settings_of` has read, upright; but for TIFFs only the header is read.
-
-    Raises ImageError.
-    """
+    """Width and height of the foreground, that `settings_of` has read, upright. Raises ImageError."""
     assert isinstance(settings.foreground, bytes)
-    picture = open_plain(io.BytesIO(settings.foreground), "foreground")
-    if picture.format == "TIFF":  # whether Pillow tells an upright size before it decodes one depends on its version
-        picture = load_image(settings.foreground, "foreground")
-    width, height = picture.size
-    return (height, width) if orientation_of(picture) >= 5 else (width, height)
+    return upright_size(settings.foreground, "foreground")
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
     """What to generate; the size follows the foreground where no flag says it. native: the checkpoint's own side."""
-    reference = RECOMMENDED[settings.mode]
-    width, height = reference_size(settings.mode, native)
-    if args.width is None and args.height is None and settings.foreground is not None:
-        width, height = comfortable_size(*size_of(settings), native)
-    return Generation(
-        prompt=args.prompt, negative_prompt=args.negative_prompt,
-        width=width if args.width is None else args.width, height=height if args.height is None else args.height,
-        steps=reference.steps if args.steps is None else args.steps,
-        cfg=reference.cfg if args.cfg is None else args.cfg,
-        seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
-        hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Generation)}
+    if args.seed == -1:
+        given["seed"] = random.SystemRandom().randrange(2**32)
+    follows = args.width is None and args.height is None and settings.foreground is not None
+    return suited(given, settings.mode, native, size_of(settings) if follows else None)
 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..imaging import read_picture
+from PIL import Image
+
+from ..console import Note
+from ..imaging import composite_on_grey, read_picture, split_alpha
 from ..imaging.outputs import plan_outputs
+from ..imaging.save import WITH_ALPHA
 from ..instant import USED
 from ..settings import FIELD
 from .console import bars, say, warn
+from .flags import idle_flags
 from .options import FLAGLESS, add_field, add_matting, add_output, session_of, settings_of
 
 HELP = "show a photo under another light at once: a sketch, without a diffusion model"
@@ -38,9 +43,15 @@ def run(args: argparse.Namespace) -> None:
     normals = None if args.normals is None else read_picture(args.normals, "normal map")
     outputs = plan_outputs(args.output, [""], [args.foreground, args.background, args.mask, args.normals])
     with bars() as progress:
-        made = session_of(args, progress).preview(settings, normals=normals, convention=args.convention, side=args.side)
-    warn(made.notes)
-    say(outputs.save("", made.picture, "IC-Light preview"))
+        session = session_of(args, progress)
+        made = session.preview(settings, normals=normals, convention=args.convention, side=args.side)
+    picture, notes = made.picture, [*made.notes, *idle_flags(args, session)]
+    if picture.mode == "RGBA" and args.output.suffix.lower() not in WITH_ALPHA:
+        rgb, alpha = split_alpha(picture)
+        picture = Image.fromarray(rgb if alpha is None else composite_on_grey(rgb, alpha))
+        notes.append(Note(f"The cut-out lies on grey: a {args.output.suffix.lower()} has no transparency."))
+    warn(notes)
+    say(outputs.save("", picture, "IC-Light preview"))
 
 
 def size(text: str) -> int | None:

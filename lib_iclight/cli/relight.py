@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from .. import infotext
-from ..errors import ImageError
 from ..generation import Generation
-from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
 from ..imaging.save_photo import save_photo
+from ..made import Finished
 from ..settings import PICTURES, Settings
-from .console import bars, say, warn
+from .console import bars, each_of, say, warn
+from .flags import idle_flags
 from .options import (
     add_form,
     add_output,
@@ -47,20 +49,18 @@ def run(args: argparse.Namespace) -> None:
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
         made = session.relight(settings, generation, depth=None if form is None else form.depth)
-    saved: list[Path] = []
-    failed: list[ImageError] = []
-    notes: dict[str, None] = {}
-    for finished in made.finished:  # all of them, before anything else that can fail
-        name = name_of(finished.name, finished.number, generation.batch)
-        try:
-            if finished.photo is not None:
-                notes |= dict.fromkeys(save_photo(finished.photo, outputs.paths[name], finished.text, form))
-                saved.append(outputs.paths[name])
-            else:
-                saved.append(outputs.save(name, finished.picture, finished.text))
-        except ImageError as error:
-            failed.append(error)
-    warn([*made.warnings, *notes, *map(str, failed[:-1])])
+    notes: list[str] = []
+
+    def save(one: Finished) -> Path:
+        name = name_of(one.name, one.number, generation.batch)
+        if one.photo is None:
+            return outputs.save(name, one.picture, one.text)
+        notes.extend(save_photo(one.photo, outputs.paths[name], one.text, form))
+        return outputs.paths[name]
+
+    # Before anything else that can fail.
+    saved, failed = each_of(partial(save, one) for one in made.finished)
+    warn([*made.warnings, *dict.fromkeys(notes), *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
@@ -80,9 +80,3 @@ def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -
     planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)
                 for name in settings.outputs if name != "raw"]
     return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
-
-
-def name_of(name: str, number: int, batch: int) -> str:
-    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png."""
-    parts = [str(number)] if number and batch > 1 else []
-    return "-".join(parts if name == "result" else [*parts, name])

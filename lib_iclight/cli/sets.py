@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ..errors import StageError
+from ..jsontext import read_json
 from ..stage import SKIES, Environment, Stage, load, load_environment, sky
 from ..stage.store import LIST
 
@@ -36,8 +36,8 @@ def sources_of(args: argparse.Namespace, stage: Stage) -> list[Path]:
 def _mask_of(folder: Path) -> list[Path]:
     """The file of the stage's alpha, whatever its list calls it."""
     try:
-        name = json.loads((folder / LIST).read_text(encoding="utf-8"))["alpha"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = read_json((folder / LIST).read_bytes(), LIST, StageError, "")["alpha"]
+    except (OSError, StageError, KeyError, TypeError):
         return []  # made from an .lp file, or without an alpha
     return [folder / name] if isinstance(name, str) else []
 

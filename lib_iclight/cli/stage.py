@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from ..cache import content_key
-from ..errors import ImageError, SettingsError
-from ..imaging.outputs import plan_outputs
+from ..errors import ImageError, SettingsError, StageError
+from ..files import is_dir, listed
+from ..imaging.outputs import name_of, plan_outputs, same_file
 from ..imaging.save_photo import DEPTHS
+from ..jsontext import read_json
 from ..progress import Progress
+from ..session import Finished
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
 from ..stage.lp import read_lp
-from .console import bars, say, warn
+from .console import bars, each_of, say, warn
+from .flags import idle_flags, spelt
 from .options import add_settings, generation_of, session_of, settings_of
-from .relight import name_of
 
 HELP = "make a light stage: one picture for each single light"
 RIGS = tuple(name for name in STAGES if name != "off")
@@ -34,10 +37,9 @@ def add(command: argparse.ArgumentParser) -> None:
                          f"ambient; 8: the corners too (default: {RIGS[-1]})")
     command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
                          "light positions of this .lp file into the folder")
-    add_settings(command, mode="fbc")
+    add_settings(command, without=("light", "light_map", "light_map_blur"), mode="fbc")
     command.add_argument("--depth", type=int, choices=DEPTHS, default=8,
                          help="with --size original, bits of a value in the stage's pictures (default: %(default)s)")
-    command.set_defaults(parser=command)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,7 +54,8 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("there is neither a photo nor --from-lp. Give one of them.")
     if args.rig not in RIGS:
         raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
-    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name)) is not None])
+    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name, None)) is not None],
+                 args.batch)
     settings = settings_of(args, enabled=True)
     if args.depth != 8 and settings.size != "original":
         raise SettingsError("--depth is for pictures at the photo's own size. Add --size original.")
@@ -62,51 +65,61 @@ def run(args: argparse.Namespace) -> None:
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
         made = session.stage(settings, generation, args.output, args.rig, depth=args.depth)
+    saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
+    warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
-    warn(made.warnings)
-    for folder in made.folders:
-        say(folder)
-    for extra in made.extras:
-        name = name_of(extra.name, extra.number, generation.batch)
-        target = args.output / f"{name}.png"
-        say(plan_outputs(target, [""]).save("", extra.picture, extra.text))
+    for path in (*made.folders, *saved):
+        say(path)
+    if failed:
+        raise failed[-1]
+
+
+def _save(folder: Path, extra: Finished, batch: int) -> Path:
+    """Write one of the pictures beside the stage's own. Raises ImageError."""
+    target = folder / f"{name_of(extra.name, extra.number, batch)}.png"
+    return plan_outputs(target, [""]).save("", extra.picture, extra.text)
 
 
 def _begun(folder: Path, otherwise: int) -> int:
     """The seed of a stage that is there already, so that it is gone on with; else the other one."""
     for path in (folder / "stage.json", folder / "1" / "stage.json"):
         try:
-            seed = json.loads(path.read_text(encoding="utf-8"))["seed"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            seed = read_json(path.read_bytes(), path.name, StageError, "")["seed"]
+        except (OSError, StageError, KeyError, TypeError):
             continue
         if type(seed) is int and 0 <= seed < 2**32:
             return seed
     return otherwise
 
 
-def _check_apart(folder: Path, sources: Iterable[Path]) -> None:
-    """Raise ImageError for a picture to read in the folder that pictures are written to: it might be written over."""
+def _check_apart(folder: Path, sources: Iterable[Path], batch: int = 1) -> None:
+    """Raise ImageError for a file to read in the folder that pictures are written to, by whatever name or link: it
+    might be written over.
+    """
+    of_batch = [folder / str(number) for number in range(1, min(batch, 1000) + 1)]
+    entries = [entry for place in (folder, *of_batch) if is_dir(place) for entry in listed(place)]
     for source in sources:
-        if folder.resolve() in source.resolve().parents:
+        above = {*source.resolve().parents, *(source.parent.resolve() / source.name).parents}
+        if folder.resolve() in above or any(same_file(entry, source) for entry in entries):
             raise ImageError(f"{source} lies in the stage's folder, where pictures are written to. "
                              "Choose another folder.")
 
 
 def _check_alone(args: argparse.Namespace) -> None:
     """Raise SettingsError for what is given beside --from-lp: it all is of relighting."""
-    plain = vars(args.parser.parse_args(["-o", "DIR", "--from-lp", "FILE"]))
-    given = [name for name, value in vars(args).items()
-             if name not in ("output", "from_lp", "run", "parser") and value != plain[name]]
+    given = [spelt(name) for name in args.given if name not in ("output", "from_lp")]
+    if args.foreground is not None:
+        given.insert(0, "PHOTO")
     if given:
-        word = "PHOTO" if given[0] == "foreground" else "--" + given[0].replace("_", "-")
+        word = given[0]
         raise SettingsError(f"{word} is for relighting, and --from-lp brings photographs as they are. Leave it away.")
 
 
 def _bring(file: Path, folder: Path, progress: Progress) -> None:
     """Copy the photographs of an .lp file into a stage. Raises StageError."""
     stage = read_lp(file)
-    _check_apart(folder, stage.paths)
+    _check_apart(folder, [file, *stage.paths])
     sizes = [path.stat().st_size for path in stage.paths]
     about = {"from": file.name, "pictures": content_key(file.read_bytes(), *sizes)}
     writer = StageWriter(folder, stage.lamps, settings=about)

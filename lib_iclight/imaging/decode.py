@@ -147,7 +147,7 @@ def check_size(width: int, height: int, what: str) -> None:
         raise ImageError(f"the {what} is too large: at most {MAX_PIXELS // 10**6} million pixels can be used. "
                          "Scale it down and try again.")
     if min(width, height) < MIN_SIDE:
-        raise ImageError(f"the {what} is {width} x {height} pixels, too small to relight. "
+        raise ImageError(f"the {what} is {width} x {height} pixels, too small to work with. "
                          f"Use one with at least {MIN_SIDE} pixels on each side.")
 
 

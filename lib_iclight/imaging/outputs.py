@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import ImageError
-from .save import LONGEST_SIDE, WITH_ALPHA, WRITABLE, check_text, format_of, part_beside, save_picture
+from .save import LONGEST_SIDE, WITH_ALPHA, WRITABLE, check_text, clear_parts, format_of, save_picture
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,8 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
     taken: dict[str, Path] = {}
     read = [source for source in sources if source is not None]
     for output in planned:
-        path = target.with_name(f"{target.stem}-{output.name}{target.suffix}") if output.name else target
-        if output.alpha and path.suffix.lower() not in WITH_ALPHA:
-            path = path.with_suffix(".png")
+        path = path_of(target, output)
+        if path.suffix != target.suffix:
             notes.append(f"{path.name} is written as a PNG: a {form} has no transparency.")
         _check_fits(output, path)
         _check_path(path, read, overwrite)
@@ -81,6 +81,21 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
         taken[key] = paths[output.name] = path
     _try_folder(target)
     return Outputs(paths, tuple(notes))
+
+
+def path_of(target: Path, output: Output) -> Path:
+    """The file of one output beside `target`; a transparent one is a .png where the format has no transparency."""
+    suffix = ".png" if output.alpha and target.suffix.lower() not in WITH_ALPHA else target.suffix
+    return target.with_name(f"{target.stem}-{output.name}{suffix}") if output.name else target.with_suffix(suffix)
+
+
+def name_of(name: str, number: int, batch: int) -> str:
+    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png.
+
+    name: `result`, or what was returned beside it. number: of which picture of the batch it is, 0 of all.
+    """
+    parts = [str(number)] if number and batch > 1 else []
+    return "-".join(parts if name == "result" else [*parts, name])
 
 
 def check_target(target: Path, sources: Iterable[Path] = ()) -> None:
@@ -114,7 +129,7 @@ def _check_path(path: Path, sources: Iterable[Path], overwrite: bool) -> None:
         raise ImageError(f"{path} cannot be written ({getattr(error, 'strerror', None) or error}). "
                          "Choose another name or folder.") from error
     for source in sources:
-        if _same(path, source):
+        if same_file(path, source):
             raise ImageError(f"{path} is one of the pictures to read. Choose another output.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise ImageError(f"{path} cannot be written: it is no file. Choose another name or folder.")
@@ -124,7 +139,7 @@ def _check_path(path: Path, sources: Iterable[Path], overwrite: bool) -> None:
         raise ImageError(f"{path} cannot be written: it is write-protected. Choose another output.")
 
 
-def _same(path: Path, source: Path) -> bool:
+def same_file(path: Path, source: Path) -> bool:
     """Whether two names are one file's. A source that is not there is nobody's: reading it says so."""
     try:
         return os.path.samefile(path, source)
@@ -134,12 +149,10 @@ def _same(path: Path, source: Path) -> bool:
 
 def _try_folder(target: Path) -> None:
     """Raises ImageError where the target's folder takes no file; the file that is tried is removed again."""
-    part = part_beside(target)
+    clear_parts(target.parent)
     try:
-        try:
-            part.open("xb").close()
-        finally:
-            part.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
         raise ImageError(f"{target} cannot be written: its folder takes no file ({error.strerror or error}). "
                          "Choose another folder.") from error

@@ -5,10 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
+import stat
 import struct
+import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +21,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ImageError
-from .decode import can_write_avif, check_size, open_plain, opened
+from ..locks import is_at, lock
+from .decode import MAX_PIXELS, can_write_avif, open_plain, opened
 
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF", ".tif": "TIFF",
             ".tiff": "TIFF"}
@@ -27,6 +33,7 @@ LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 """in pixels; libjpeg's and libwebp's own limits, and what libavif's reader takes. PNG has none that matters here"""
 
 _QUALITY = 95
+_PART = re.compile(r"\.[0-9a-f]{12}\.part(\.[a-z0-9]{1,5})?")
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 JPEG_SEGMENT = 65533
 """bytes of EXIF that a JPEG can hold"""
@@ -88,27 +95,68 @@ def write_whole(path: Path, data: bytes | Callable[[BinaryIO], None]) -> None:
     Jobs that write the same file at once do not mix; the last one's file stays. No part is left behind on an error or
     interrupt. Raises OSError.
     """
-    part = part_beside(path)
+    with part_of(path) as part, part.open("r+b") as file:
+        if isinstance(data, bytes):
+            file.write(data)
+        else:
+            data(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def part_of(path: Path, ending: str = "") -> Iterator[Path]:
+    """A new file beside `path`, to be written to; it takes the place of `path` in the end, or goes on an error.
+
+    Its name is one that nobody else has, and short: the file's own may be as long as names can be. It is held
+    meanwhile, so that `clear_parts` can tell it from those of a process that was killed.
+    ending: such as ".mp4", for writers that go by it. Raises OSError.
+    """
+    while True:
+        part = path.with_name(f".{secrets.token_hex(6)}.part{ending}")
+        file = part.open("xb")
+        if _held(file) and is_at(file, part):
+            break
+        file.close()  # somebody has cleared it away between these two
     try:
-        with part.open("xb") as file:
-            if isinstance(data, bytes):
-                file.write(data)
-            else:
-                data(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        if sys.platform == "win32":  # where an open file cannot be renamed
+            file.close()
         os.replace(part, path)
     finally:
+        file.close()
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def part_beside(path: Path, ending: str = "") -> Path:
-    """A name that nobody else has, in the same folder and short: the file's own may be as long as names can be.
+def clear_parts(folder: Path) -> None:
+    """Remove what processes that were killed have left of `part_of` in a folder; never what is being written."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if _PART.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    _clear(folder / name)
 
-    ending: such as ".mp4", for writers that go by it.
-    """
-    return path.with_name(f".{secrets.token_hex(6)}.part{ending}")
+
+def _clear(part: Path) -> None:
+    if not stat.S_ISREG(part.lstat().st_mode):
+        return
+    if sys.platform == "win32":
+        # Nobody can remove what another has open. It is closed for a moment before it is renamed.
+        if time.time() - part.stat().st_mtime > 60.0:
+            part.unlink()
+        return
+    with part.open("rb") as file:
+        if lock(file):
+            part.unlink()
+
+
+def _held(file: BinaryIO) -> bool:
+    """Hold an open part for oneself. An open file is held as it is on Windows, where locks are for bytes of it."""
+    try:
+        return sys.platform == "win32" or lock(file)
+    except OSError:  # a disk that knows no locks, on which no part is cleared away either
+        return True
 
 
 def format_of(suffix: str) -> str:
@@ -150,7 +198,9 @@ def read_text(source: Path | bytes) -> str:
 def _text_of(image: Image.Image) -> str:
     text = image.info.get("parameters")
     if not text and image.format == "PNG":
-        check_size(image.width, image.height, "picture")
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError("the picture's beginning tells nothing of its making, and it is too large to be read to "
+                             f"its end, where texts may be too: at most {MAX_PIXELS // 10**6} million pixels.")
         with contextlib.suppress(Exception):  # damaged pixels
             text = image.text.get("parameters")  # may stand behind the pixels, which are decoded for it
     if isinstance(text, str) and text:

@@ -17,7 +17,6 @@ The panel's JavaScript (javascript/10-lights.js) computes the same.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 
 from ..color import kelvin_to_linear, srgb_to_linear
 from ..errors import LightError, hint, shown
+from ..jsontext import read_json
 
 MAX_LIGHTS = 32
 MAX_TEXT = 65536
@@ -167,11 +167,8 @@ def parse_light(value: object) -> str | LightSpec:
             if text not in PRESETS:
                 raise LightError(f"unknown light {shown(text)}. {hint(text, PRESETS)}")
             return text
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise LightError(f"the light is not valid JSON ({error}). "
-                             "Write a preset's name or {\"ambient\": ..., \"lights\": [...]}.") from error
+        value = read_json(text, "the light", LightError,
+                          "Write a preset's name or {\"ambient\": ..., \"lights\": [...]}.")
     spec = value if isinstance(value, LightSpec) else LightSpec.from_dict(value)
     return "none" if spec == PRESETS["none"] else spec
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..color import LUMINANCE, linear_to_srgb, srgb_to_linear
+from ..console import Note
 from ..errors import ImageError
 from ..lights import Directional, LightSpec, Point
 
@@ -179,11 +180,11 @@ def _code(linear: NDArray[np.float32]) -> str:
     return "#" + "".join(f"{int(code):02x}" for code in np.rint(255.0 * linear_to_srgb(linear.clip(0.0, 1.0))))
 
 
-def _said(angle: float | None, clarity: float, lamps: int) -> str:
+def _said(angle: float | None, clarity: float, lamps: int) -> Note:
     bright = {0: "", 1: ", and one lamp is seen"}.get(lamps, f", and {lamps} lamps are seen")
     if angle is None:
-        return (f"No direction of light is clear in this background{bright}: the light comes from all around."
-                if not lamps else f"No side of this background is clearly brighter{bright}.")
+        return Note(f"No direction of light is clear in this background{bright}: the light comes from all around."
+                    if not lamps else f"No side of this background is clearly brighter{bright}.")
     side = ("right", "top right", "top", "top left", "left", "bottom left", "bottom", "bottom right")[
         round(angle / 45.0) % 8]
-    return f"Light from the {side} ({round(angle) % 360} degrees, {100 * clarity:.0f} % clear){bright}."
+    return Note(f"Light from the {side} ({round(angle) % 360} degrees, {100 * clarity:.0f} % clear){bright}.")

@@ -21,6 +21,7 @@ from PIL import Image
 
 from ..assets import assets
 from ..errors import StageError
+from ..jsontext import read_json
 from ..lights import PRESETS
 from . import files
 from .rig import Lamp
@@ -133,10 +134,7 @@ def read_mix(values: Any, lamps: Sequence[Lamp], aspect: float = 1.0) -> tuple[W
     "auto" or stops}`, its object or its text. aspect: the pictures' width / height. Raises StageError, LightError.
     """
     if isinstance(values, str):
-        try:
-            values = json.loads(values)
-        except (ValueError, RecursionError) as error:
-            raise StageError(f"the mix is not valid JSON ({error}). Save it anew in the desk.") from error
+        values = read_json(values, "the mix", StageError, "Save it anew in the desk.")
     if not isinstance(values, Mapping) or ("light" in values) == ("weights" in values):
         raise StageError("a saved mix has either a \"light\" or \"weights\". Save it anew in the desk.")
     if values.get("version") != VERSION:

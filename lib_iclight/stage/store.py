@@ -13,7 +13,6 @@ as good. An `.lp` file (see `lp`) lies beside it for the tools of Reflectance Tr
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from PIL import Image
 
 from ..errors import StageError
 from ..imaging.save import encodable, write_whole
+from ..jsontext import read_json
 from . import files
 from .rig import Lamp, check_names, directions, light_from_json
 
@@ -270,10 +270,7 @@ def _listed(path: Path) -> dict[str, Any]:
                          "Make one with the stage command, or write the list by hand.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise StageError(f"{LIST} cannot be read. Check the file, or make the stage anew.") from error
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StageError(f"{LIST} is not valid JSON ({error}). Correct it, or make the stage anew.") from error
+    values = read_json(text, LIST, StageError, "Correct it, or make the stage anew.")
     if not isinstance(values, dict) or values.get("version") != VERSION:
         found = values.get("version") if isinstance(values, dict) else None
         raise StageError(f"{LIST} is of version {found!r:.20}; this program reads version {VERSION}.")

@@ -17,7 +17,6 @@ A set that holds a picture of exactly this light uses that one alone. JavaScript
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from ..color import srgb_to_linear
 from ..errors import StageError
+from ..jsontext import read_json
 from ..lights import PRESETS, LightSpec, Point, linear_color, parse_light
 from .rig import Direction, Lamp, directions, lamp_direction, side_direction
 
@@ -121,11 +121,8 @@ def from_names(values: Mapping[str, Any], lamps: Sequence[Lamp]) -> Weights:
     Raises StageError for an unknown name, and for what is not one number or three, finite and from 0 to MAX_WEIGHT.
     """
     if isinstance(values, str):
-        try:
-            values = json.loads(values)
-        except (ValueError, RecursionError) as error:
-            raise StageError(f"the weights are not valid JSON ({error}). "
-                             "Write {\"left\": [1, 0.5, 0.2], \"ambient\": 0.3}.") from error
+        values = read_json(values, "the weights' object", StageError,
+                           "Write {\"left\": [1, 0.5, 0.2], \"ambient\": 0.3}.")
     if not isinstance(values, Mapping):
         raise StageError("the weights must be an object of names, like {\"left\": 1, \"ambient\": 0.3}.")
     names = [lamp.name for lamp in lamps]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import locks
 from ..errors import StageError
 from ..files import exists
+from ..imaging.save import clear_parts
+from ..jsontext import read_json
 from . import files
 from .lp import write_lp
 from .rig import Lamp, check_names
 from .store import CLIPPED, LIST, VERSION, Stage, clipped_share, load, write_text
+
+LOCK = ".stage.lock"
+"""held by whoever writes to a stage's folder, and gone afterwards"""
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class StageWriter:
@@ -25,6 +34,9 @@ class StageWriter:
     Opened on a folder that holds a part of the same stage (the same settings, seed, alpha and lights), it goes on
     there: `missing` says which pictures are to be made yet. The order in the list is the rig's, whatever order they
     come in.
+
+    The folder is this writer's alone until nothing is missing, or until it is closed or forgotten; the end of the
+    process frees it too. What a process that was killed has left half-written is removed.
     """
 
     def __init__(self, folder: Path, lamps: Sequence[Lamp], alpha: NDArray[np.float32] | None = None,
@@ -52,12 +64,45 @@ class StageWriter:
         except OSError as error:
             raise StageError(f"the folder {folder.name} cannot be made ({error.strerror or error}). "
                              "Choose another one.") from error
-        if (folder / LIST).exists():
+        self._free: weakref.finalize | None = None
+        self._claim()
+        try:
+            clear_parts(folder)
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+        if not self.missing:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the folder to others. `add` takes it again."""
+        if self._free is not None:
+            self._free()
+            self._free = None
+
+    def _claim(self) -> None:
+        """Hold the folder. Raises StageError where another writer does, in this process or another."""
+        path = self.folder / LOCK
+        try:
+            file = locks.claim(path)
+        except OSError as error:
+            if error.errno in WITHOUT_LOCKS:  # some network disks; there nobody can hold a folder
+                return
+            raise StageError(f"the folder {self.folder.name} cannot be written to ({error.strerror or error}). "
+                             "Choose another one.") from error
+        if file is None:
+            raise StageError(f"the folder {self.folder.name} is being written to by another job. "
+                             "Wait until that is done, or choose another folder.")
+        self._free = weakref.finalize(self, locks.release, file, path)
+
+    def _begin(self) -> None:
+        if (self.folder / LIST).exists():
             self._go_on()
             return
         self._refuse_others()
         if self._alpha is not None:
-            files.write_png(folder / "alpha.png", self._alpha)
+            files.write_png(self.folder / "alpha.png", self._alpha)
 
     @property
     def missing(self) -> tuple[Lamp, ...]:
@@ -81,10 +126,14 @@ class StageWriter:
         codes = self._codes(name, picture)
         mask = np.ones(codes.shape[:2], np.float32) if self._mask is None else self._mask
         path = self.folder / self._files[name]
+        if self._free is None:
+            self._claim()
         files.write_png(path, codes, text)
         self._size = size
         self._clipped[name] = clipped_share(codes >= CLIPPED * (2 ** files.bits_of(codes) - 1), mask)
         self._write_list()
+        if not self.missing:
+            self.close()
         return path
 
     def stage(self) -> Stage:
@@ -132,9 +181,9 @@ class StageWriter:
         other = StageError(f"the folder {self.folder.name} holds another stage, of other settings, seed, lights or "
                            "subject. Choose another folder, or delete that one.")
         try:
-            values = json.loads((self.folder / LIST).read_text(encoding="utf-8"))
+            values = read_json((self.folder / LIST).read_bytes(), LIST, StageError, "Choose another folder.")
             listed = {entry["name"]: entry for entry in values["pictures"]}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, KeyError, TypeError) as error:
             raise other from error
         if values.get("version") != VERSION or values.get("settings") != self.settings \
                 or values.get("seed") != self.seed or (values.get("alpha") is None) != (self._alpha is None):

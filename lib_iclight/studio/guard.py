@@ -14,7 +14,7 @@ Nothing that comes back is for other sites or frames, and files come back as att
 
 from __future__ import annotations
 
-import json
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +27,9 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import ICLightError, ImageError, SettingsError
+from ..jsontext import read_json
 from ..panel.gradio_host import GRADIO_4, uploaded
+from .uploads import Upload, has_controls
 
 MAX_FILE = 200_000_000
 """bytes of a picture's file that the page takes"""
@@ -46,14 +48,22 @@ FILE = "/file="
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "image/bmp")
 """kinds of files that a browser may show inside the page; all others are mere bytes"""
 
-POLICY = "frame-ancestors 'none'"
-FILE_POLICY = f"sandbox; default-src 'none'; {POLICY}"
+NO_FRAMES = "frame-ancestors 'none'"
+POLICY = ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+          "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+          "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+          f"form-action 'self'; {NO_FRAMES}")
+"""The page asks nobody but the studio. (Gradio's page runs scripts that stand in it, and makes others from text.)"""
+FILE_POLICY = f"sandbox; default-src 'none'; {NO_FRAMES}"
 HEADERS = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "same-origin",
            "cross-origin-resource-policy": "same-origin", "cross-origin-opener-policy": "same-origin"}
 OPENED = ('<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
           '<title>Light studio</title><a href="/">Light studio</a>')
 """Leads on from the printed address, so that the token stays neither in the address bar nor in the history. (A
 redirect would not do: a browser that came by a link sends no strict cookie along with it.)"""
+
+ELSEWHERE = re.compile(rb'<(?:script|link)\b[^>]*?\b(?:src|href)\s*=\s*"(?:https?:)?//[^"]*"[^>]*>(?:\s*</script>)?')
+"""what in Gradio's page would ask other machines: fonts that it does not use, and a script for frames that it is in"""
 
 FOREIGN = "This request does not come from the studio's own page, and is refused."
 NO_TOKEN = "Open the studio by the whole address that was printed where it was started; the token in it is the key."
@@ -96,7 +106,9 @@ class Guard:
         elif scope["type"] == "websocket":
             await self._entry(scope, receive, _closing(send))
         else:
-            await self._entry(scope, receive, _marking(send, scope["path"]))
+            is_page = scope["path"] == "/" and scope["method"] == "GET"
+            marked = _marking(send, scope["path"])
+            await self._entry(scope, receive, _alone(marked) if is_page else marked)
 
     async def _at_own_name(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -105,13 +117,49 @@ class Guard:
                 receive = self._checked_messages(receive, send)
             elif response is None and scope["method"] == "POST":
                 receive = await self._checked_body(scope, receive)
+                if scope["path"] == UPLOAD:
+                    await self._pass_upload(scope, receive, send)
+                    return
         except Refused as refused:
             response = _answer(refused, scope)
         await (response or self._app)(scope, receive, send)
 
+    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app have an upload as long as its parts are as browsers send them. Raises Refused."""
+        faults: list[ICLightError] = []
+        try:
+            upload = Upload(Headers(scope=scope).get("content-type", ""))
+        except ICLightError as error:
+            raise Refused(422, error.sentence) from error
+
+        async def checked() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                try:
+                    upload.feed(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        upload.end()
+                except ICLightError as error:
+                    faults.append(error)
+            return {"type": "http.disconnect"} if faults else message
+
+        async def answer(message: Message) -> None:
+            if not faults:  # else it is what becomes of a connection that has gone
+                await send(message)
+
+        try:
+            await self._app(scope, checked, answer)
+        except Exception:
+            if not faults:
+                raise
+        if faults:
+            raise Refused(422, faults[0].sentence)
+
     def _admit(self, scope: Scope, headers: Headers) -> Response | None:
         """None for a request that may go on; the answer where one is due already. Raises Refused."""
         path, method = scope["path"], scope.get("method", "GET")
+        if has_controls(path):
+            raise Refused(422, "The address has letters that none has. Open the page anew.")
         navigates = (method == "GET" and path == "/" and headers.get("sec-fetch-mode") == "navigate"
                      and headers.get("sec-fetch-dest") == "document")
         _check_origin(headers, navigates)
@@ -167,11 +215,10 @@ class Guard:
     def _check_call(self, body: bytes | str, name: str = "") -> None:
         """Raises Refused for a call that the page cannot have made."""
         try:
-            self._check(json.loads(body, parse_constant=_no_number), name)
+            self._check(read_json(body, "the call", SettingsError, "The studio takes only calls in JSON.", strict=True),
+                        name)
         except ICLightError as error:
             raise Refused(422, error.sentence) from error
-        except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets in brackets ...
-            raise Refused(422, "The studio takes only calls in JSON.") from error
 
     def _checked_messages(self, receive: Receive, send: Send) -> Receive:
         """A websocket's messages: Gradio 3's calls come as such."""
@@ -216,10 +263,6 @@ def _same(given: str, token: str) -> bool:
     return secrets.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
-def _no_number(text: str) -> Any:
-    raise SettingsError(f"{text} is not a number that a setting could have.")
-
-
 def _short(sentence: str) -> str:
     """As much as a websocket's closing can tell: 123 bytes."""
     return sentence.encode()[:120].decode("utf-8", "ignore")
@@ -257,6 +300,23 @@ def _marking(send: Send, path: str) -> Send:
         await send(message)
 
     return marked
+
+
+def _alone(send: Send) -> Send:
+    """The page without what would ask other machines."""
+    held: list[Message] = []
+
+    async def cut(message: Message) -> None:
+        held.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            body = ELSEWHERE.sub(b"", b"".join(part.get("body", b"") for part in held[1:]))
+            headers = MutableHeaders(raw=held[0].setdefault("headers", []))
+            if "content-length" in headers:
+                headers["content-length"] = str(len(body))
+            await send(held[0])
+            await send({"type": "http.response.body", "body": body})
+
+    return cut
 
 
 def _closing(send: Send) -> Send:

@@ -12,8 +12,8 @@ from fastapi import Body, FastAPI, HTTPException
 
 from .. import __version__
 from ..doctor import examine
-from ..errors import ICLightError, SettingsError
-from ..fields import Number, Picture, type_name
+from ..errors import ICLightError, SettingsError, kind_name
+from ..fields import Number, Picture
 from ..hosts.base import Host
 from ..instant import USED
 from ..lights import PRESETS, LightSpec
@@ -70,7 +70,7 @@ def previewed(given: Any, session: Session) -> dict[str, Any]:
     directx) and `size` (the longer side in pixels at most). Raises ICLightErrors that name what cannot be meant.
     """
     if not isinstance(given, Mapping):
-        raise SettingsError(f"a preview is asked for by one JSON object, not {type_name(given)}. "
+        raise SettingsError(f"a preview is asked for by one JSON object, not {kind_name(given)}. "
                             "Send {\"foreground\": ..., \"light\": \"left\"}.")
     for key in given:
         if key not in (*USED, *OWN):

@@ -194,6 +194,7 @@ class Run:
         told |= {WARNINGS: self._told} if self._told else {}
         if self._stages is not None:
             told |= self._stages.told
+            self._stages.close()
         # From here on only the API's answer is made of it, and what the page keeps in a hidden field.
         processed.extra_generation_params = {**processed.extra_generation_params, **told}
 

@@ -133,6 +133,11 @@ class Stages:
         for writer in self._writers.values():
             yield from outputs_of(writer.stage(), self._settings.outputs)
 
+    def close(self) -> None:
+        """Leave the folders to others; one of a pass that was interrupted is not whole."""
+        for writer in self._writers.values():
+            writer.close()
+
     @property
     def told(self) -> dict[str, list[str]]:
         """What the API's info says of the sets."""

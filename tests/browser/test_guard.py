@@ -6,6 +6,7 @@ is served at another port of the same address, which browsers take for the same 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,9 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import gradio
 import pytest
 
 from lib_iclight.studio import guard
+
+from . import chromium
+from .conftest import SWITCHES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 REBOUND = "evil.test"
@@ -164,6 +169,35 @@ def test_a_sandboxed_frame_gets_nothing(visited: tuple[Any, str, str], elsewhere
     check_nothing(found)
     assert len(refusals) >= 8 and set(refusals) == {403}  # they did come to the studio
     page.close()
+
+
+def test_the_page_asks_nobody_else(browser: Any, studio: str, tmp_path: Path) -> None:
+    """Not even for a connection: the browser's own log of the network is read, in which prepared ones stand too."""
+    template = (Path(gradio.__file__).parent / "templates" / "frontend" / "index.html").read_text(encoding="utf-8")
+    others = set(re.findall(r"""(?:href|src)="https?://([^/"]+)""", template))
+    assert {"fonts.googleapis.com", "cdnjs.cloudflare.com"} <= others, "Gradio's page would ask these"
+    log = tmp_path / "net.json"
+    logged = browser.browser_type.launch(executable_path=chromium.find(), args=[*SWITCHES, f"--log-net-log={log}"])
+    page = logged.new_page()
+    page.set_default_timeout(60_000)
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(studio)
+    page.wait_for_selector(".iclight-tile")
+    page.set_input_files("#iclight_studio_foreground input[type=file]", str(EXAMPLES / "astronaut-cutout.webp"))
+    page.wait_for_selector("#iclight_studio_foreground img[src*='file=']")
+    page.click(".iclight-tile[data-light='left']")
+    for name, value in (("width", 128), ("height", 128), ("steps", 1)):
+        page.fill(f"#studio_{name} input[type=number]", str(value))
+    page.click("#studio_generate")
+    page.wait_for_selector("#studio_gallery img", timeout=300_000)
+    logged.close()
+    assert {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))} == {"127.0.0.1"}
+    assert not [text for text in complaints if "Content Security Policy" in text]
+    text = log.read_text(encoding="utf-8", errors="replace")
+    assert urlsplit(studio).netloc in text and not [host for host in others if host in text]
 
 
 def test_a_frame_does_not_show_the_page(visited: tuple[Any, str, str], elsewhere: str) -> None:

@@ -16,7 +16,7 @@ SECONDS, BYTES = 5.0, 10**9
 LONG = "ICLIGHT_FUZZ_LONG"
 """set by `python run.py fuzz`: many more cases of another seed in each round"""
 COUNTS: Counter[str] = Counter()
-"""how cases ended: normal, or the kind of named error; anything else fails its test"""
+"""how cases ended: normal, or the kind of named error; anything else is "other" and fails its test"""
 
 
 def cases(count: int) -> settings:
@@ -45,6 +45,9 @@ def holds(call: Callable[[], object], *also: type[Exception]) -> object:
     except also as error:
         COUNTS[type(error).__name__] += 1
         result = error
+    except BaseException:
+        COUNTS["other"] += 1
+        raise
     assert time.process_time() - begun < SECONDS
     assert _peak() - before < BYTES or _resident() - before < BYTES
     return result

@@ -179,6 +179,22 @@ def test_one_picture_of_a_stage_is_no_relight(session: Session, tmp_path: Path) 
         session.stage(settings, SMALL, tmp_path / "set", "off")
 
 
+def test_each_extra_picture_is_tried(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "set"
+    for name in ("left-raw.png", "normals.png"):
+        (folder / name).mkdir(parents=True)  # so they cannot be written
+    code = cli.main(["stage", str(photo), "-o", str(folder), "--rig", "4", "--outputs", "raw,normals,albedo,cutout",
+                     *QUICK])
+    captured = capsys.readouterr()
+    assert code == 2
+    told = [line for line in captured.err.splitlines() if "cannot be written" in line]
+    assert len(told) == 2 and "left-raw.png" in told[0] and told[1].startswith("IC-Light: ImageError: ")
+    saved = [Path(line).name for line in captured.out.splitlines() if line.endswith(".png")]
+    assert sorted(saved) == ["albedo.png", "ambient-raw.png", "bottom-raw.png", "cutout.png", "right-raw.png",
+                             "top-raw.png"]
+    assert all((folder / name).is_file() for name in saved) and load(folder).names == STAGES["4"]
+
+
 # --- the job ------------------------------------------------------------------------------------------------------
 
 

@@ -196,6 +196,7 @@ def test_an_interrupted_stage_claims_what_is_there_and_is_gone_on_with(tmp_path:
         assert len(listed["pictures"]) == number + 1
         assert all((tmp_path / one["file"]).is_file() for one in listed["pictures"])
     assert writer.stage().names == ("left", "top", "ambient"), "in the rig's order"
+    writer.close()
     again = StageWriter(tmp_path, FOUR, alpha, settings, 7)
     assert [lamp.name for lamp in again.missing] == ["right", "bottom"]
     again.add("right", random_codes(3))
@@ -236,6 +237,7 @@ def test_what_cannot_be_added_is_refused_and_leaves_no_trace(tmp_path: Path) -> 
                           ("left", random_codes(0).astype(np.int64))):
         with pytest.raises(StageError):
             writer.add(name, picture)
+    writer.close()
     assert [path.name for path in tmp_path.iterdir()] == ["alpha.png"]
     with pytest.raises(StageError, match="settings"):
         StageWriter(tmp_path / "b", FOUR, settings={"x": float("nan")})
