@@ -13,8 +13,8 @@ from typing import Any
 from .. import infotext
 from ..cache import LRU, content_key
 from ..effects import check_background, start_of
-from ..errors import ICLightError, SettingsError, hint, shown
-from ..fields import Bool, type_name
+from ..errors import ICLightError, SettingsError, hint, kind_name, shown
+from ..fields import Bool
 from ..generation import NATIVE, Generation, suited
 from ..imaging import read_picture
 from ..imaging.decode import opened
@@ -127,7 +127,7 @@ def from_json(values: Any, folder: Path, where: str) -> dict[str, Any]:
     `enabled` may be among them, as in an API's request, and must be true.
     """
     if not isinstance(values, dict):
-        raise SettingsError(f"{where} must hold one JSON object, not {type_name(values)}. "
+        raise SettingsError(f"{where} must hold one JSON object, not {kind_name(values)}. "
                             "Write {\"light\": \"left\", \"prompt\": \"...\"}.")
     found: dict[str, Any] = {}
     for name, value in values.items():
