@@ -1,4 +1,4 @@
-"""What a session gives back."""
+"""What a session tells of a job before it runs, and hands back afterwards."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
+
+from .imaging.photo import Photo
 
 
 class Outlook(NamedTuple):
@@ -27,6 +29,8 @@ class Finished(NamedTuple):
     picture: Image.Image
     text: str
     """its infotext"""
+    photo: Photo | None = None
+    """at the photo's own size with its own colours, where a depth was asked for; `picture` is as generated then"""
 
 
 class Relighting(NamedTuple):

@@ -155,19 +155,22 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
-    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relight:
+    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+            depth: int | None = None) -> Relight:
         """What `relight` and `stage` do before their turn comes: pictures decoded, the foreground cut out.
 
-        To be made in another thread while a picture is sampled. Raises ICLightErrors.
+        To be made in another thread while a picture is sampled. depth: as `relight` has it. Raises ICLightErrors.
         """
         return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size,
-                       progress=progress or self._progress)
+                       progress=progress or self._progress, depth=depth or 8)
 
     def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
-                job: Relight | None = None, controls: Sequence[Control] = ()) -> Relighting:
+                job: Relight | None = None, controls: Sequence[Control] = (), depth: int | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
 
         job: what `job` made of the same settings and generation. controls: ControlNets, each with its picture.
+        depth: bits, 8 or 16, of the `photo`s of results at the photo's own size; None: they are `picture`s, 8-bit sRGB.
+
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
         """
@@ -175,18 +178,18 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = job or self.job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
             result = host.relight(job, generation, offsets, progress, controls)
-        made = tuple(self._finished(job, generation, result.pictures, controls))
+        made = tuple(self._finished(job, generation, result.pictures, depth is not None, controls))
         extras = tuple(Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
         return Relighting(made + extras, (*generation.warnings(), *job.warnings, *result.told))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
               progress: Progress | None = None, *, job: Relight | None = None,
-              controls: Sequence[Control] = ()) -> Staged:
+              controls: Sequence[Control] = (), depth: int = 8) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -201,7 +204,7 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = job or self.job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
         told: list[str] = []
@@ -216,8 +219,9 @@ class Session:
                 single, one = job.under(light), seeds[number - 1]
                 result = host.relight(single, one, offsets, part_of(progress, done, len(todo)), controls)
                 told += [sentence for sentence in result.told if sentence not in told]
-                finished, *raw = self._finished(single, one, result.pictures, controls)
-                writer.add(light, np.asarray(finished.picture), finished.text)
+                finished, *raw = self._finished(single, one, result.pictures, True, controls)
+                codes = np.asarray(finished.picture) if finished.photo is None else finished.photo.in_srgb(depth).codes
+                writer.add(light, codes, finished.text)
                 extras += [Finished(f"{light}-raw", number, one.picture, one.text) for one in raw]
         stages = [sets.load(place) for place in folders]
         for number, made in enumerate(stages, 1):
@@ -312,14 +316,18 @@ class Session:
             progress("loading the checkpoint", 1, 1)
         return self._hosts[0]
 
-    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit],
+    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit], apart: bool,
                   controls: Sequence[Control]) -> Iterator[Finished]:
+        """Results and raw pictures. apart: what came back at the photo's own size is a `photo`, not the `picture`."""
         checkpoint = self._checkpoint()
         assert checkpoint is not None, "it was relit with"
         loras = {lora.path.stem: lora.strength for lora in self._loras}
         nets = [(control.name, control.strength) for control in controls]
         for number, relit in enumerate(relits, start=1):
             text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras, nets)
-            yield Finished("result", number, relit.picture, text)
+            if relit.photo is None or apart:
+                yield Finished("result", number, relit.picture, text, relit.photo)
+            else:
+                yield Finished("result", number, relit.photo.image(), text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)

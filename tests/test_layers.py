@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings",),
     ("generation", "subject", "effects", "frame", "preview", "made"),
     ("laid", "infotext", "lightfrom"),
+    ("fullsize",),
     ("job", "instant"),
     ("stage",),
     ("hosts",),

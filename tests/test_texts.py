@@ -30,7 +30,8 @@ PROMPTS = ("LIGHTING_PROMPTS", "SUBJECT_PROMPTS")  # go to the model, in English
 
 
 SAID = ("effects.py", "fullsize.py", "generation.py", "job.py", "laid.py", "lightfrom.py", "session.py", "subject.py",
-        "lights", "matting", "panel", "preview", "webui/options.py", "webui/unsupported.py")
+        "lights", "matting", "panel", "preview", "webui/fullsize.py", "webui/options.py",
+        "webui/unsupported.py")
 """modules whose sentences and errors a page shows as they are (it cannot translate one with a value in it)"""
 KEPT = re.compile(r"--[a-z]+|[A-Z]+_[A-Z_]+|\.hdr|[a-z]+\.(?:json|png)|(?<![a-z])f(?:c|con|bc)(?![a-z])"
                   r"|(?<![A-Za-z\d.])\d+(?:\.\d+)?(?![A-Za-z])")

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import infotext, jsontext
 from ..cache import LRU, content_key
-from ..effects import start_of
+from ..effects import check_background, start_of
 from ..errors import ICLightError, SettingsError, hint, kind_name, shown
 from ..fields import Bool
 from ..generation import NATIVE, Generation, suited
@@ -20,7 +20,6 @@ from ..imaging import read_picture
 from ..imaging.decode import opened
 from ..imaging.load import upright_size
 from ..imaging.save import check_text
-from ..job import check_background
 from ..settings import FIELD, FIELDS, PICTURES, Settings
 
 SETTINGS = tuple(one.name for one in FIELDS if one.name not in ("enabled", "foreground"))

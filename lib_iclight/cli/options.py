@@ -14,10 +14,12 @@ from .. import files
 from ..errors import SettingsError, shown
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
+from ..frame import Frame, fit
 from ..generation import SAMPLERS, Generation, suited
-from ..imaging import read_picture
+from ..imaging import contain, read_picture
 from ..imaging.load import upright_size
 from ..imaging.save import WRITABLE
+from ..imaging.save_photo import DEPTHS, PROFILES, PhotoForm
 from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
 from .flags import Switch, spelt
@@ -157,6 +159,38 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     given = {field.name: getattr(args, field.name) for field in FIELDS if field.name in args}
     pictures = {name: read_picture(path, name) for name, path in given.items() if isinstance(path, Path)}
     return Settings(**given | pictures | more)
+
+
+def add_form(command: argparse.ArgumentParser) -> None:
+    """How files of results at the photo's own size are written."""
+    group = command.add_argument_group("the files of --size original")
+    group.add_argument("--depth", type=int, choices=DEPTHS, default=PhotoForm.depth,
+                       help="bits of a value; 16 for .png and .tif (default: %(default)s)")
+    group.add_argument("--profile", choices=PROFILES, default=PhotoForm.profile,
+                       help="keep: in the photo's own colours, with its profile; srgb: converted "
+                       "(default: %(default)s)")
+    group.add_argument("--gps", action="store_true", help="keep in the EXIF where the photo was taken")
+
+
+def form_of(args: argparse.Namespace, settings: Settings) -> PhotoForm | None:
+    """What those flags say; None where results are as generated. Raises SettingsError for flags that act on nothing."""
+    form = PhotoForm(args.depth, args.profile, args.gps)
+    if settings.size == "original":
+        return form
+    for name in ("depth", "profile", "gps"):
+        if getattr(form, name) != getattr(PhotoForm, name):
+            raise SettingsError(f"--{name} is for results at the photo's own size. Add --size original.")
+    return None
+
+
+def seen_of(settings: Settings, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of results of `size`: where they come back as the photo, what the frame shows of it."""
+    if settings.size != "original":
+        return size
+    own = size_of(settings)
+    place = contain if settings.fit == "contain" else fit
+    left, top, right, bottom = Frame(*size).lie(own, place).seen(own, *size)
+    return right - left, bottom - top
 
 
 def size_of(settings: Settings) -> tuple[int, int]:

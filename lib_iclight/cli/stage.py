@@ -12,6 +12,7 @@ from ..cache import content_key
 from ..errors import ImageError, SettingsError, StageError
 from ..files import is_dir, listed
 from ..imaging.outputs import name_of, plan_outputs, same_file
+from ..imaging.save_photo import DEPTHS
 from ..jsontext import read_json
 from ..progress import Progress
 from ..session import Finished
@@ -37,6 +38,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
                          "light positions of this .lp file into the folder")
     add_settings(command, without=("light", "light_map", "light_map_blur"), mode="fbc")
+    command.add_argument("--depth", type=int, choices=DEPTHS, default=8,
+                         help="with --size original, bits of a value in the stage's pictures (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,12 +57,14 @@ def run(args: argparse.Namespace) -> None:
     _check_apart(args.output, [*(path for name in PICTURES if (path := getattr(args, name, None)) is not None),
                                *(control_parts(text)[1] for text in args.controlnet)], args.batch)
     settings = settings_of(args, enabled=True)
+    if args.depth != 8 and settings.size != "original":
+        raise SettingsError("--depth is for pictures at the photo's own size. Add --size original.")
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
-        made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args))
+        made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args), depth=args.depth)
     saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
     warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:

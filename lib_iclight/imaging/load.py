@@ -46,7 +46,7 @@ def load_image(source: object, what: str = "picture", enough: tuple[int, int] | 
         with opened(source, what) as file:
             return decoded(file, what, enough)
     if isinstance(source, str):
-        return decoded(io.BytesIO(_from_base64(source, what)), what, enough)
+        return decoded(io.BytesIO(from_base64(source, what)), what, enough)
     if isinstance(source, bytes | bytearray | memoryview):
         return decoded(io.BytesIO(source), what, enough)
     if isinstance(source, np.ndarray):
@@ -116,7 +116,7 @@ def load_plain(source: object, what: str, enough: tuple[int, int] | None = None)
     return rgb if alpha is None else composite_on_grey(rgb, alpha)
 
 
-def _from_base64(text: str, what: str) -> bytes:
+def from_base64(text: str, what: str) -> bytes:
     """The bytes behind base64 text or a data URI."""
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")

@@ -16,6 +16,7 @@ from ...errors import HostError, SettingsError, WeightsError
 from ...folders import Folders
 from ...frame import Frame
 from ...generation import Generation
+from ...imaging.photo import Photo
 from ...job import Encoder, Relight
 from ...progress import Progress, silent
 from ...weights import Offsets
@@ -46,6 +47,8 @@ class Relit:
     picture: Image.Image
     raw: Image.Image
     seed: int
+    photo: Photo | None = None
+    """at the photo's own size, where the settings ask for it"""
 
 
 @dataclass(frozen=True)
@@ -271,7 +274,8 @@ class _Run:
 
 
 def _finished(job: Relight, raw: Image.Image, frame: Frame, seed: int) -> Relit:
-    return Relit(job.finish(raw, frame), raw, seed)
+    finished = job.finish(raw, frame)
+    return Relit(finished, raw, seed, None if job.full is None else job.bring_back(finished, frame))
 
 
 @contextlib.contextmanager
