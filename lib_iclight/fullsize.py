@@ -85,14 +85,14 @@ class FullSize:
 
     def __init__(self, settings: Settings, laid: Sequence[Laid], on: Pixels | None, depth: int = 8) -> None:
         self._settings = settings
-        self._depth = depth
+        self.depth = depth
         self._laid = laid
         self._on = on
         self._photos: LRU[Photo] = LRU(1)  # a photo may take a gigabyte
 
     def photo(self, index: int) -> Photo:
         """The photo of the subject of that number, with its own colours and depth."""
-        return self._photos.get(index % len(self._laid), lambda: self._of(index).subject.photo.with_bits(self._depth))
+        return self._photos.get(index % len(self._laid), lambda: self._of(index).subject.photo.with_bits(self.depth))
 
     def size(self, frame: Frame, index: int = 0) -> tuple[int, int]:
         """Width and height of what comes back of a result in `frame`."""
@@ -229,8 +229,8 @@ class FullSize:
         lit = None if not light.any() else Enlarged(light, *place.axes())
         lie = frame.lie((on.shape[1], on.shape[0]), fit)
         across, down = place.axes()
-        scaled = Scaled(on, Axis(across.count, across.scale / lie.across, (across.offset - lie.left) / lie.across),
-                        Axis(down.count, down.scale / lie.down, (down.offset - lie.top) / lie.down))
+        scaled = Scaled(on, Axis(across.pixels, across.scale / lie.across, (across.offset - lie.left) / lie.across),
+                        Axis(down.pixels, down.scale / lie.down, (down.offset - lie.top) / lie.down))
 
         def behind(rows: slice) -> Planes:
             planes: Planes = LINEAR_OF_CODE.take(scaled(rows).transpose(2, 0, 1))
@@ -246,8 +246,8 @@ class FullSize:
         light = np.float32(self._settings.background_tint) * subject_light(result, color, alpha)
         x, y = light.shape[2] / frame.width, light.shape[1] / frame.height
         across, down = place.axes()
-        return Enlarged(light, Axis(across.count, across.scale * x, across.offset * x),
-                        Axis(down.count, down.scale * y, down.offset * y), "linear")
+        return Enlarged(light, Axis(across.pixels, across.scale * x, across.offset * x),
+                        Axis(down.pixels, down.scale * y, down.offset * y), "linear")
 
 
 def _grown(alpha: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -281,7 +281,8 @@ class Session:
         relit = {name: value for name, value in job.settings.to_dict().items() if name not in UNMIXED}
         return {**relit, "generation": sampled, "checkpoint": checkpoint.name if checkpoint else "",
                 "offsets": offsets.name, "loras": {lora.path.stem: lora.strength for lora in self._loras},
-                "controls": [control.about for control in controls], "pictures": job.content}
+                "controls": [control.about for control in controls], "depth": job.full.depth if job.full else 8,
+                "pictures": job.content}
 
     def _told_checkpoint(self) -> Checkpoint | None:
         try:

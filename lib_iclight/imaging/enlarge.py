@@ -18,8 +18,8 @@ class Axis(NamedTuple):
     """How the pixels of a large picture lie along one side of a small one: the middle of pixel i at
     (i + 0.5) * scale + offset, where the small one's first pixel reaches from 0 to 1."""
 
-    count: int
-    """pixels of the large picture along this side"""
+    pixels: int
+    """of the large picture along this side"""
     scale: float
     offset: float = 0.0
 
@@ -70,7 +70,7 @@ def _taps(axis: Axis, size: int, kernel: str) -> tuple[NDArray[np.intp], NDArray
     """For each pixel the places that it is made of, and their weights, which sum up to 1: [count, taps] both."""
     weigh, reach = KERNELS[kernel]
     wider = max(1.0, axis.scale)
-    middle = (np.arange(axis.count) + 0.5) * axis.scale + axis.offset - 0.5
+    middle = (np.arange(axis.pixels) + 0.5) * axis.scale + axis.offset - 0.5
     taps = 2 * math.ceil(reach * wider) + 1
     places = np.floor(middle).astype(np.intp)[:, None] + np.arange(taps) - taps // 2
     weights = weigh((places - middle[:, None]) / wider)
@@ -90,12 +90,12 @@ class Scaled:
         self._across, self._down = across, down
 
     def __call__(self, rows: slice) -> NDArray[Any]:
-        start, stop = rows.start, min(rows.stop, self._down.count)
-        left, right = _clipped(self._across.offset, self._across.offset + self._across.count * self._across.scale,
+        start, stop = rows.start, min(rows.stop, self._down.pixels)
+        left, right = _clipped(self._across.offset, self._across.offset + self._across.pixels * self._across.scale,
                                self._image.width)
         top, bottom = _clipped(self._down.offset + start * self._down.scale,
                                self._down.offset + stop * self._down.scale, self._image.height)
-        return np.asarray(self._image.resize((self._across.count, stop - start), Image.Resampling.LANCZOS,
+        return np.asarray(self._image.resize((self._across.pixels, stop - start), Image.Resampling.LANCZOS,
                                              box=(left, top, right, bottom)))
 
 
