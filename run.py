@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Everything to run: `python run.py studio`, `python run.py demo`, `python run.py test`,
-`python run.py live --host NAME --dir DIR`.
+`python run.py doctor`, `python run.py docs`, `python run.py live --host NAME --dir DIR`.
 
 Standard library only. Each command first makes `.venv` beside this file and installs what it needs there; a second
 time that is skipped unless a requirement file changed. The tests need a browser too: tests/browser/chromium.py finds or
@@ -32,11 +32,16 @@ def main() -> int:
     arguments, rest = parser.parse_known_args()
     if rest and arguments.command == "demo":
         parser.error(f"unknown: {' '.join(rest)}")
-    python = set_up({"demo": "base.txt", "studio": "studio.txt"}.get(arguments.command, "dev.txt"))
+    files = {"demo": "base.txt", "doctor": "base.txt", "studio": "studio.txt"}
+    python = set_up(files.get(arguments.command, "dev.txt"))
     if arguments.command == "studio":
         return _run(python, "-m", "lib_iclight.studio", *rest)
     if arguments.command == "demo":
         return _run(python, "-m", "lib_iclight.demo", "--out", str(arguments.out))
+    if arguments.command == "doctor":
+        return _run(python, "-m", "lib_iclight", "doctor", *rest)
+    if arguments.command == "docs":
+        return _run(python, "-m", "docs.generate") or _run(python, "-m", "mkdocs", *(rest or ["serve"]))
     if arguments.command == "fuzz":
         return _fuzz(python, arguments.minutes)
     if arguments.command == "test":
@@ -56,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     fuzz = commands.add_parser("fuzz", help="throw cut and bent files, values, answers and command lines at it, "
                                "new ones in every round")
     fuzz.add_argument("--minutes", type=float, default=10.0, metavar="N", help="for how long (default: 10)")
+    commands.add_parser("doctor", help="tell what is installed, and whether it works; further arguments go to it, "
+                        "such as --checkpoint FILE", add_help=False)
+    commands.add_parser("docs", help="write the manual's generated parts, and serve it as a site; further arguments "
+                        "are mkdocs' own, such as build", add_help=False)
     commands.add_parser("live", help="run the live cases in a real WebUI (not part of CI); further arguments go to "
                         "them: --host NAME, --dir DIR and those that live --help lists", add_help=False)
     return parser

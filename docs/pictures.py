@@ -1,7 +1,8 @@
 """The pictures of README.md and these pages, made anew: python -m docs.pictures [NAME ...] [--models FOLDER]
 
-Each is made by one function from what is in examples/, and lies in docs/images/ as NAME.webp, at most 300 kB. Cut-outs
-need the cut-out model (170 MB, downloaded into FOLDER where it is missing); nothing else is needed.
+Each is made by one function from what is in examples/, and lies in docs/images/ as NAME.webp, at most 300 kB. The
+sketches need the cut-out model (170 MB, downloaded into FOLDER where it is missing), the others the pocket model, which
+comes with the program. The screenshots there are from real WebUIs: python -m tests.live with -k page writes them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from PIL import Image, ImageDraw
 
-from lib_iclight.folders import Folders
+from lib_iclight.demo import CASES, FOREGROUND, PROMPT
+from lib_iclight.generation import Generation
 from lib_iclight.imaging import load_image
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
+from lib_iclight.stage import load
+from lib_iclight.stage.animation import frame_count, frames, write_animation
+from lib_iclight.stage.animation import orbit as stage_orbit
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -24,6 +31,9 @@ IMAGES = ROOT / "docs" / "images"
 LARGEST = 300_000
 """bytes of a picture"""
 QUALITY = 82
+COMMON: dict[str, Any] = {"prompt": PROMPT, "steps": 15, "cfg": 2.0, "seed": 9}
+POCKET_CASES = ("left", "right", "top", "warm sunset light", "cold blue light")
+SECONDS, FPS = 4.0, 12.0
 CELL, GAP, TITLE = 160, 6, 22
 """pixels of a sheet: the longer side of a picture, what lies between pictures, the height of a title"""
 
@@ -40,17 +50,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in PICTURES:
             parser.error(f"there is no picture {name}; there are {', '.join(PICTURES)}")
     IMAGES.mkdir(exist_ok=True)
-    session = Session(folders=Folders.under(arguments.models))
+    session = Session.open(models=arguments.models, device="cpu")
     for name in arguments.names or PICTURES:
         path = IMAGES / f"{name}.webp"
-        PICTURES[name](session).save(path, quality=QUALITY, method=6)
+        PICTURES[name](session, path)
         if path.stat().st_size > LARGEST:
             sys.exit(f"{path.name} has {path.stat().st_size} bytes, more than {LARGEST}. Make it smaller.")
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
     return 0
 
 
-def sketches(session: Session) -> Image.Image:
+def sketches(session: Session, path: Path) -> None:
     """Photos, and a drawing, under five lights: the sketch, which needs no diffusion model."""
     lights = ("left", "right", "top", "sunset", "neon pair")
     photos: list[Image.Image] = [
@@ -63,7 +73,34 @@ def sketches(session: Session) -> Image.Image:
         row = [scaled.convert("RGBA")]
         row += [session.preview(Settings(foreground=photo, light=light), side=2 * CELL).picture for light in lights]
         rows.append(row)
-    return sheet(["as it was", *lights], rows)
+    save(sheet(["as it was", *lights], rows), path)
+
+
+def pocket(session: Session, path: Path) -> None:
+    """The demo's vase, relit by the pocket model."""
+    pictures = [load_image(FOREGROUND).convert("RGB")]
+    for name in POCKET_CASES:
+        choices, generated = CASES[name]
+        pictures += session.relight(Settings(enabled=True, foreground=FOREGROUND, **choices),
+                                    Generation(**COMMON | {"width": session.native, "height": session.native}
+                                               | generated)).pictures
+    save(sheet(["as it was", *POCKET_CASES], [pictures]), path)
+
+
+def orbit(session: Session, path: Path) -> None:
+    """A lamp going around the demo's vase: mixed from a light stage that the pocket model made."""
+    with TemporaryDirectory() as folder:
+        [made] = session.stage(Settings(mode="fbc", foreground=FOREGROUND),
+                               Generation(**COMMON, width=session.native, height=session.native),
+                               Path(folder, "stage")).folders
+        stage = load(made)
+        count = frame_count(SECONDS, FPS)
+        write_animation(path, frames(stage, stage_orbit(stage, count)), count, FPS)
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """A picture of the documentation."""
+    image.save(path, quality=QUALITY, method=6)
 
 
 def drawing() -> Image.Image:
@@ -122,7 +159,7 @@ def sheet(titles: Sequence[str], rows: Sequence[Sequence[Image.Image]]) -> Image
     return made
 
 
-PICTURES: Mapping[str, Callable[[Session], Image.Image]] = {"sketches": sketches}
+PICTURES: Mapping[str, Callable[[Session, Path], None]] = {"sketches": sketches, "pocket": pocket, "orbit": orbit}
 
 if __name__ == "__main__":
     raise SystemExit(main())

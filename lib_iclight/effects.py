@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .errors import SettingsError
+from .errors import ImageError, SettingsError
 from .fields import FROM_BACKGROUND
 from .settings import FIELD, Settings
 
-REFINEMENTS = ("mask_contrast", "mask_threshold", "mask_grow", "mask_feather", "mask_largest", "mask_invert")
+REFINEMENTS = ("mask_contrast", "mask_threshold", "mask_grow", "mask_feather", "mask_largest", "mask_solid",
+               "mask_invert")
 """what changes a cut-out after it was made"""
 _LIT_STARTS = ("light", "light+foreground", "sketch")
 """starts that are made of the light"""
@@ -80,6 +81,22 @@ def looks_for_light(settings: Settings) -> bool:
     return settings.light == FROM_BACKGROUND and settings.light_map is None and settings.stage == "off"
 
 
+def check_background(settings: Settings) -> None:
+    """Raise SettingsError or ImageError for a background picture that is asked for and is not there."""
+    s = settings
+    if s.background is not None:
+        return
+    if looks_for_light(s):
+        raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
+                            "choose another light.")
+    if s.harmonise:
+        raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
+                            "Add one, or set harmonise to 0.")
+    if s.mode == "fbc" and not is_lit(s):
+        raise ImageError("mode fbc places the foreground on a background, and there is none. "
+                         "Add a background picture or choose a light, or use mode fc.")
+
+
 def _draws_light(s: Settings, start: str) -> bool:
     """Whether a drawn light or a light map reaches the model: as the start, or as or over the background of fbc."""
     return _shows_light(s, start) or (s.mode == "fbc" and (s.background is None or s.stage != "off"))
@@ -127,7 +144,9 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Settings, str, str], bool], str],
      "The background's flip is not used: harmonise takes the picture's colours only, which a mirror leaves alone."),
     (("background_tint",), lambda s, start, tab: not s.keep_background,
      "The background's tint is not used: it falls on a kept background, and keep_background is off."),
-    (("detail_radius", "detail_mode"), lambda s, start, tab: not s.preserve_detail,
+    (("preserve_detail", "detail_mode"), lambda s, start, tab: s.size == "original",
+     "Preserve detail and the detail's mode are not used: at the photo's size all detail is the photo's own."),
+    (("detail_radius", "detail_mode"), lambda s, start, tab: not s.preserve_detail and s.size != "original",
      "The detail's radius and mode are not used: preserve_detail is 0."),
     (("mask_threshold",), lambda s, start, tab: not s.mask_contrast and not s.mask_largest,
      "The mask's threshold is not used: it is for mask_contrast and mask_largest."),

@@ -78,6 +78,10 @@ class HostError(ICLightError):
     """The host cannot do what a relight needs, or did not apply what it was given."""
 
 
+class BatchError(ICLightError):
+    """A batch of pictures cannot be begun as asked, or cannot go on."""
+
+
 def plain(text: str, longest: int = LONGEST) -> str:
     """The text as it can be printed, sent as UTF-8 and read: cut in its middle where it is longer than `longest`,
     lone surrogates and control characters (tabs and line breaks apart) written as escapes.

@@ -18,6 +18,32 @@ Place = Callable[[Pixels, int, int], Pixels]
 """lays pixels, uint8 [H, W, 3] or float32 [H, W], into a frame of so many pixels across and down"""
 
 
+class Lie(NamedTuple):
+    """How a picture lies in a frame: its point (x, y), in pixels from its upper left corner, is at
+    (x * across + left, y * down + top) of the frame."""
+
+    across: float
+    down: float
+    left: float
+    top: float
+
+    def seen(self, size: tuple[int, int], width: int, height: int) -> tuple[int, int, int, int]:
+        """What of a picture of `size` (width, height) a frame of `width` x `height` shows: left, top, right, bottom in
+        the picture's pixels; at least one pixel."""
+        left, right = _seen(size[0], width, self.across, self.left)
+        top, bottom = _seen(size[1], height, self.down, self.top)
+        return left, top, right, bottom
+
+    def scaled(self, across: float, down: float) -> Lie:
+        """The same for a picture whose pixels are so many times larger."""
+        return Lie(self.across * across, self.down * down, self.left, self.top)
+
+
+def _seen(size: int, frame: int, scale: float, offset: float) -> tuple[int, int]:
+    first = min(max(0, round(-offset / scale)), size - 1)
+    return first, max(first + 1, min(size, round((frame - offset) / scale)))
+
+
 class Frame(NamedTuple):
     """The part of a picture that one sampling pass paints, in pixels.
 
@@ -51,6 +77,17 @@ class Frame(NamedTuple):
         return (max(0, left - self.left), max(0, top - self.top),
                 min(self.width, right - self.left), min(self.height, bottom - self.top))
 
+    def lie(self, size: tuple[int, int], place: Place) -> Lie:
+        """How a picture of `size` (width, height), laid by `place`, lies in this pass."""
+        width, height = self.full or (self.width, self.height)
+        lie = lie_of(place, size, width, height)
+        if self.full is None:
+            return lie
+        if self.stretched:
+            across, down = self.width / width, self.height / height
+            return Lie(lie.across * across, lie.down * down, lie.left * across, lie.top * down)
+        return lie._replace(left=lie.left - self.left, top=lie.top - self.top)
+
     def share_inside(self, alpha: Pixels) -> float:
         """How much of a subject's alpha, float32 [H, W], lies in this pass where `fit` lays it, 0..1."""
         height, width = alpha.shape
@@ -64,3 +101,19 @@ def fit(pixels: Pixels, width: int, height: int) -> Pixels:
     """The usual placement: scale to cover, cut the middle. uint8 [H, W, 3] or float32 [H, W] (an alpha)."""
     scale = imaging.fit if pixels.dtype == np.uint8 else imaging.fit_alpha
     return scale(pixels, width, height)
+
+
+def lie_of(place: Place, size: tuple[int, int], width: int, height: int) -> Lie:
+    """How a picture of `size` (width, height) lies in a frame that `place` laid it into.
+
+    A placement other than `fit` and `imaging.contain` tells it itself, by a method `lie` of the other arguments.
+    """
+    if place is fit:
+        wide, tall = imaging.covering(size, width, height)
+        left, top = round((wide - width) / 2), round((tall - height) / 2)  # as `imaging.fit` cuts
+        return Lie(wide / size[0], tall / size[1], -float(left), -float(top))
+    if place is imaging.contain:
+        left, top, right, bottom = imaging.contained(size, width, height)
+        return Lie((right - left) / size[0], (bottom - top) / size[1], float(left), float(top))
+    lie: Lie = place.lie(size, width, height)  # type: ignore[attr-defined]
+    return lie

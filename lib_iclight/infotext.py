@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import __version__
@@ -23,10 +23,10 @@ _QUOTED = re.compile(r'"(?!")[^"\\]*(?:\\.[^"\\]*)*"(?=,|$)')
 
 
 def write(settings: Mapping[str, object], generation: Generation, seed: int, checkpoint: str,
-          loras: Mapping[str, float] | None = None) -> str:
+          loras: Mapping[str, float] | None = None, controls: Sequence[tuple[str, float]] = ()) -> str:
     """The infotext of the picture that `seed` gave; settings: keys and values as `Settings.to_infotext` gives them.
 
-    loras: names and strengths.
+    loras, controls: names and strengths; of ControlNets several may have one name.
     """
     values: dict[str, object] = {
         "Steps": generation.steps, "Sampler": generation.sampler, "CFG scale": f"{generation.cfg:g}", "Seed": seed,
@@ -34,8 +34,14 @@ def write(settings: Mapping[str, object], generation: Generation, seed: int, che
     if generation.hires_scale > 1:
         values |= {"Denoising strength": f"{generation.hires_denoise:g}",
                    "Hires upscale": f"{generation.hires_scale:g}", "Hires upscaler": "Lanczos"}
+    if generation.guidance_end < 1 and generation.cfg > 1:
+        values["Guidance end"] = f"{generation.guidance_end:g}"
+    if generation.prompt_syntax != Generation.prompt_syntax:
+        values["Prompt syntax"] = generation.prompt_syntax
     if loras:
         values["LoRAs"] = "; ".join(f"{name} {strength:g}" for name, strength in loras.items())
+    if controls:
+        values["ControlNets"] = "; ".join(f"{name} {strength:g}" for name, strength in controls)
     values |= dict(settings) | {"Version": f"IC-Light {__version__}"}
     prompts = {"Prompt": generation.prompt, "Negative prompt": generation.negative_prompt}
     text = _text(prompts, values)
@@ -78,6 +84,8 @@ def generation_values(params: Mapping[str, str]) -> dict[str, Any]:
         # WebUIs that have a scheduler beside the sampler write its name apart.
         values["sampler"] = " ".join([params["Sampler"], params.get("Schedule type", "")]).strip()
     values.setdefault("hires_scale", 1.0)
+    values["guidance_end"] = float(params.get("Guidance end", 1.0))
+    values["prompt_syntax"] = params.get("Prompt syntax", Generation.prompt_syntax)
     return values
 
 

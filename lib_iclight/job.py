@@ -18,17 +18,18 @@ from PIL import Image
 
 from . import imaging, preserve
 from .cache import LRU, content_key
-from .effects import idle, is_lit, looks_for_light, start_of
+from .effects import check_background, idle, is_lit, looks_for_light, start_of
 from .errors import ImageError, SettingsError
-from .fields import FROM_BACKGROUND
 from .frame import Frame, Pixels, Place, fit
-from .laid import Laid
+from .fullsize import FullSize, Painted
+from .imaging.photo import Photo
+from .laid import Laid, load_background
 from .lightfrom import light_in
 from .lights import broad_light, light_map
 from .preserve.harmonise import harmonise
 from .progress import Progress, silent
 from .settings import FIELD, STAGE_OUTPUTS, STAGES, Settings
-from .subject import ENOUGH, TRANSPARENCY_UNUSED, CutsOut, Subject
+from .subject import ENOUGH, HALF_TRANSPARENT, TRANSPARENCY_UNUSED, CutsOut, Subject
 
 NO_LIGHT_MAP = "The light map is not returned: there is no light."
 NO_STAGE = "Normals and albedo are not returned: they are made of a light stage, and stage is off."
@@ -68,13 +69,14 @@ class Relight:
     """One relight, from settings and pictures to conditioning and finished pictures.
 
     `pictures` are the host's own (img2img); they are the foreground where the settings name none, and lie in the frame
-    as `place` says. largest: width and height of the largest frame, as far as it is known.
+    as `place` says. largest: width and height of the largest frame, as far as it is known. depth: bits, 8 or 16, of
+    what comes back at the photo's own size.
     Raises an ICLightError for everything that cannot be meant, before any sampling.
     """
 
     def __init__(self, settings: Settings, *, cutter: CutsOut, latents: LRU[torch.Tensor], tab: str = "txt2img",
                  pictures: Sequence[object] = (), place: Place = fit, largest: tuple[int, int] = (0, 0),
-                 progress: Progress = silent) -> None:
+                 progress: Progress = silent, depth: int = 8) -> None:
         self.settings = settings
         self.kind = settings.mode
         self.start = start_of(settings, tab)
@@ -91,22 +93,26 @@ class Relight:
         if not sources:
             raise ImageError("there is no foreground picture. Drop one into the panel, or send it as `foreground`.")
         # Cheap mistakes first: a cut-out may take seconds.
-        self._check_background()
+        check_background(settings)
         self._light_picture = imaging.load_plain(settings.light_map, "light map")
-        self._background = self._load_background()
+        self._background = load_background(settings)
         self._lights_background = False
         """whether the light is drawn over the background picture"""
         own_place = place
         if settings.foreground is not None:
             own_place = imaging.contain if settings.fit == "contain" else fit
         # Given back, cut-outs are as large as the picture; and of a tab's picture a small part may be enlarged.
-        whole = own_place is place is not fit or {"cutout", "mask"} & set(settings.outputs)
+        whole = own_place is place is not fit or (
+            settings.size != "original" and {"cutout", "mask"} & set(settings.outputs))
         side = max(ENOUGH, *largest)
         enough = None if whole else (side, side)
         self._laid = [self._lay(Subject(source, settings, cutter, progress, enough=enough), own_place)
                       for source in sources]
         if looks_for_light(settings):
             self._find_light()
+        on = self._background if self._on_background else None
+        self.full = FullSize(settings, self._laid, on, depth) if settings.size == "original" else None
+        """brings results back to the photo's own size, where that is asked for: see `bring_back`"""
         self._light: Hashable = (self.settings.light if self._light_picture is None
                                  else (content_key(self._light_picture), settings.light_map_blur))
 
@@ -139,6 +145,8 @@ class Relight:
     def alpha(self, frame: Frame, index: int = 0) -> Pixels | None:
         """The subject's alpha as it lies in the finished picture, float32 [H, W]; None where all of it is subject."""
         laid = self._laid[index % len(self._laid)]
+        if self.full is not None:
+            return None if laid.subject.is_whole else self.full.alpha(frame, index)
         if laid.subject.is_whole and (self._cuts_back or laid.place is not imaging.contain):
             return None
         alpha = frame.place(laid.subject.alpha, laid.place)
@@ -155,7 +163,7 @@ class Relight:
     def changes_result(self) -> bool:
         """Whether `finish` gives another picture than the host's."""
         s = self.settings
-        return bool(s.preserve_color or s.preserve_detail or s.keep_background or self._cuts_back)
+        return self.full is None and bool(s.preserve_color or s.preserve_detail or s.keep_background or self._cuts_back)
 
     def infotext(self) -> dict[str, str | float | bool]:
         """What is written into the pictures: the settings that had an effect."""
@@ -200,7 +208,7 @@ class Relight:
         """The host's RGB result of `frame` with colour, detail and background preserved as the settings ask.
 
         With `fit` contain it is cut back to the foreground's own shape, except in img2img, whose tab has a frame of its
-        own. The picture itself where nothing is asked. `index` is its place in the batch.
+        own. The picture itself where nothing is asked, or `bring_back` does it. `index` is its place in the batch.
         """
         if not self.changes_result:
             return picture
@@ -223,6 +231,15 @@ class Relight:
         finished = Image.fromarray(result)
         return finished.crop(frame.box(subject.size)) if self._cuts_back else finished
 
+    def bring_back(self, picture: Image.Image, frame: Frame, index: int = 0, *, painted: Painted | None = None,
+                   around: bool = False) -> Photo:
+        """The host's result of `frame` at the photo's own size, where `full` is; see `FullSize.bring_back`."""
+        assert self.full is not None, "only of jobs with size original"
+        kept = self.settings.keep_background and self._on_background and self._background is not None
+        backdrop = self._backdrop(self._background, frame) if kept and self._background is not None else None
+        return self.full.bring_back(np.asarray(picture.convert("RGB")), frame, index, backdrop=backdrop,
+                                    painted=painted, around=around)
+
     @property
     def _cuts_back(self) -> bool:
         """Whether the result is cut back to the foreground's own shape."""
@@ -236,41 +253,20 @@ class Relight:
     def extras(self, frame: Frame) -> list[tuple[str, Image.Image]]:
         """The pictures named in `outputs` that do not depend on the result: (name, picture)."""
         made: list[tuple[str, Image.Image]] = []
-        for subject in self.subjects:
-            if "cutout" in self.settings.outputs:
-                made.append(("cutout", subject.cutout()))
-            if "mask" in self.settings.outputs:
-                made.append(("mask", subject.mask()))
+        for index, subject in enumerate(self.subjects):
+            for name in ("cutout", "mask"):
+                if name in self.settings.outputs:
+                    full = self.full and self.full.output(name, frame, index)
+                    made.append((name, full or getattr(subject, name)()))
         if "lightmap" in self.settings.outputs and is_lit(self.settings):
             for single in self.singles:
                 name = "lightmap" if single is self else f"{single.settings.light}-lightmap"
                 made.append((name, Image.fromarray(single._map(frame, "fc"))))
         return made
 
-    def _check_background(self) -> None:
-        """Raise for a background picture that is asked for and is not there."""
-        s = self.settings
-        if s.background is not None:
-            return
-        if looks_for_light(s):
-            raise SettingsError(f"the light is {FROM_BACKGROUND!r}, and there is no background picture. Add one, or "
-                                "choose another light.")
-        if s.harmonise:
-            raise SettingsError("harmonise gives the subject the colours of a background picture, and there is none. "
-                                "Add one, or set harmonise to 0.")
-        if self.kind == "fbc" and not is_lit(s):
-            raise ImageError("mode fbc places the foreground on a background, and there is none. "
-                             "Add a background picture or choose a light, or use mode fc.")
-
-    def _load_background(self) -> Pixels | None:
-        rgb = imaging.load_plain(self.settings.background, "background")
-        if rgb is None:
-            return None
-        return np.ascontiguousarray(rgb[:, ::-1]) if self.settings.background_flip else rgb
-
     def _find_light(self) -> None:
         """Look the light up in the background, and go on with what was found."""
-        assert self._background is not None, "_check_background asks for one"
+        assert self._background is not None, "check_background asks for one"
         found = light_in(self._background, self._laid[0].subject, flipped=self.settings.background_flip)
         self.settings = self.settings.replace(light=found.spec)
         self.start = start_of(self.settings, self._tab)
@@ -286,6 +282,8 @@ class Relight:
         if subject.is_whole and subject.own_alpha is not None:
             self._warn(TRANSPARENCY_UNUSED)
         shown, key = subject.color, subject.key
+        if subject.is_hazy:
+            self._warn(HALF_TRANSPARENT)
         if self._background is not None and s.harmonise:
             shown = harmonise(shown, subject.alpha, self._background, s.harmonise)
             key = content_key(key, shown)
@@ -322,7 +320,7 @@ class Relight:
             if self._light_picture is not None:
                 return broad_light(fit(self._light_picture, width, height), self.settings.light_map_blur)
             made = light_map(self.settings.light, width, height, form)
-            assert made is not None, "start_of and _check_background ask for a light"
+            assert made is not None, "start_of and check_background ask for a light"
             return made
 
         # A contained picture's light goes on around it.

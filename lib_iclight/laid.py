@@ -11,6 +11,7 @@ from .errors import ImageError
 from .frame import Frame, Pixels, Place, fit
 from .lights import LightSpec
 from .preview import shape_of, sketch
+from .settings import Settings
 from .subject import Subject
 
 CUT_OFF = ("Most of the subject lies outside the frame. Set fit to contain to have all of it, or use the foreground's "
@@ -67,3 +68,11 @@ class Laid:
             raise ImageError(f"the subject lies outside the frame of {frame.width} x {frame.height} pixels: hardly "
                              "anything of it would be relit. Set fit to contain, or use the foreground's own aspect.")
         return CUT_OFF if share < MOSTLY_IN_FRAME else ""
+
+
+def load_background(settings: Settings) -> Pixels | None:
+    """The background picture, uint8 sRGB [H, W, 3], mirrored where that is asked for; None where there is none."""
+    rgb = imaging.load_plain(settings.background, "background")
+    if rgb is None:
+        return None
+    return np.ascontiguousarray(rgb[:, ::-1]) if settings.background_flip else rgb

@@ -14,3 +14,15 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int) -> None:
     """The listener that does not listen."""
+
+
+def part_of(progress: Progress, number: int, count: int) -> Progress:
+    """How the pass of that number, from 0 on, of `count` reports: sampling as its part of all, the rest the first time.
+    """
+    def report(what: str, done: int, total: int) -> None:
+        if what == "sampling":
+            progress(what, number * total + done, count * total)
+        elif number == 0:
+            progress(what, done, total)
+
+    return report

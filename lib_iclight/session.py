@@ -6,15 +6,16 @@ own UNet; there a session without a checkpoint to load holds the folders and cac
 
 from __future__ import annotations
 
+import copy
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from . import infotext
 from .download import offline
@@ -24,16 +25,18 @@ from .frame import Frame
 from .generation import NATIVE, Generation
 from .instant import Instant, instant
 from .job import LatentCache, Relight
+from .made import Finished, Outlook, Relighting, Staged
 from .matting import DEVICES, Cutter, model_names, obstacle
 from .preview import Convention
-from .progress import Progress, silent
+from .progress import Progress, part_of, silent
 from .settings import STAGES, Settings
 from .subject import Subject
 from .weights import Layout, OffsetCache, Offsets, WeightsFile, find, find_weights, resolve, weight_names
 
 if TYPE_CHECKING:
     from .hosts.standalone.checkpoint import Checkpoint
-    from .hosts.standalone.host import Relit, Standalone
+    from .hosts.standalone.controlnet import Control
+    from .hosts.standalone.host import Options, Relit, Standalone
     from .hosts.standalone.loras import Lora
 
 POCKET = "pocket"
@@ -46,66 +49,19 @@ RAW_GONE = "Raw pictures are not returned of lights whose pictures were there al
 CANNOT_DOWNLOAD = "The weights are missing, and downloads are switched off (HF_HUB_OFFLINE)."
 
 
-class Outlook(NamedTuple):
-    """What is known of a job before it runs."""
-
-    ready: bool
-    """the weights are on this disk; else the job would download them"""
-    faults: list[str]
-    """what will stop it beside its pictures, in sentences"""
-
-
-class Finished(NamedTuple):
-    """One picture that a relight gives back."""
-
-    name: str
-    """`result`, or what `outputs` asked for: `raw`, `cutout`, `mask`, `lightmap`"""
-    number: int
-    """which of the batch it belongs to, from 1 on; 0 where it belongs to all"""
-    picture: Image.Image
-    text: str
-    """its infotext"""
-
-
-class Relighting(NamedTuple):
-    """What one call of `Session.relight` made."""
-
-    finished: tuple[Finished, ...]
-    """results first, each with its raw one, then what belongs to all"""
-    warnings: tuple[str, ...]
-    """what was given and changed nothing, and what else to know of the result, in sentences"""
-
-    @property
-    def pictures(self) -> list[Image.Image]:
-        """The relit pictures themselves, one for each of the batch."""
-        return [finished.picture for finished in self.finished if finished.name == "result"]
-
-
-class Staged(NamedTuple):
-    """What one call of `Session.stage` made."""
-
-    folders: tuple[Path, ...]
-    """the light stages, one for each of the batch; see `stage.load`"""
-    extras: tuple[Finished, ...]
-    """what `outputs` asked for; that of a single light has its name in front, as in `left-raw`"""
-    made: int
-    """pictures that were not there already"""
-    warnings: tuple[str, ...]
-    """as of `Relighting`"""
-
-
 class Session:
     """Everything that outlives a job. Reads no file until it is asked for something.
 
     checkpoint: tells the checkpoint in use, None where there is none that could be told; it may raise CheckpointError.
     device: what a relight runs on, see `hosts.standalone.host.pick_device`. loras: are merged into the checkpoint.
+    options: memory and speed.
     progress: hears of downloads and cut-outs. matting_device: tells what cut-out models run on, see `matting.Cutter`.
     Several threads may use one session; relights take turns, for they share one UNet.
     """
 
     def __init__(self, checkpoint: Callable[[], Checkpoint | None] = lambda: None, *, folders: Folders | None = None,
                  device: str = "auto", loras: Sequence[Lora] = (), progress: Progress = silent,
-                 matting_device: Callable[[], str] = lambda: "cpu") -> None:
+                 matting_device: Callable[[], str] = lambda: "cpu", options: Options | None = None) -> None:
         self.folders = folders or Folders.under()
         self.cutter = Cutter(self.folders.matting, matting_device)
         self.latents = LatentCache()
@@ -113,14 +69,16 @@ class Session:
         self._checkpoint = checkpoint
         self._device = device
         self._loras = tuple(loras)
+        self._options = options
         self._progress = progress
-        self._host: Standalone | None = None
+        self._hosts: list[Standalone] = []
+        """the loaded checkpoint; one list for this session and all that are `on` another checkpoint"""
         self._turn = threading.Lock()
 
     @classmethod
     def open(cls, checkpoint: str | Path = POCKET, *, models: Path | None = None, folders: Folders | None = None,
              device: str = "auto", loras: Sequence[Lora] = (), matting_device: str = "cpu",
-             progress: Progress = silent) -> Session:
+             progress: Progress = silent, options: Options | None = None) -> Session:
         """A session that relights with a checkpoint: an SD 1.5 file or diffusers folder, or "pocket".
 
         models: a folder as `Folders.under` takes it; `folders` says more exactly which.
@@ -134,7 +92,19 @@ class Session:
         pick_device(device)
         opened = open_checkpoint(checkpoint)
         return cls(lambda: opened, folders=folders or Folders.under(models), device=device, loras=loras,
-                   progress=progress, matting_device=lambda: matting_device)
+                   progress=progress, matting_device=lambda: matting_device, options=options)
+
+    def on(self, checkpoint: Callable[[], Checkpoint | None]) -> Session:
+        """This session with another checkpoint: folders, caches and turns are shared, and one checkpoint is loaded at a
+        time."""
+        other = copy.copy(self)
+        other._checkpoint = checkpoint
+        return other
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint in use, None where there is none that can be used."""
+        return self._told_checkpoint()
 
     @property
     def native(self) -> int:
@@ -168,14 +138,14 @@ class Session:
         return instant(settings, self.subject(settings, progress), normals=normals, convention=convention, side=side)
 
     def offsets(self, settings: Settings, layout: Layout = "diffusers", progress: Progress | None = None) -> Offsets:
-        """The offsets for a job, for UNets of that key layout: the checkpoint's own, or from IC-Light's files.
+        """The offsets for a job, for UNets of that key layout: the checkpoint's own, or IC-Light's, left in their file.
 
         An official file that is missing is downloaded. Raises WeightsError, SettingsError, DownloadError.
         """
         brought = self._brought(settings)
         if brought is not None:
             return brought
-        return self.map_offsets(self.resolve_weights(settings, progress), layout)
+        return self._offsets.get(self.resolve_weights(settings, progress), layout, stored=True)
 
     def map_offsets(self, file: WeightsFile, layout: Layout) -> Offsets:
         """The offsets of a file, for UNets of that key layout; the last few stay open. Raises WeightsError."""
@@ -185,8 +155,21 @@ class Session:
         """IC-Light's file for a job, downloaded first if it is an official one that is missing."""
         return resolve(settings.mode, settings.weights, self.folders.weights, progress or self._progress)
 
-    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None) -> Relighting:
+    def job(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+            depth: int | None = None) -> Relight:
+        """What `relight` and `stage` do before their turn comes: pictures decoded, the foreground cut out.
+
+        To be made in another thread while a picture is sampled. depth: as `relight` has it. Raises ICLightErrors.
+        """
+        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size,
+                       progress=progress or self._progress, depth=depth or 8)
+
+    def relight(self, settings: Settings, generation: Generation, progress: Progress | None = None, *,
+                job: Relight | None = None, controls: Sequence[Control] = (), depth: int | None = None) -> Relighting:
         """Relight the settings' foreground with the session's checkpoint, `generation.batch` times.
+
+        job: what `job` made of the same settings and generation. controls: ControlNets, each with its picture.
+        depth: bits, 8 or 16, of the `photo`s of results at the photo's own size; None: they are `picture`s, 8-bit sRGB.
 
         One relight runs at a time; another thread's waits for its turn, and tells `progress` so now and then (which may
         raise, and so give up). Raises ICLightErrors before any sampling where they can be told then.
@@ -195,17 +178,18 @@ class Session:
         if settings.stage != "off":
             raise SettingsError("a light stage has a picture for each light, and here one is asked for. Use "
                                 "Session.stage, or set stage to off.")
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         with self._taking_turn(progress):
             host = self._loaded(progress)
-            result = host.relight(job, generation, offsets, progress)
-        made = tuple(self._finished(job, generation, result.pictures))
+            result = host.relight(job, generation, offsets, progress, controls)
+        made = tuple(self._finished(job, generation, result.pictures, depth is not None, controls))
         extras = tuple(Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(result.frame))
-        return Relighting(made + extras, (*generation.warnings(), *job.warnings))
+        return Relighting(made + extras, (*generation.warnings(), *job.warnings, *result.told))
 
     def stage(self, settings: Settings, generation: Generation, folder: Path, rig: str = "8",
-              progress: Progress | None = None) -> Staged:
+              progress: Progress | None = None, *, job: Relight | None = None,
+              controls: Sequence[Control] = (), depth: int = 8) -> Staged:
         """Relight the settings' foreground once under each single light of a rig, all with one seed, into `folder`.
 
         rig: "4" or "8", one of `settings.STAGES`. A batch of several makes as many stages, with a seed each, in folders
@@ -220,10 +204,11 @@ class Session:
         if rig == "off":
             raise SettingsError("a light stage needs lights. Set stage to 4 or 8.")
         seeds = [replace(generation, seed=generation.seed + number, batch=1) for number in range(generation.batch)]
-        job = self._job(settings, generation, progress)
+        job = job or self.job(settings, generation, progress, depth=depth)
         offsets = self.offsets(settings, progress=progress)
         extras: list[Finished] = []
-        frame, about = Frame(*generation.size), self._about(job, generation, offsets)
+        told: list[str] = []
+        frame, about = Frame(*generation.size), self._about(job, generation, offsets, controls)
         folders = [folder] if generation.batch == 1 else [folder / str(n + 1) for n in range(generation.batch)]
         writers = [sets.StageWriter(place, sets.rig(STAGES[rig]), job.alpha(frame), about, one.seed)
                    for place, one in zip(folders, seeds, strict=True)]
@@ -232,9 +217,11 @@ class Session:
             host = self._loaded(progress)
             for done, (number, writer, light) in enumerate(todo):
                 single, one = job.under(light), seeds[number - 1]
-                result = host.relight(single, one, offsets, _part_of(progress, done, len(todo)))
-                finished, *raw = self._finished(single, one, result.pictures)
-                writer.add(light, np.asarray(finished.picture), finished.text)
+                result = host.relight(single, one, offsets, part_of(progress, done, len(todo)), controls)
+                told += [sentence for sentence in result.told if sentence not in told]
+                finished, *raw = self._finished(single, one, result.pictures, True, controls)
+                codes = np.asarray(finished.picture) if finished.photo is None else finished.photo.in_srgb(depth).codes
+                writer.add(light, codes, finished.text)
                 extras += [Finished(f"{light}-raw", number, one.picture, one.text) for one in raw]
         stages = [sets.load(place) for place in folders]
         for number, made in enumerate(stages, 1):
@@ -242,7 +229,7 @@ class Session:
                        for name, picture in sets.outputs_of(made, settings.outputs)]
         extras += [Finished(name, 0, picture, f"IC-Light {name}") for name, picture in job.extras(frame)]
         there = len(stages) * len(STAGES[rig]) - len(todo)
-        told = [RAW_GONE] if there and "raw" in settings.outputs else []
+        told += [RAW_GONE] if there and "raw" in settings.outputs else []
         return Staged(tuple(folders), tuple(extras), len(todo), (*generation.warnings(), *job.warnings, *told))
 
     def outlook(self, settings: Settings) -> Outlook:
@@ -286,16 +273,15 @@ class Session:
         finally:
             self._turn.release()
 
-    def _job(self, settings: Settings, generation: Generation, progress: Progress) -> Relight:
-        return Relight(settings, cutter=self.cutter, latents=self.latents, largest=generation.size, progress=progress)
-
-    def _about(self, job: Relight, generation: Generation, offsets: Offsets) -> dict[str, Any]:
+    def _about(self, job: Relight, generation: Generation, offsets: Offsets,
+               controls: Sequence[Control]) -> dict[str, Any]:
         """What a stage is made with, beside its seed: as JSON values, equal only where its pictures would be."""
         checkpoint = self._checkpoint()
         sampled = {name: value for name, value in asdict(generation).items() if name not in ("seed", "batch")}
         relit = {name: value for name, value in job.settings.to_dict().items() if name not in UNMIXED}
         return {**relit, "generation": sampled, "checkpoint": checkpoint.name if checkpoint else "",
                 "offsets": offsets.name, "loras": {lora.path.stem: lora.strength for lora in self._loras},
+                "controls": [control.about for control in controls], "depth": job.full.depth if job.full else 8,
                 "pictures": job.content}
 
     def _told_checkpoint(self) -> Checkpoint | None:
@@ -315,36 +301,34 @@ class Session:
         return brought
 
     def _loaded(self, progress: Progress) -> Standalone:
-        """The checkpoint on its device, loaded when it is first needed."""
+        """The checkpoint on its device, loaded when it is first needed; another one is let go before."""
         from .hosts.standalone.host import Standalone, pick_device
 
-        if self._host is None:
-            checkpoint = self._checkpoint()
-            if checkpoint is None:
-                raise CheckpointError("this session has no checkpoint to relight with. Open it with one.")
+        checkpoint = self._checkpoint()
+        if checkpoint is None:
+            raise CheckpointError("this session has no checkpoint to relight with. Open it with one.")
+        if self._hosts and not (self._hosts[0].checkpoint == checkpoint and self._hosts[0].is_current):
+            self._hosts.clear()
+            gc.collect()
+        if not self._hosts:
             progress("loading the checkpoint", 0, 1)
-            self._host = Standalone(checkpoint, device=pick_device(self._device), loras=self._loras)
+            self._hosts.append(Standalone(checkpoint, device=pick_device(self._device), loras=self._loras,
+                                          options=self._options, folders=self.folders))
             progress("loading the checkpoint", 1, 1)
-        return self._host
+        return self._hosts[0]
 
-    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit]) -> Iterator[Finished]:
+    def _finished(self, job: Relight, generation: Generation, relits: Sequence[Relit], apart: bool,
+                  controls: Sequence[Control]) -> Iterator[Finished]:
+        """Results and raw pictures. apart: what came back at the photo's own size is a `photo`, not the `picture`."""
         checkpoint = self._checkpoint()
         assert checkpoint is not None, "it was relit with"
         loras = {lora.path.stem: lora.strength for lora in self._loras}
+        nets = [(control.name, control.strength) for control in controls]
         for number, relit in enumerate(relits, start=1):
-            text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras)
-            yield Finished("result", number, relit.picture, text)
+            text = infotext.write(job.infotext(), generation, relit.seed, checkpoint.name, loras, nets)
+            if relit.photo is None or apart:
+                yield Finished("result", number, relit.picture, text, relit.photo)
+            else:
+                yield Finished("result", number, relit.photo.image(), text)
             if "raw" in job.settings.outputs:
                 yield Finished("raw", number, relit.raw, text)
-
-
-def _part_of(progress: Progress, number: int, count: int) -> Progress:
-    """How the pass of that number, from 0 on, of `count` reports: sampling as its part of all, the rest the first time.
-    """
-    def report(what: str, done: int, total: int) -> None:
-        if what == "sampling":
-            progress(what, number * total + done, count * total)
-        elif number == 0:
-            progress(what, done, total)
-
-    return report

@@ -19,6 +19,7 @@ VERSION = 1
 MODES = ("fc", "fcon", "fbc")
 STARTS = ("auto", "noise", "light", "light+foreground", "sketch", "image", "background")
 FITS = ("cover", "contain")
+SIZES = ("frame", "original")
 DETAIL_MODES = ("multiply", "add")
 OUTPUTS = ("cutout", "mask", "lightmap", "raw", "normals", "albedo")
 STAGE_OUTPUTS = ("normals", "albedo")
@@ -120,6 +121,10 @@ class Settings:
         "How the foreground lies in the frame. cover: it fills the frame, and what stands out is cut off. contain: all "
         "of it is in, and the result is cut back to the picture's own shape.",
         group="advanced", infotext="IC-Light fit")
+    size: str = _setting(
+        Choice(SIZES), "frame", "Result size",
+        "frame: as generated. original: as the photo: its own pixels in the new light, as many as it has.",
+        infotext="IC-Light size")
     stage: str = _setting(
         Choice(tuple(STAGES)), "off", "Light stage",
         "One picture for each single light, to mix any light of afterwards. 4: the four sides and ambient. 8: the "
@@ -151,6 +156,10 @@ class Settings:
     mask_largest: bool = _setting(
         Bool(), False, "Largest object only", "Keep the largest connected object, drop the rest.",
         group="matting", infotext="IC-Light mask largest")
+    mask_solid: bool = _setting(
+        Bool(), False, "Solid inside", "What is half transparent inside the subject becomes solid; edges and hair stay "
+        "soft.",
+        group="matting", infotext="IC-Light mask solid")
     mask_invert: bool = _setting(
         Bool(), False, "Invert", "Subject and surroundings change places, before all else.",
         group="matting", infotext="IC-Light mask invert")

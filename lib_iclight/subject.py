@@ -12,7 +12,8 @@ from PIL import Image
 from . import imaging
 from .cache import content_key
 from .errors import ImageError
-from .matting import Cutout, Refinement
+from .imaging.photo import Photo, load_photo
+from .matting import HAZY, Cutout, Refinement, haze
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -22,6 +23,10 @@ larger ones ask for more; the same for previews and jobs, so that a cut-out that
 
 TRANSPARENCY_UNUSED = ("The picture's own transparency is not used: matting is none, so the whole picture is the "
                        "subject.")
+
+
+HALF_TRANSPARENT = ("The cut-out leaves a large part of the subject's inside half transparent, so what is behind shows "
+                    "through. Set mask_solid, or choose another cut-out model.")
 
 
 class CutsOut(Protocol):
@@ -54,6 +59,11 @@ class Subject:
         return imaging.split_alpha(imaging.load_image(self._source, "foreground", self._enough))
 
     @property
+    def photo(self) -> Photo:
+        """The picture with every pixel and bit that its source has; decoded anew each time, for it may be large."""
+        return load_photo(self._source, "foreground")
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, as it is worked on."""
         height, width = self.original.shape[:2]
@@ -74,6 +84,30 @@ class Subject:
         """Whether the picture is used as it is: nothing of it is cut out."""
         return self._settings.matting == "none" and self._settings.mask is None
 
+    @property
+    def is_cut_by_model(self) -> bool:
+        """Whether a model cuts it out, not its own transparency and not a mask."""
+        s = self._settings
+        return s.mask is None and s.matting != "none" and not (s.matting == "auto" and self.own_alpha is not None)
+
+    @property
+    def is_hazy(self) -> bool:
+        """Whether a model left a large part of its inside half transparent, and nothing is done about it."""
+        return self.is_cut_by_model and not self._settings.mask_solid and haze(self.alpha) > HAZY
+
+    @property
+    def keeps_own_alpha(self) -> bool:
+        """Whether its own transparency is its alpha, unchanged."""
+        s = self._settings
+        return (s.mask is None and s.matting == "auto" and self.own_alpha is not None
+                and self._refinement == Refinement(threshold=s.mask_threshold))
+
+    @property
+    def _refinement(self) -> Refinement:
+        s = self._settings
+        return Refinement(invert=s.mask_invert, largest=s.mask_largest, solid=s.mask_solid, contrast=s.mask_contrast,
+                          threshold=s.mask_threshold, grow=s.mask_grow, feather=s.mask_feather)
+
     @cached_property
     def _cut(self) -> Cutout:
         s, rgb, own = self._settings, self.original, self.own_alpha
@@ -83,9 +117,7 @@ class Subject:
                                  "Use another picture.")
             return Cutout(np.ones(rgb.shape[:2], np.float32), rgb, content_key(rgb))
         mask = None if s.mask is None else imaging.load_mask(s.mask, rgb.shape[1], rgb.shape[0])
-        refinement = Refinement(invert=s.mask_invert, largest=s.mask_largest, contrast=s.mask_contrast,
-                                threshold=s.mask_threshold, grow=s.mask_grow, feather=s.mask_feather)
-        cutout = self._cutter.cut(rgb, s.matting, self._progress, own=own, mask=mask, refinement=refinement)
+        cutout = self._cutter.cut(rgb, s.matting, self._progress, own=own, mask=mask, refinement=self._refinement)
         if cutout.alpha.max() < 1 / 255:
             raise ImageError("the foreground is fully transparent: there is nothing to relight. "
                              "Use another picture or another cut-out model, or set matting to none.")

@@ -57,6 +57,9 @@ class ICLightScript(scripts.Script):  # type: ignore[misc]  # the host's, which 
     def postprocess_image(self, p: Any, pp: Any, *args: Any) -> None:
         hooks.finish(p, pp)
 
+    def postprocess_image_after_composite(self, p: Any, pp: Any, *args: Any) -> None:
+        hooks.bring_back(p, pp)
+
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
         hooks.end(p, processed)
 

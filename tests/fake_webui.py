@@ -41,6 +41,9 @@ class Script:
     def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
         """Every host that IC-Light fits has it."""
 
+    def postprocess_image_after_composite(self, p: Any, pp: Any, *args: Any) -> None:
+        """So do those of today."""
+
 
 @contextmanager
 def input_accordion(value: Any = None, **kwargs: Any) -> Iterator[gr.Checkbox]:
@@ -67,7 +70,8 @@ def install(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
     state = SimpleNamespace(interrupted=False, skipped=False, textinfo=None)
     fakes: dict[str, dict[str, Any]] = {
         "modules": {},
-        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None, samples_save=True),
+        "modules.shared": {"state": state, "opts": SimpleNamespace(sd_model_checkpoint=None, samples_save=True,
+                                                                    overlay_inpaint=True),
                            "cmd_opts": SimpleNamespace(loglevel=None)},
         "modules.sd_models": {"get_closet_checkpoint_match": get_closet_checkpoint_match},
         "modules.paths_internal": {"models_path": str(models)},
@@ -244,7 +248,11 @@ class Processing:
         self.all_subseeds: list[int] = []
         self.comments: list[str] = []
         self.outpath_samples: str | None = None
-        self.do_not_save_samples = False
+        self.do_not_save_samples = self.do_not_save_grid = False
+        self.image_mask: Image.Image | None = None
+        self.mask_for_overlay: Image.Image | None = None
+        self.overlay_images: list[Image.Image] | None = None
+        self.paste_to: tuple[int, int, int, int] | None = None
         self.color_corrections: Any = ["a correction"]
         self.passes: list[Any] = []
         self.swallowed: list[Exception] = []
@@ -281,17 +289,34 @@ class Processing:
 
 
 class ProcessingImg2Img(Processing, StableDiffusionProcessingImg2Img):
-    """img2img of `init_images`, with an optional latent mask (1 = keep)."""
+    """img2img of `init_images`, with an optional latent mask (1 = keep).
+
+    crop: the box that "only masked" paints. image_mask: the tab's mask, white = may change, as large as the pictures.
+    """
 
     def __init__(self, *args: Any, init_images: list[Image.Image], mask: torch.Tensor | None = None,
-                 resize_mode: int = 0, crop: tuple[int, int, int, int] | None = None, **rest: Any) -> None:
+                 resize_mode: int = 0, crop: tuple[int, int, int, int] | None = None,
+                 image_mask: Image.Image | None = None, **rest: Any) -> None:
         super().__init__(*args, **rest)
+        self.image_mask, self.inpaint_full_res = image_mask, crop is not None
         self.init_images, self.mask, self.resize_mode, self.crop = init_images, mask, resize_mode, crop
         self.nmask = None if mask is None else 1 - mask
         self.init_latent: Any = None
 
     def init(self, all_prompts: Any, all_seeds: Any, all_subseeds: Any) -> None:
         self.sampler = Sampler(self)
+        if self.crop is not None:
+            self.paste_to = (*self.crop[:2], self.crop[2] - self.crop[0], self.crop[3] - self.crop[1])
+        if self.image_mask is not None:
+            size = (self.width, self.height) if self.crop is None else self.init_images[0].size
+            self.mask_for_overlay = self.image_mask.convert("L").resize(size)
+            kept = Image.eval(self.mask_for_overlay, lambda value: 255 - value)
+            self.overlay_images = []
+            for image in self.init_images:
+                overlay = image.convert("RGB").resize(size).convert("RGBA")
+                overlay.putalpha(kept)
+                self.overlay_images.append(overlay)
+            self.overlay_images *= self.batch_size
         swallow(self, self.script.before_process_init_images, {"crop_region": self.crop}, *self.script_args)
         self.init_latent = torch.full((self.batch_size, 4, self.height // 8, self.width // 8), 7.0)
 
@@ -335,6 +360,19 @@ def swallow(p: Any, hook: Any, *args: Any, **kwargs: Any) -> None:
         p.swallowed.append(error)
 
 
+def apply_overlay(image: Image.Image, paste_loc: tuple[int, int, int, int] | None,
+                  overlay: Image.Image) -> Image.Image:
+    """What an inpainting mask keeps, over the picture; "only masked" is pasted first."""
+    if paste_loc is not None:
+        x, y, width, height = paste_loc
+        base = Image.new("RGBA", overlay.size)
+        base.paste(image.resize((width, height), Image.Resampling.LANCZOS), (x, y))
+        image = base
+    image = image.convert("RGBA")
+    image.alpha_composite(overlay)
+    return image.convert("RGB")
+
+
 def process_images(p: Any) -> Processed:
     """The host's main loop, with its hooks in its order."""
     state = sys.modules["modules.shared"].state
@@ -357,6 +395,9 @@ def process_images(p: Any) -> Processed:
             picture = np.full((latents.shape[2] * 8, latents.shape[3] * 8, 3), 90, np.uint8)
             pp = SimpleNamespace(image=p.upscale(Image.fromarray(picture)))
             swallow(p, p.script.postprocess_image, pp, *p.script_args)
+            if p.overlay_images is not None and isinstance(getattr(pp.image, "size", None), tuple):
+                pp.image = apply_overlay(pp.image, p.paste_to, p.overlay_images[index])
+            swallow(p, p.script.postprocess_image_after_composite, pp, *p.script_args)
             infotexts.append(text_of(p, p.all_seeds[here][index]))
             pp.image.info["parameters"] = infotexts[-1]  # outside of any hook, as the hosts do it
             images.append(pp.image)
@@ -421,7 +462,7 @@ def job(script: Any, sd_model: Any = None, **settings: Any) -> Processing:
 
 def img2img(script: Any, init_images: list[Image.Image], **settings: Any) -> ProcessingImg2Img:
     """An img2img job, as `job`."""
-    names = ("mask", "resize_mode", "crop", "batch_size", "n_iter")
+    names = ("mask", "resize_mode", "crop", "image_mask", "batch_size", "n_iter", "width", "height", "is_api")
     options = {name: settings.pop(name) for name in names if name in settings}
     values = {"enabled": True, "matting": "none", **settings}
     return ProcessingImg2Img(SdModel(), script, [values], init_images=init_images, **options)

@@ -502,10 +502,9 @@ class Alone:
                 *made.warnings]
 
     def _weights(self) -> str:
-        host = self._session._host
-        assert host is not None
+        [host] = self._session._hosts
         digest = hashlib.sha256()
-        for name, value in host.unet._unet.state_dict().items():
+        for name, value in host.unet.model.state_dict().items():
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

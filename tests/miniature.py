@@ -15,19 +15,19 @@ from typing import Any
 
 import torch
 
-from lib_iclight.hosts.standalone import checkpoint
+from lib_iclight.hosts.standalone import checkpoint, models
 from lib_iclight.hosts.standalone.prompts import clip_tokenizer
 from lib_iclight.weights import Offsets
 
 NAME = "miniature"
 
 UNET: Mapping[str, Any] = MappingProxyType({
-    **checkpoint.UNET, "block_out_channels": (8, 12, 16, 16), "cross_attention_dim": 24, "attention_head_dim": 2,
+    **models.UNET, "block_out_channels": (8, 12, 16, 16), "cross_attention_dim": 24, "attention_head_dim": 2,
     "norm_num_groups": 4})
 VAE: Mapping[str, Any] = MappingProxyType({
-    **checkpoint.VAE, "block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4, "layers_per_block": 1})
+    **models.VAE, "block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4, "layers_per_block": 1})
 TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
-    **checkpoint.TEXT_ENCODER, "hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 2,
+    **models.TEXT_ENCODER, "hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 2,
     "num_hidden_layers": 2, "projection_dim": 24})
 
 
@@ -38,11 +38,11 @@ class Miniature(checkpoint.StableDiffusion15):
     seed: int = 0
     name = NAME
 
-    def load(self, dtype: torch.dtype = torch.float32) -> checkpoint.Models:
+    def load(self, dtype: torch.dtype = torch.float32) -> models.Models:
         """See `checkpoint.Checkpoint.load`. Models of the caller's own, copied from those of the first call."""
         built = _built(self.seed)
         unet, vae, text_encoder = copy.deepcopy((built.unet, built.vae, built.text_encoder))
-        return checkpoint.Models(unet=unet.to(dtype), vae=vae, text_encoder=text_encoder.to(dtype),
+        return models.Models(unet=unet.to(dtype), vae=vae, text_encoder=text_encoder.to(dtype),
                                  tokenizer=built.tokenizer)
 
     def offsets(self, kind: str) -> Offsets:
@@ -58,7 +58,7 @@ class Miniature(checkpoint.StableDiffusion15):
 
 
 @functools.cache
-def _built(seed: int) -> checkpoint.Models:
+def _built(seed: int) -> models.Models:
     """The models in single precision, built once: filling layers with random numbers takes most of the time."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
@@ -67,5 +67,5 @@ def _built(seed: int) -> checkpoint.Models:
         torch.manual_seed(seed)
         unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)
         text_encoder = CLIPTextModel(CLIPTextConfig(**TEXT_ENCODER))
-    return checkpoint.Models(unet=unet.eval().requires_grad_(False), vae=vae.eval().requires_grad_(False),
+    return models.Models(unet=unet.eval().requires_grad_(False), vae=vae.eval().requires_grad_(False),
                              text_encoder=text_encoder.eval().requires_grad_(False), tokenizer=clip_tokenizer())

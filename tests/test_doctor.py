@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from lib_iclight.doctor.equations import compare
 from lib_iclight.folders import Folders
 from lib_iclight.hosts.standalone.pocket import Pocket
 from lib_iclight.hosts.standalone.unet import FIRST, RelitUNet
+from lib_iclight.lights import light_map
 from lib_iclight.session import Session
 from lib_iclight.webui.api import add_routes
 
@@ -74,8 +75,8 @@ def spoilt(monkeypatch: pytest.MonkeyPatch, how: Any) -> list[Line]:
     """Those of an installation whose merge is wrong."""
     write_truly = RelitUNet._write
 
-    def write(self: RelitUNet, offsets: Mapping[str, torch.Tensor]) -> None:
-        write_truly(self, how(dict(offsets)) if offsets else offsets)
+    def write(self: RelitUNet, offsets: Mapping[str, torch.Tensor], *rest: Any) -> None:
+        write_truly(self, how(dict(offsets)) if offsets else offsets, *rest)
 
     monkeypatch.setattr(RelitUNet, "_write", write)
     return compared()
@@ -191,6 +192,12 @@ def test_the_command_ends_with_0_where_all_is_right(tmp_path: Path, capsys: pyte
     assert "host           command line, adapter standalone" in told and told.rstrip().endswith("all right")
 
 
+@pytest.mark.parametrize("flags", [["--matting-device", "tpu"], ["--photo", "gone.png"], ["--lora", "a.safetensors"]])
+def test_flags_that_cannot_be_meant_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *flags]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_a_device_that_is_not_here_is_a_line(tmp_path: Path) -> None:
     report = examine(session_in(tmp_path), checkpoint=Miniature, device="cuda:99")
     assert lines(report, "device")[0].right is False and not report.right
@@ -215,9 +222,11 @@ def test_a_cut_out_model_that_finds_the_surroundings_is_wrong(tmp_path: Path) ->
 
 
 def test_a_wrong_light_map_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    truly = checks.light_map
-    monkeypatch.setattr(checks, "light_map", lambda light, width, height, form="fc":
-                        None if light == "none" else (truly(light, width, height, form) // 2 * 2))
+    def even(light: str, width: int, height: int, form: Literal["fc", "fbc"] = "fc") -> Any:
+        drawn = light_map(light, width, height, form)
+        return None if drawn is None else drawn // 2 * 2
+
+    monkeypatch.setattr(checks, "light_map", even)
     assert checks.light_maps().right is False
 
 

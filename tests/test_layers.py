@@ -22,14 +22,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("lights", "matting", "weights"),
     ("preserve", "fields"),
     ("settings",),
-    ("generation", "subject", "effects", "frame", "preview"),
+    ("generation", "subject", "effects", "frame", "preview", "made"),
     ("laid", "infotext", "lightfrom"),
+    ("fullsize",),
     ("job", "instant"),
     ("stage",),
     ("hosts",),
     ("session",),
-    ("doctor",),
-    ("batch", "cli", "panel", "demo"),
+    ("doctor", "batch"),
+    ("cli", "panel", "demo"),
     ("studio", "webui"),
 )
 """the parts of lib_iclight from the bottom up; those in a row do not know each other"""

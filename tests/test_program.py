@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 import lib_iclight
@@ -78,7 +78,8 @@ def test_the_wheel_has_what_the_program_needs(wheel: Path) -> None:
         names = set(archive.namelist())
     here = [*(ROOT / "javascript").glob("*.js"), *(ROOT / "localizations").glob("*.json"), ROOT / "style.css"]
     wanted = {f"lib_iclight/{INSIDE}/{file.relative_to(ROOT).as_posix()}" for file in here}
-    own = [file for ending in ("py", "safetensors", "json") for file in (ROOT / "lib_iclight").rglob(f"*.{ending}")]
+    own = [file for ending in ("py", "js", "safetensors", "json")
+           for file in (ROOT / "lib_iclight").rglob(f"*.{ending}")]
     wanted |= {file.relative_to(ROOT).as_posix() for file in (*own, ROOT / "lib_iclight" / "py.typed")}
     assert wanted <= names
     assert {name.split("/")[0] for name in names} == {"lib_iclight", wheel.name.rpartition("-py3")[0] + ".dist-info"}
@@ -130,7 +131,7 @@ def test_dependencies_take_what_the_tests_run_on(wheel: Path) -> None:
     wanted = [Requirement(line) for line in asked]
     ranges = {canonicalize_name(one.name): one.specifier for one in wanted if "extra" not in str(one.marker)
               or 'extra == "studio"' in str(one.marker)}
-    pinned: dict[str, set[str]] = {}
+    pinned: dict[NormalizedName, set[str]] = {}
     for file in ("base.txt", "data.txt", "studio.txt"):
         for line in (ROOT / "requirements" / file).read_text("utf-8").splitlines():
             if line and not line.startswith(("#", "-r")):

@@ -33,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     ("live --help", "dev -m tests.live --help"),
     ("studio --port 7 --help", "studio -m lib_iclight.studio --port 7 --help"),
     ("demo --out DIR", "base -m lib_iclight.demo --out DIR"),
+    ("doctor --checkpoint FILE --help", "base -m lib_iclight doctor --checkpoint FILE --help"),
 ])
 def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, line: str, started: str) -> None:
     monkeypatch.setattr(sys, "argv", ["run.py", *line.split()])
@@ -40,6 +41,14 @@ def test_arguments_reach_the_program(run: Any, monkeypatch: pytest.MonkeyPatch, 
     requirements, *command = started.split()
     assert [(str(python), *rest) for python, *rest in run.started] == [
         (f"python-with-{requirements}.txt", *command)]
+
+
+@pytest.mark.parametrize(("given", "mkdocs"), [("", ["serve"]), ("build --strict", ["build", "--strict"])])
+def test_the_manual_is_written_before_it_is_built(run: Any, monkeypatch: pytest.MonkeyPatch, given: str,
+                                                  mkdocs: list[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "docs", *given.split()])
+    assert run.main() == 0
+    assert [list(rest) for _, *rest in run.started] == [["-m", "docs.generate"], ["-m", "mkdocs", *mkdocs]]
 
 
 @pytest.mark.parametrize("arguments", ["", "tests/test_run.py -q"])

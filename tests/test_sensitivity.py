@@ -54,10 +54,12 @@ CHANGED: dict[str, tuple[Any, ...]] = {
     "background_flip": (True,),
     "light": ("left", "top", "none", FROM_BACKGROUND), "light_map": (GLOW,), "light_map_blur": (0.2,),
     "light_denoise": (0.5,),
-    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "stage": ("4", "8"), "matting": ("none",),
+    "start": STARTS, "start_amount": (0.4,), "fit": ("contain",), "size": ("original",),
+    "stage": ("4", "8"), "matting": ("none",),
     "mask": (np.roll(DISC, 4, 0), np.roll(SPOTS, 3, 1)),
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
-    "mask_largest": (True,), "mask_invert": (True,), "preserve_color": (0.8,), "preserve_detail": (0.8,),
+    "mask_largest": (True,), "mask_solid": (True,), "mask_invert": (True,),
+    "preserve_color": (0.8,), "preserve_detail": (0.8,),
     "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
     "harmonise": (0.6,),
     "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
@@ -84,6 +86,8 @@ def beside() -> Iterator[dict[str, Any]]:
     for number in range(70):
         yield {name: choose.choice(values) for name, values in richer.items()} | {
             "stage": "off" if number < 60 else "4"}
+    for _ in range(12):
+        yield {name: choose.choice(values) for name, values in richer.items()} | {"size": "original"}
 
 
 class BrightIsSubject(Cutter):
@@ -104,6 +108,12 @@ def encode(pixels: NDArray[Any]) -> torch.Tensor:
     seed = int(content_key(pixels)[:12], 16)
     height, width = pixels.shape[:2]
     return torch.randn(1, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+
+
+def finished_by(job: Relight) -> bytes:
+    """What comes back of the result, at the photo's size where that is asked for."""
+    picture = job.finish(RESULT, FRAME)
+    return picture.tobytes() if job.full is None else job.bring_back(picture, FRAME).codes.tobytes()
 
 
 def content_of(latent: torch.Tensor | None) -> bytes | None:
@@ -142,7 +152,7 @@ class Given:
         self.signature = (
             session.resolve_weights(settings).name, concats, [content_of(initial) for initial in initials], job.start,
             settings.light_denoise if started else None,
-            [single.finish(RESULT, FRAME).tobytes() for single in job.singles], extras, "raw" in settings.outputs,
+            [finished_by(single) for single in job.singles], extras, "raw" in settings.outputs,
             settings.stage != "off" and [name for name in settings.outputs if name in STAGE_OUTPUTS])
         self.idle = {name for found in idle(settings, tab) for name in found.names}
         self.warnings = job.warnings

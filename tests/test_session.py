@@ -10,12 +10,14 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from miniature import Miniature
 from PIL import Image
 
 from lib_iclight.errors import CheckpointError, ICLightError
 from lib_iclight.folders import Folders
 from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone.checkpoint import Checkpoint, open_checkpoint
+from lib_iclight.hosts.standalone.host import Standalone
 from lib_iclight.panel.panel import Panel
 from lib_iclight.panel.wiring import HOST_WIDGETS
 from lib_iclight.session import CANNOT_DOWNLOAD, Session
@@ -97,3 +99,30 @@ def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
                                (Settings(weights="a.safetensors"), "do not fit the pocket model")):
         _, [fault] = session.outlook(settings)
         assert sentence in fault
+
+
+# --- several checkpoints ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_one_checkpoint_is_loaded_at_a_time_and_the_rest_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(lambda: Miniature(0), folders=Folders((), ()), device="cpu")
+    other = session.on(lambda: Miniature(1))
+    loaded = []
+    load = Miniature.load
+    monkeypatch.setattr(Miniature, "load", lambda self, *args: loaded.append(self.seed) or load(self, *args))
+    settings = Settings(foreground=np.full((64, 64, 3), 90, np.uint8), matting="none")
+    generation = Generation(width=64, height=64, steps=1)
+    pictures = [one.relight(settings, generation).pictures[0].tobytes() for one in (session, session, other, session)]
+    assert loaded == [0, 1, 0]
+    assert pictures[0] == pictures[1] == pictures[3] != pictures[2]
+    assert session._turn is other._turn and session.latents is other.latents and len(session._hosts) == 1
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_checkpoint_that_was_replaced_is_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(lambda: Miniature(0), folders=Folders((), ()), device="cpu")
+    first = session._loaded(lambda *report: None)
+    assert session._loaded(lambda *report: None) is first
+    monkeypatch.setattr(Standalone, "is_current", False)
+    assert session._loaded(lambda *report: None) is not first

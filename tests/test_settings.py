@@ -20,21 +20,22 @@ from lib_iclight.settings import FIELD, FIELDS, PICTURES, Field, Settings, schem
 DEFAULTS: dict[str, Any] = {
     "enabled": False, "mode": "fc", "weights": "auto", "foreground": None, "background": None,
     "background_flip": False, "matting": "auto", "mask": None, "mask_contrast": 0.0, "mask_threshold": 0.5,
-    "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_invert": False,
+    "mask_grow": 0.0, "mask_feather": 0.0, "mask_largest": False, "mask_solid": False,
+    "mask_invert": False,
     "light": "none", "light_map": None, "light_map_blur": 0.0, "light_denoise": 0.9, "start": "auto",
     "preserve_color": 0.0, "preserve_detail": 0.0, "detail_radius": 4.0, "detail_mode": "multiply",
     "keep_background": False, "background_tint": 0.0, "harmonise": 0.0, "start_amount": 1.0, "fit": "cover",
-    "stage": "off", "outputs": (),
+    "size": "frame", "stage": "off", "outputs": (),
 }
 OTHERS: dict[str, Any] = {
     "enabled": True, "mode": "fbc", "weights": "my file.safetensors", "background_flip": True,
     "matting": "u2net", "light": LightSpec("#303030", (Directional(45, "3200K", 0.5),)), "light_denoise": 0.5,
     "light_map_blur": 0.15,
-    "start": "light+foreground", "fit": "contain", "stage": "8",
+    "start": "light+foreground", "fit": "contain", "size": "original", "stage": "8",
     "preserve_color": 1.0, "preserve_detail": 0.25, "detail_radius": 10.0,
     "detail_mode": "add", "background_tint": 0.4, "harmonise": 0.6, "start_amount": 0.7,
     "keep_background": True, "outputs": ("cutout", "raw"), "mask_contrast": 0.3, "mask_threshold": 0.2,
-    "mask_grow": -3.5, "mask_feather": 2.0, "mask_largest": True, "mask_invert": True,
+    "mask_grow": -3.5, "mask_feather": 2.0, "mask_largest": True, "mask_solid": True, "mask_invert": True,
 }
 
 

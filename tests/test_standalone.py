@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -24,10 +25,12 @@ from safetensors.torch import save_file
 from lib_iclight.errors import CheckpointError, HostError, SettingsError, WeightsError
 from lib_iclight.frame import Frame
 from lib_iclight.generation import SAMPLERS, Generation
-from lib_iclight.hosts.standalone import checkpoint, prompts, samplers
-from lib_iclight.hosts.standalone.checkpoint import Folder, models_from_ldm, open_checkpoint
+from lib_iclight.hosts.standalone import checkpoint, samplers
+from lib_iclight.hosts.standalone.checkpoint import Folder, open_checkpoint
 from lib_iclight.hosts.standalone.host import Standalone, pick_device
-from lib_iclight.hosts.standalone.loras import Lora, load_loras
+from lib_iclight.hosts.standalone.loras import NO_LORAS, Lora, load_loras
+from lib_iclight.hosts.standalone.memory import means
+from lib_iclight.hosts.standalone.models import models_from_ldm
 from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
@@ -151,7 +154,7 @@ def reference_relight(models: Any, generation: Generation, concat: torch.Tensor,
              "feature_extractor": None, "requires_safety_checker": False}
     positive, negative = reference_contexts(models, generation.prompt, generation.negative_prompt)
     common = {"prompt_embeds": positive, "negative_prompt_embeds": negative, "guidance_scale": generation.cfg,
-              "generator": generator, "output_type": "latent"}
+              "generator": generator, "output_type": "latent", **({"eta": 0.3} if generation.sampler == "TCD" else {})}
     if start is None:
         pipe = StableDiffusionPipeline(**parts)
         pipe.set_progress_bar_config(disable=True)
@@ -187,7 +190,7 @@ def test_from_noise_equals_the_text_to_image_pipeline(host: Standalone, models: 
     assert_same_pixels(result.pictures[0].picture, decoded(models, latent))
 
 
-@pytest.mark.parametrize("sampler", ["DPM++ 2M SDE Karras", "Euler a", "Heun", "DDIM"])
+@pytest.mark.parametrize("sampler", ["DPM++ 2M SDE Karras", "Euler a", "Heun", "DDIM", "LCM", "TCD"])
 def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone, models: Any, sampler: str) -> None:
     generation = Generation(prompt="a cat", width=SIZE, height=SIZE, steps=9, seed=4, sampler=sampler, hires_scale=1.5)
     offsets = CHECKPOINT.offsets("fc")
@@ -216,9 +219,10 @@ def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("strength", [0.05, 0.33, 0.5, 0.9, 0.95, 1.0])
 def test_so_many_steps_are_run_whatever_the_strength(sampler: str, strength: float) -> None:
-    steps, calls, reports = 7, 0, 0
+    most = SAMPLERS[sampler].most_steps or 1000
+    steps, calls, reports = min(7, int(most * strength)), 0, 0
 
-    def predict(latent: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(latent: torch.Tensor, timestep: torch.Tensor, share: float) -> torch.Tensor:
         nonlocal calls
         calls += 1
         return latent * 0.1
@@ -227,8 +231,8 @@ def test_so_many_steps_are_run_whatever_the_strength(sampler: str, strength: flo
         nonlocal reports
         reports += 1
 
-    latent = samplers.denoise(predict, sampler, start=torch.zeros(1, 4, 8, 8), shape=(1, 4, 8, 8), steps=steps,
-                              strength=strength, generator=torch.Generator().manual_seed(0), on_step=on_step)
+    latent = samplers.denoise(predict, sampler, start=torch.zeros(1, 4, 8, 8), shape=(4, 8, 8), steps=steps,
+                              strength=strength, generators=[torch.Generator().manual_seed(0)], on_step=on_step)
     assert calls == (2 * steps - 1 if sampler == "Heun" else steps)
     assert reports == steps
     assert latent.isfinite().all()
@@ -236,8 +240,8 @@ def test_so_many_steps_are_run_whatever_the_strength(sampler: str, strength: flo
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_step_is_enough(sampler: str) -> None:
-    latent = samplers.denoise(lambda x, t: x * 0, sampler, start=None, shape=(1, 4, 8, 8), steps=1, strength=1,
-                              generator=torch.Generator().manual_seed(0), on_step=lambda: None)
+    latent = samplers.denoise(lambda x, t, share: x * 0, sampler, start=None, shape=(4, 8, 8), steps=1, strength=1,
+                              generators=[torch.Generator().manual_seed(0)], on_step=lambda: None)
     assert latent.isfinite().all()
 
 
@@ -248,13 +252,13 @@ def test_a_perfect_prediction_gives_the_picture_back(sampler: str) -> None:
     alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000)**2, 0)
     assert torch.allclose(samplers.make_scheduler(sampler).alphas_cumprod, alphas, rtol=1e-4)
 
-    def predict(latent: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    def predict(latent: torch.Tensor, timestep: torch.Tensor, share: float) -> torch.Tensor:
         t = float(timestep)
         alpha = torch.exp(torch.lerp(alphas[int(t)].log(), alphas[min(int(t) + 1, 999)].log(), t - int(t)))
         return (latent - alpha.sqrt() * clean) / (1 - alpha).sqrt()
 
-    latent = samplers.denoise(predict, sampler, start=None, shape=(1, 4, 8, 8), steps=20, strength=1,
-                              generator=torch.Generator().manual_seed(1), on_step=lambda: None)
+    latent = samplers.denoise(predict, sampler, start=None, shape=(4, 8, 8), steps=20, strength=1,
+                              generators=[torch.Generator().manual_seed(1)], on_step=lambda: None)
     # DDIM stops at the schedule's first step, where a noise of 0.029 is left.
     assert (latent - clean).abs().mean() < 0.03
 
@@ -319,11 +323,42 @@ def test_progress_reaches_its_end(host: Standalone) -> None:
     assert [report for report in heard if report[0] == "sampling"] == [("sampling", n, 8) for n in range(1, 9)]
 
 
+@pytest.mark.parametrize("sampler", ["LCM", "TCD"])
+def test_more_steps_than_a_sampler_can_schedule_are_refused_before_any(host: Standalone, sampler: str) -> None:
+    offsets = CHECKPOINT.offsets("fc")
+    for steps, light, scale in ((51, "none", 1.0), (46, "left", 1.0), (26, "none", 2.0)):
+        generation = Generation(width=SIZE, height=SIZE, sampler=sampler, steps=steps, hires_scale=scale)
+        with pytest.raises(SettingsError, match=f"{sampler} has at most 50 steps"):
+            host.relight(make_job(light=light), generation, offsets,
+                         lambda *report: pytest.fail("it had begun"))
+
+
+def test_guidance_ends_after_a_share_of_the_steps(host: Standalone, monkeypatch: pytest.MonkeyPatch) -> None:
+    offsets = CHECKPOINT.offsets("fc")
+    sizes: list[int] = []
+    forward = host.unet.forward
+
+    def counted(sample: torch.Tensor, *args: Any, **named: Any) -> Any:
+        sizes.append(len(sample))
+        return forward(sample, *args, **named)
+
+    monkeypatch.setattr(host.unet, "forward", counted)
+    pictures = {}
+    for end, guided in ((1.0, 5), (0.6, 3), (0.5, 3), (0.0, 0)):
+        sizes.clear()
+        generation = Generation(width=SIZE, height=SIZE, steps=5, cfg=3.0, guidance_end=end)
+        pictures[end] = host.relight(make_job(), generation, offsets).pictures[0].picture.tobytes()
+        assert sizes == [2] * guided + [1] * (5 - guided)
+    assert pictures[0.6] == pictures[0.5] != pictures[1.0]
+    unguided = Generation(width=SIZE, height=SIZE, steps=5, cfg=1.0)
+    assert host.relight(make_job(), unguided, offsets).pictures[0].picture.tobytes() == pictures[0.0]
+
+
 # --- the UNet's weights -------------------------------------------------------------------------------------------
 
 
 def assert_plain(host: Standalone, models: Any) -> None:
-    state = host.unet._unet.state_dict()
+    state = host.unet.model.state_dict()
     assert list(state) == list(models.unet.state_dict())
     assert all(torch.equal(state[key], weight) for key, weight in models.unet.state_dict().items())
 
@@ -332,9 +367,9 @@ def test_offsets_leave_no_trace(models: Any) -> None:
     host = Standalone(CHECKPOINT, device=CPU)
     for kind, inputs in (("fc", 8), ("fbc", 12), ("fc", 8)):
         host.unet.use(CHECKPOINT.offsets(kind))
-        assert host.unet._unet.conv_in.weight.shape[1] == inputs
+        assert host.unet.model.conv_in.weight.shape[1] == inputs
         expected = merged_unet(models, CHECKPOINT.offsets(kind)).state_dict()
-        assert all(torch.equal(weight, expected[key]) for key, weight in host.unet._unet.state_dict().items())
+        assert all(torch.equal(weight, expected[key]) for key, weight in host.unet.model.state_dict().items())
     host.unet.use(None)
     assert_plain(host, models)
 
@@ -376,10 +411,11 @@ def test_offsets_of_another_kind_are_refused(host: Standalone) -> None:
 def test_half_precision_weights_are_rounded_once(models: Any) -> None:
     from lib_iclight.hosts.standalone.unet import RelitUNet
 
+    on_gpu = dataclasses.replace(means(CPU, "high"), compute=torch.float16, storage=torch.float16)
     half = CHECKPOINT.load(torch.float16).unet
     offsets = CHECKPOINT.offsets("fc")
     base = {key: weight.clone() for key, weight in half.state_dict().items()}
-    RelitUNet(half, {}).use(offsets)
+    RelitUNet(half, None, on_gpu).use(offsets)
     key = "mid_block.resnets.0.conv1.weight"
     assert torch.equal(half.state_dict()[key], (base[key].float() + offsets.tensors[key]).half())
 
@@ -422,17 +458,25 @@ def test_a_lora_is_added_under_any_spelling(tmp_path: Path, models: Any, spellin
                     for key in SPELLINGS[spelling] if key.endswith("lora_up.weight")}
     save_file(tensors, tmp_path / "style.safetensors")
     host = Standalone(CHECKPOINT, device=CPU, loras=[Lora(tmp_path / "style.safetensors", 0.7)] * 2)
+    loras = host._loras_of(())
+    host.unet.use(None, loras)
+    host.text.use(loras)
     key = f"{ATTENTION}.weight"
     expected = models.unet.state_dict()[key] + 2 * 0.7 * alpha / 2 * (up @ down)
-    assert torch.allclose(host.unet._unet.state_dict()[key], expected, atol=1e-6)
+    assert torch.allclose(host.unet.model.state_dict()[key], expected, atol=1e-6)
     text = models.text_encoder.state_dict()[f"{TEXT}.weight"] + 2 * 0.7 * alpha / 2 * (text_up @ text_down)
-    assert torch.allclose(host._text_encoder.state_dict()[f"{TEXT}.weight"], text, atol=1e-6)
+    assert torch.allclose(host.text.model.state_dict()[f"{TEXT}.weight"], text, atol=1e-6)
 
     offsets = CHECKPOINT.offsets("fc")
-    host.unet.use(offsets)
-    assert torch.allclose(host.unet._unet.state_dict()[key], expected + offsets.tensors[key], atol=1e-6)
+    host.unet.use(offsets, loras)
+    assert torch.allclose(host.unet.model.state_dict()[key], expected + offsets.tensors[key], atol=1e-6)
+    host.unet.use(None, loras)
+    assert torch.allclose(host.unet.model.state_dict()[key], expected, atol=1e-6)
     host.unet.use(None)
-    assert torch.allclose(host.unet._unet.state_dict()[key], expected, atol=1e-6)
+    host.text.use(NO_LORAS)
+    assert_plain(host, models)
+    assert all(torch.equal(host.text.model.state_dict()[name], weight)
+               for name, weight in models.text_encoder.state_dict().items())
 
 
 @pytest.mark.parametrize("tucker", [False, True])
@@ -497,49 +541,6 @@ def test_lora_mistakes_seen_without_loading(tmp_path: Path) -> None:
     (tmp_path / "old.pt").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(WeightsError, match="pickle"):
         Lora(tmp_path / "old.pt")
-
-
-# --- prompts ------------------------------------------------------------------------------------------------------
-
-
-def test_the_tokenizer_is_clips() -> None:
-    tokenizer = prompts.clip_tokenizer()
-    assert len(tokenizer) == 49408
-    # ids as published with CLIP and quoted in its users' documentation
-    assert tokenizer("a photo of a cat")["input_ids"] == [49406, 320, 1125, 539, 320, 2368, 49407]
-    assert tokenizer("Hello,  WORLD!")["input_ids"] == [49406, 3306, 267, 1002, 256, 49407]
-    assert tokenizer.convert_ids_to_tokens([0, 255, 256, 511]) == ["!", "Ń", "!</w>", "Ń</w>"]
-
-
-def test_a_missing_vocabulary_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(HostError, match=r"requirements/data\.txt"):
-        prompts._vocabulary_file()
-
-
-def test_long_prompts_are_encoded_in_chunks(models: Any) -> None:
-    """Against the text encoder run on ids that are laid out by hand."""
-    def encoded(*rows: list[int]) -> torch.Tensor:
-        result: torch.Tensor = models.text_encoder(torch.tensor(rows)).last_hidden_state
-        return result
-
-    with torch.no_grad():
-        long = prompts.encode_prompt("cat " * 80, models.tokenizer, models.text_encoder)
-        short = prompts.encode_prompt("", models.tokenizer, models.text_encoder)
-        chunks = encoded([49406] + [2368] * 75 + [49407], [49406] + [2368] * 5 + [49407] * 71)
-        empty = encoded([49406] + [49407] * 76)
-    assert torch.allclose(long, chunks, atol=1e-6)
-    assert torch.allclose(short, empty, atol=1e-6)
-    positive, negative = prompts.pair(long, short)
-    assert torch.equal(positive, long.reshape(1, 154, -1))
-    assert torch.equal(negative, torch.cat([short, short], 1))
-
-
-def test_shorter_prompts_repeat_their_chunks_in_order() -> None:
-    three, two = torch.arange(3.0).reshape(3, 1, 1), torch.arange(10.0, 12).reshape(2, 1, 1)
-    positive, negative = prompts.pair(three, two)
-    assert positive.flatten().tolist() == [0, 1, 2]
-    assert negative.flatten().tolist() == [10, 11, 10]
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------------
@@ -639,6 +640,9 @@ def test_every_tensor_of_a_single_file_finds_its_place(models: Any, oldest: bool
     loaded = models_from_ldm(state, torch.float32, miniature.UNET, miniature.VAE, miniature.TEXT_ENCODER)
     for part in ("unet", "vae", "text_encoder"):
         expected, ours = getattr(models, part).state_dict(), getattr(loaded, part).state_dict()
+        if part == "unet":
+            assert loaded.unet_base is not None and all(weight.device.type == "meta" for weight in ours.values())
+            ours = {key: loaded.unet_base[key] for key in ours}
         assert list(ours) == list(expected)
         assert all(torch.equal(ours[key], tensor) for key, tensor in expected.items()), part
     ids = torch.tensor([[49406, 320, 49407]])
@@ -772,7 +776,8 @@ def test_checkpoints_and_loras_whose_names_are_no_text(folder: Path, tmp_path: P
     ({"width": 512.0}, "width must be a whole number"), ({"steps": 0}, "steps"), ({"steps": True}, "steps"),
     ({"seed": -1}, "seed"), ({"batch": 0}, "batch"), ({"cfg": math.nan}, "cfg"), ({"cfg": 0.5}, "cfg"),
     ({"hires_scale": 0.5}, "hires_scale"), ({"hires_denoise": 0}, "hires_denoise"), ({"sampler": "Euler A"}, "sampler"),
-    ({"prompt": None}, "prompt"),
+    ({"prompt": None}, "prompt"), ({"guidance_end": 1.5}, "guidance_end"), ({"guidance_end": -0.1}, "guidance_end"),
+    ({"prompt_syntax": "a1111"}, "prompt_syntax"), ({"prompt_syntax": []}, "prompt_syntax"),
 ])
 def test_generations_that_cannot_be_meant(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
@@ -781,7 +786,7 @@ def test_generations_that_cannot_be_meant(values: dict[str, Any], message: str) 
 
 def test_an_overflow_is_named(host: Standalone) -> None:
     with pytest.raises(HostError, match="half precision"):
-        host._decode(torch.full((1, 4, 8, 8), math.nan))
+        host.vae.decode(torch.full((1, 4, 8, 8), math.nan))
 
 
 def test_devices() -> None:

@@ -21,7 +21,7 @@ from lib_iclight.job import LatentCache
 from lib_iclight.panel import texts
 from lib_iclight.session import WAITING, Session
 from lib_iclight.settings import FIELDS, STAGES, Settings
-from lib_iclight.studio.jobs import GENERATION, LONGEST_PROMPT, RANGES, Studio
+from lib_iclight.studio.jobs import CHOSEN, GENERATION, LONGEST_PROMPT, RANGES, Studio
 
 RGBA = np.full((64, 64, 4), 255, np.uint8)
 RGBA[..., :3] = np.arange(64, dtype=np.uint8)[:, None, None] * 3
@@ -29,14 +29,15 @@ RGBA[:, :16, 3] = 0
 PICTURE = Image.fromarray(RGBA)
 GENERATED = {"prompt": "a", "negative_prompt": "", "width": 64, "height": 64, "steps": 2, "cfg": 2.0, "seed": 1,
              "sampler": "Euler", "hires_scale": 1.0, "hires_denoise": 0.5, "batch": 1}
+CHOICES = {"checkpoint": None, "controlnet": texts.NO_CONTROLNET, "control_picture": None, "control_strength": 1.0}
 
 
 def values(**changed: Any) -> list[Any]:
     """What the page sends of a small job."""
     settings = {field.name: field.kind.to_json(field.default) for field in FIELDS} | {"foreground": PICTURE,
                                                                                     "light": "left"}
-    named = settings | GENERATED | changed
-    return [named[name] for name in (*settings, *GENERATION)]
+    named = settings | GENERATED | CHOICES | changed
+    return [named[name] for name in (*settings, *GENERATION, *CHOSEN)]
 
 
 def test_a_light_stage_tells_the_page_of_its_sets() -> None:

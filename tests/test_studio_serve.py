@@ -76,6 +76,13 @@ def test_the_page_is_served(site: Site) -> None:
         assert status in (400, 403) and b"components" not in body and "access-control-allow-origin" not in told
 
 
+def test_the_doctor_is_asked_with_the_token_only(site: Site) -> None:
+    assert site.ask("GET", "/iclight/v1/doctor", Authorization="Bearer no")[0] == 403
+    status, _, answer = site.ask("GET", "/iclight/v1/doctor")
+    told = json.loads(answer)
+    assert status == 200 and "host           studio" in told["text"] and str(site.folder) not in told["text"]
+
+
 def test_uploads_come_back_as_attachments(site: Site) -> None:
     for name, kind in (("a.html", "application/octet-stream"), ("a.svg", "application/octet-stream"),
                        ("a.png", "image/png")):

@@ -2,7 +2,8 @@
 
 Results go to standard output, progress, warnings and errors to standard error. Exit codes: 0 done, 1 nobody reads
 what is said or the doctor found something wrong, 2 a person's mistake (one line says which, and no picture was written)
-or a picture that could not be written where it should (the lines say where it lies), 130 interrupted.
+or a picture that could not be written where it should (the lines say where it lies), 3 some pictures of a batch failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .flags import Often, Once, OnceTrue, twice
 PROGRAM = "python -m lib_iclight"
 INSTALLED = "iclight"
 """what `pip install` calls it"""
-COMMANDS = ("relight", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
+COMMANDS = ("relight", "batch", "preview", "stage", "mix", "normals", "albedo", "depth", "animate", "desk", "lightmap",
             "lightfrom", "cutout", "info", "weights", "settings", "doctor")
 """each is a module beside this one, with `HELP`, `add(parser)` and `run(arguments)`, which may tell an exit code"""
 

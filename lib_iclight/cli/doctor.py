@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import SettingsError
 from ..imaging import read_picture
+from ..matting import DEVICES
 from ..session import Session
 from .console import bars, say
 from .options import add_models, folders_of
@@ -20,10 +22,13 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Examine, and print the paper: 0 where all is right, 1 where something is wrong."""
+    """Examine, and print the paper: 0 where all is right, 1 where something is wrong. Raises SettingsError, ImageError.
+    """
     from ..doctor import examine
     from ..hosts.standalone.checkpoint import open_checkpoint
 
+    if args.matting_device not in DEVICES:
+        raise SettingsError(f"the cut-out's device must be {' or '.join(DEVICES)}, not {args.matting_device!r}.")
     photo = None if args.photo is None else read_picture(args.photo, "photo")
     with bars() as progress:
         # Not `Session.open`, which refuses what cannot be used: here that is a line of the paper.

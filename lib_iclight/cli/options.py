@@ -5,24 +5,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import io
 import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
+from ..errors import SettingsError, shown
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
-from ..generation import SAMPLERS, Generation, comfortable_size, reference_size
-from ..imaging import load_image, read_picture
-from ..imaging.convert import orientation_of
-from ..imaging.decode import open_plain
+from ..frame import Frame, fit
+from ..generation import SAMPLERS, Generation, suited
+from ..imaging import contain, read_picture
+from ..imaging.load import upright_size
 from ..imaging.save import WRITABLE
+from ..imaging.save_photo import DEPTHS, PROFILES, PhotoForm
 from ..session import POCKET, Session
 from ..settings import FIELDS, RECOMMENDED, Field, Settings
 from .flags import Switch, spelt
 
 if TYPE_CHECKING:
+    from ..hosts.standalone.controlnet import Control
+    from ..hosts.standalone.host import Options
     from ..hosts.standalone.loras import Lora
     from ..progress import Progress
 
@@ -75,14 +79,20 @@ def add_size(group: Any, default: str = "what suits the picture and the model; w
 def add_generation(group: Any) -> None:
     fc, fbc = RECOMMENDED["fc"], RECOMMENDED["fbc"]
     group.add_argument("--prompt", default=Generation.prompt, metavar="TEXT",
-                       help="plain text, as long as you like (default: %(default)s)")
+                       help="as long as you like; (word:1.3), [word], BREAK, textual inversions by name and "
+                       "<lora:name:0.8> are read as WebUIs do (default: %(default)s)")
     group.add_argument("--negative-prompt", default=Generation.negative_prompt, metavar="TEXT",
                        help="what to keep away from (default: %(default)s)")
+    group.add_argument("--prompt-syntax", default=Generation.prompt_syntax, metavar="{webui,plain}",
+                       help="plain: take every letter of both prompts as text (default: %(default)s)")
     add_size(group)
     group.add_argument("--steps", type=int, metavar="N", help=f"steps of each pass (default: {fc.steps}, "
                        f"in fbc {fbc.steps})")
     group.add_argument("--cfg", type=float, metavar="N", help="how strictly to follow the prompt "
                        f"(default: {fc.cfg:g}, in fbc {fbc.cfg:g})")
+    group.add_argument("--guidance-end", type=float, default=Generation.guidance_end, metavar="N",
+                       help="share of the steps after which the prompt is followed without cfg, in half the time a "
+                       "step; 1 = never (default)")
     group.add_argument("--seed", type=int, default=-1, metavar="N", help="of the first picture, the next has one more; "
                        "-1 = a random one (default)")
     group.add_argument("--sampler", default=Generation.sampler, metavar="NAME",
@@ -102,7 +112,21 @@ def add_models(group: Any, loras: bool = True) -> None:
     if loras:
         group.add_argument("--lora", action="append", default=[], metavar="FILE:STRENGTH",
                            help="a LoRA file; may be given several times (strength when left out: 1)")
+        group.add_argument("--lora-dir", action="append", type=Path, metavar="FOLDER",
+                           help="where the LoRAs lie that prompts name; may be given several times (default: Lora and "
+                           "loras beside models/ic-light)")
+        group.add_argument("--embeddings-dir", action="append", type=Path, metavar="FOLDER",
+                           help="where textual inversions lie; may be given several times (default: models/embeddings "
+                           "and embeddings)")
+        group.add_argument("--controlnet", action="append", default=[], metavar="FILE:PICTURE:STRENGTH",
+                           help="a ControlNet for SD 1.5 and the picture that it was trained to see; may be given "
+                           "several times (strength when left out: 1)")
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    group.add_argument("--memory", default="auto", metavar="{auto,high,low,fp8}",
+                       help="low: as little as possible at once; fp8: less still, and less exact; auto: by what is "
+                       "free (default: auto)")
+    group.add_argument("--compile", action="store_true",
+                       help="let torch.compile make the UNet faster; costs minutes the first time")
     group.add_argument("--weights-dir", action="append", type=Path, metavar="FOLDER",
                        help="where IC-Light's weights are, missing ones go to the first; may be given several times "
                        "(default: models/ic-light in ICLIGHT_HOME or, without it, in the current folder)")
@@ -137,32 +161,51 @@ def settings_of(args: argparse.Namespace, **more: Any) -> Settings:
     return Settings(**given | pictures | more)
 
 
-def size_of(settings: Settings) -> tuple[int, int]:
-    """Width and height of the foreground, that `settings_of` has read, upright; but for TIFFs only the header is read.
+def add_form(command: argparse.ArgumentParser) -> None:
+    """How files of results at the photo's own size are written."""
+    group = command.add_argument_group("the files of --size original")
+    group.add_argument("--depth", type=int, choices=DEPTHS, default=PhotoForm.depth,
+                       help="bits of a value; 16 for .png and .tif (default: %(default)s)")
+    group.add_argument("--profile", choices=PROFILES, default=PhotoForm.profile,
+                       help="keep: in the photo's own colours, with its profile; srgb: converted "
+                       "(default: %(default)s)")
+    group.add_argument("--gps", action="store_true", help="keep in the EXIF where the photo was taken")
 
-    Raises ImageError.
-    """
+
+def form_of(args: argparse.Namespace, settings: Settings) -> PhotoForm | None:
+    """What those flags say; None where results are as generated. Raises SettingsError for flags that act on nothing."""
+    form = PhotoForm(args.depth, args.profile, args.gps)
+    if settings.size == "original":
+        return form
+    for name in ("depth", "profile", "gps"):
+        if getattr(form, name) != getattr(PhotoForm, name):
+            raise SettingsError(f"--{name} is for results at the photo's own size. Add --size original.")
+    return None
+
+
+def seen_of(settings: Settings, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of results of `size`: where they come back as the photo, what the frame shows of it."""
+    if settings.size != "original":
+        return size
+    own = size_of(settings)
+    place = contain if settings.fit == "contain" else fit
+    left, top, right, bottom = Frame(*size).lie(own, place).seen(own, *size)
+    return right - left, bottom - top
+
+
+def size_of(settings: Settings) -> tuple[int, int]:
+    """Width and height of the foreground, that `settings_of` has read, upright. Raises ImageError."""
     assert isinstance(settings.foreground, bytes)
-    picture = open_plain(io.BytesIO(settings.foreground), "foreground")
-    if picture.format == "TIFF":  # whether Pillow tells an upright size before it decodes one depends on its version
-        picture = load_image(settings.foreground, "foreground")
-    width, height = picture.size
-    return (height, width) if orientation_of(picture) >= 5 else (width, height)
+    return upright_size(settings.foreground, "foreground")
 
 
 def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
     """What to generate; the size follows the foreground where no flag says it. native: the checkpoint's own side."""
-    reference = RECOMMENDED[settings.mode]
-    width, height = reference_size(settings.mode, native)
-    if args.width is None and args.height is None and settings.foreground is not None:
-        width, height = comfortable_size(*size_of(settings), native)
-    return Generation(
-        prompt=args.prompt, negative_prompt=args.negative_prompt,
-        width=width if args.width is None else args.width, height=height if args.height is None else args.height,
-        steps=reference.steps if args.steps is None else args.steps,
-        cfg=reference.cfg if args.cfg is None else args.cfg,
-        seed=random.SystemRandom().randrange(2**32) if args.seed == -1 else args.seed, sampler=args.sampler,
-        hires_scale=args.hires_scale, hires_denoise=args.hires_denoise, batch=args.batch)
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Generation)}
+    if args.seed == -1:
+        given["seed"] = random.SystemRandom().randrange(2**32)
+    follows = args.width is None and args.height is None and settings.foreground is not None
+    return suited(given, settings.mode, native, size_of(settings) if follows else None)
 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:
@@ -170,14 +213,44 @@ def session_of(args: argparse.Namespace, progress: Progress) -> Session:
     given = vars(args)
     return Session.open(given.get("checkpoint", POCKET), folders=folders_of(args), device=given.get("device", "auto"),
                         loras=[lora(text) for text in given.get("lora", ())], matting_device=args.matting_device,
-                        progress=progress)
+                        progress=progress, options=running_of(args) if "memory" in given else None)
+
+
+def running_of(args: argparse.Namespace) -> Options:
+    """How the flags want the checkpoint to run."""
+    from ..hosts.standalone.host import Options
+
+    return Options(memory=args.memory, compile=args.compile)
+
+
+def controls_of(args: argparse.Namespace) -> list[Control]:
+    """The ControlNets that the flags ask for, with their pictures. Raises ICLightErrors."""
+    from ..hosts.standalone.controlnet import Control
+
+    return [Control(file, read_picture(picture, "ControlNet's picture"), strength)
+            for file, picture, strength in map(control_parts, args.controlnet)]
+
+
+def control_parts(text: str) -> tuple[Path, Path, float]:
+    """`FILE:PICTURE:STRENGTH` or `FILE:PICTURE`; the paths may have colons. Raises SettingsError."""
+    paths, strength = text, 1.0
+    front, _, number = text.rpartition(":")
+    with contextlib.suppress(ValueError):
+        strength = float(number)
+        paths = front
+    splits = [(Path(paths[:at]), Path(paths[at + 1:])) for at, letter in enumerate(paths) if letter == ":"]
+    if not splits:
+        raise SettingsError(f"--controlnet takes FILE:PICTURE:STRENGTH, not {shown(text)}.")
+    file, picture = next((split for split in splits if files.exists(split[0])), splits[0])
+    return file, picture, strength
 
 
 def folders_of(args: argparse.Namespace) -> Folders:
     """Where a command's flags have model files looked for."""
     default, given = Folders.under(), vars(args)
-    return Folders(tuple(given.get("weights_dir") or default.weights),
-                   tuple(given.get("matting_dir") or default.matting))
+    return Folders(*(tuple(given.get(flag) or known) for flag, known in (
+        ("weights_dir", default.weights), ("matting_dir", default.matting), ("lora_dir", default.loras),
+        ("embeddings_dir", default.embeddings))))
 
 
 def lora(text: str) -> Lora:

@@ -32,7 +32,7 @@ def add(command: argparse.ArgumentParser) -> None:
                          help="a normal map of this photo, at any size, from a ControlNet preprocessor, Blender, ...")
     command.add_argument("--convention", choices=("auto", "opengl", "directx"), default="auto",
                          help="of the normal map: green is up (opengl) or down (directx) (default: %(default)s)")
-    command.add_argument("--size", type=size, default=ORIGINAL, metavar="PIXELS",
+    command.add_argument("--size", type=size, default=ORIGINAL, metavar="PIXELS", dest="side",
                          help="the longer side at most, or original: the photo's own size (default: %(default)s)")
     add_matting(command)
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     outputs = plan_outputs(args.output, [""], [args.foreground, args.background, args.mask, args.normals])
     with bars() as progress:
         session = session_of(args, progress)
-        made = session.preview(settings, normals=normals, convention=args.convention, side=args.size)
+        made = session.preview(settings, normals=normals, convention=args.convention, side=args.side)
     picture, notes = made.picture, [*made.notes, *idle_flags(args, session)]
     if picture.mode == "RGBA" and args.output.suffix.lower() not in WITH_ALPHA:
         rgb, alpha = split_alpha(picture)

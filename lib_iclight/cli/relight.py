@@ -8,11 +8,25 @@ from pathlib import Path
 
 from .. import infotext
 from ..generation import Generation
-from ..imaging.outputs import Output, Outputs, plan_outputs
+from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
+from ..imaging.save_photo import save_photo
+from ..made import Finished
 from ..settings import PICTURES, Settings
 from .console import bars, each_of, say, warn
 from .flags import idle_flags
-from .options import add_output, add_settings, generation_of, session_of, settings_of, size_of
+from .options import (
+    add_form,
+    add_output,
+    add_settings,
+    control_parts,
+    controls_of,
+    form_of,
+    generation_of,
+    seen_of,
+    session_of,
+    settings_of,
+    size_of,
+)
 
 HELP = "relight a picture with Stable Diffusion 1.5"
 
@@ -22,21 +36,35 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("foreground", metavar="FOREGROUND", type=Path, help="the picture of the subject")
     add_output(command, more="several pictures become OUT-1.png, OUT-2.png, ...")
     add_settings(command)
+    add_form(command)
 
 
 def run(args: argparse.Namespace) -> None:
     """Relight, and write every picture that was asked for."""
     settings = settings_of(args, enabled=True)
+    form = form_of(args, settings)
+    if form is not None:
+        form.check(args.output.suffix)
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
+        controls = controls_of(args)
         outputs = plan(args, settings, generation)
         warn(outputs.notes)
-        made = session.relight(settings, generation)
+        made = session.relight(settings, generation, controls=controls,
+                               depth=None if form is None else form.depth)
+    notes: list[str] = []
+
+    def save(one: Finished) -> Path:
+        name = name_of(one.name, one.number, generation.batch)
+        if one.photo is None:
+            return outputs.save(name, one.picture, one.text)
+        notes.extend(save_photo(one.photo, outputs.paths[name], one.text, form))
+        return outputs.paths[name]
+
     # Before anything else that can fail.
-    saved, failed = each_of(partial(outputs.save, name_of(one.name, one.number, generation.batch), one.picture,
-                                    one.text) for one in made.finished)
-    warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
+    saved, failed = each_of(partial(save, one) for one in made.finished)
+    warn([*made.warnings, *dict.fromkeys(notes), *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
@@ -48,15 +76,12 @@ def run(args: argparse.Namespace) -> None:
 def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:
     """Where the pictures will go, each tried before the work. Raises ImageError."""
     text = infotext.write(settings.to_infotext(), generation, generation.seed, "")
-    planned = [Output(name_of(name, number, generation.batch), size=generation.size, text=text)
+    seen = seen_of(settings, generation.size)
+    planned = [Output(name_of(name, number, generation.batch), size=generation.size if name == "raw" else seen,
+                      text=text)
                for number in range(1, generation.batch + 1)
                for name in ("result", *({"raw"} & set(settings.outputs)))]
     planned += [Output(name, alpha=name == "cutout", size=size_of(settings) if name in ("cutout", "mask") else None)
                 for name in settings.outputs if name != "raw"]
-    return plan_outputs(args.output, planned, [getattr(args, name, None) for name in PICTURES])
-
-
-def name_of(name: str, number: int, batch: int) -> str:
-    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png."""
-    parts = [str(number)] if number and batch > 1 else []
-    return "-".join(parts if name == "result" else [*parts, name])
+    read = [getattr(args, name, None) for name in PICTURES] + [control_parts(text)[1] for text in args.controlnet]
+    return plan_outputs(args.output, planned, read)

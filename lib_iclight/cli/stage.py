@@ -11,7 +11,8 @@ from pathlib import Path
 from ..cache import content_key
 from ..errors import ImageError, SettingsError, StageError
 from ..files import is_dir, listed
-from ..imaging.outputs import plan_outputs, same_file
+from ..imaging.outputs import name_of, plan_outputs, same_file
+from ..imaging.save_photo import DEPTHS
 from ..jsontext import read_json
 from ..progress import Progress
 from ..session import Finished
@@ -20,8 +21,7 @@ from ..stage import StageWriter
 from ..stage.lp import read_lp
 from .console import bars, each_of, say, warn
 from .flags import idle_flags, spelt
-from .options import add_settings, generation_of, session_of, settings_of
-from .relight import name_of
+from .options import add_settings, control_parts, controls_of, generation_of, session_of, settings_of
 
 HELP = "make a light stage: one picture for each single light"
 RIGS = tuple(name for name in STAGES if name != "off")
@@ -38,6 +38,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
                          "light positions of this .lp file into the folder")
     add_settings(command, without=("light", "light_map", "light_map_blur"), mode="fbc")
+    command.add_argument("--depth", type=int, choices=DEPTHS, default=8,
+                         help="with --size original, bits of a value in the stage's pictures (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,15 +54,17 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("there is neither a photo nor --from-lp. Give one of them.")
     if args.rig not in RIGS:
         raise SettingsError(f"--rig must be {' or '.join(RIGS)}, not {args.rig!r}.")
-    _check_apart(args.output, [path for name in PICTURES if (path := getattr(args, name, None)) is not None],
-                 args.batch)
+    _check_apart(args.output, [*(path for name in PICTURES if (path := getattr(args, name, None)) is not None),
+                               *(control_parts(text)[1] for text in args.controlnet)], args.batch)
     settings = settings_of(args, enabled=True)
+    if args.depth != 8 and settings.size != "original":
+        raise SettingsError("--depth is for pictures at the photo's own size. Add --size original.")
     with bars() as progress:
         session = session_of(args, progress)
         generation = generation_of(args, settings, session.native)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
-        made = session.stage(settings, generation, args.output, args.rig)
+        made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args), depth=args.depth)
     saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
     warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:

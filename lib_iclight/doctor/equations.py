@@ -18,7 +18,8 @@ from torch.nn.functional import conv2d
 
 from ..errors import WeightsError
 from ..hosts.standalone.checkpoint import Checkpoint
-from ..hosts.standalone.host import Standalone
+from ..hosts.standalone.host import Options, Standalone
+from ..hosts.standalone.models import whole_unet
 from ..weights import Offsets
 from .report import Line
 
@@ -90,7 +91,7 @@ def compare(checkpoint: Checkpoint, offsets: Offsets, device: torch.device) -> I
 
 def _by_the_program(checkpoint: Checkpoint, offsets: Offsets, device: torch.device, latent: torch.Tensor,
                     concat: torch.Tensor) -> tuple[dict[str, _Mark], torch.Tensor, list[torch.Tensor], torch.dtype]:
-    host = Standalone(checkpoint, device=device)
+    host = Standalone(checkpoint, device=device, options=Options(memory="high"))
     host.unet.use(offsets)
     contexts = host.contexts("a vase in the evening sun", "lowres")
     predicted = host.predict(latent.to(device), torch.tensor([STEP]), contexts, concat, GUIDANCE)
@@ -101,7 +102,7 @@ def _by_the_program(checkpoint: Checkpoint, offsets: Offsets, device: torch.devi
 
 def _by_the_equations(checkpoint: Checkpoint, offsets: Offsets, latent: torch.Tensor, concat: torch.Tensor,
                       contexts: list[torch.Tensor]) -> tuple[dict[str, _Mark], torch.Tensor]:
-    unet = checkpoint.load(torch.float32).unet
+    unet = whole_unet(checkpoint.load(torch.float32))
     first = _First(unet.conv_in, offsets)
     marks = {}
     for key, weight in unet.named_parameters():

@@ -87,8 +87,8 @@ def decoded(file: BinaryIO, what: str, enough: tuple[int, int] | None = None) ->
             warnings.simplefilter("ignore")
             with _open(name, file, what) as image:
                 check_size(image.width, image.height, what)
-                _check_kind(image, what)
-                cicp = _cicp(file) if image.format == "PNG" else None
+                check_kind(image, what)
+                cicp = cicp_of(file) if image.format == "PNG" else None
                 if enough is not None and image.format in ("JPEG", "MPO"):
                     turned = orientation_of(image) >= 5
                     image.draft(None, (max(enough[turned], 1), max(enough[not turned], 1)))
@@ -224,14 +224,14 @@ def _open(name: str, file: BinaryIO, what: str) -> Image.Image:
     return image
 
 
-def _check_kind(image: Image.Image, what: str) -> None:
+def check_kind(image: Image.Image, what: str) -> None:
     """Raises ImageError for a TIFF whose first picture is a preview: so camera raw files begin."""
     if image.format == "TIFF" and int(getattr(image, "tag_v2", {}).get(254, 0)) & 1:
         raise ImageError(f"the {what} is a camera's raw file, or holds a preview first. "
                          "Develop it and give a JPEG, PNG or TIFF.")
 
 
-def _cicp(file: BinaryIO) -> bytes | None:
+def cicp_of(file: BinaryIO) -> bytes | None:
     """What a PNG's cICP chunk holds, which Pillow does not read; the file's place is kept."""
     place = file.tell()
     try:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageError
-from .convert import bands, reduced, to_uint8
-from .decode import check_size, decoded, normalised, opened
+from .convert import bands, orientation_of, reduced, to_uint8
+from .decode import check_size, decoded, normalised, open_plain, opened
 from .frame import composite_on_grey
 
 
@@ -46,13 +46,25 @@ def load_image(source: object, what: str = "picture", enough: tuple[int, int] | 
         with opened(source, what) as file:
             return decoded(file, what, enough)
     if isinstance(source, str):
-        return decoded(io.BytesIO(_from_base64(source, what)), what, enough)
+        return decoded(io.BytesIO(from_base64(source, what)), what, enough)
     if isinstance(source, bytes | bytearray | memoryview):
         return decoded(io.BytesIO(source), what, enough)
     if isinstance(source, np.ndarray):
         return reduced(_from_array(source, what), enough)
     raise ImageError(f"the {what} cannot be made from {type(source).__name__}. "
                      "Give base64, a data URI, a PIL image or a numpy array.")
+
+
+def upright_size(data: bytes, what: str = "picture") -> tuple[int, int]:
+    """Width and height of a picture's file as `load_image` will have it; but for TIFFs only the header is read.
+
+    Raises ImageError.
+    """
+    picture = open_plain(io.BytesIO(data), what)
+    if picture.format == "TIFF":  # whether Pillow tells an upright size before it decodes one depends on its version
+        picture = load_image(data, what)
+    width, height = picture.size
+    return (height, width) if orientation_of(picture) >= 5 else (width, height)
 
 
 def split_alpha(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
@@ -104,7 +116,7 @@ def load_plain(source: object, what: str, enough: tuple[int, int] | None = None)
     return rgb if alpha is None else composite_on_grey(rgb, alpha)
 
 
-def _from_base64(text: str, what: str) -> bytes:
+def from_base64(text: str, what: str) -> bytes:
     """The bytes behind base64 text or a data URI."""
     if text[:5].lower() == "data:":
         head, comma, text = text.partition(",")

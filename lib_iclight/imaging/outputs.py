@@ -70,9 +70,8 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
     taken: dict[str, Path] = {}
     read = [source for source in sources if source is not None]
     for output in planned:
-        path = target.with_name(f"{target.stem}-{output.name}{target.suffix}") if output.name else target
-        if output.alpha and path.suffix.lower() not in WITH_ALPHA:
-            path = path.with_suffix(".png")
+        path = path_of(target, output)
+        if path.suffix != target.suffix:
             notes.append(f"{path.name} is written as a PNG: a {form} has no transparency.")
         _check_fits(output, path)
         _check_path(path, read, overwrite)
@@ -82,6 +81,21 @@ def plan_outputs(target: Path, outputs: Iterable[Output | str], sources: Iterabl
         taken[key] = paths[output.name] = path
     _try_folder(target)
     return Outputs(paths, tuple(notes))
+
+
+def path_of(target: Path, output: Output) -> Path:
+    """The file of one output beside `target`; a transparent one is a .png where the format has no transparency."""
+    suffix = ".png" if output.alpha and target.suffix.lower() not in WITH_ALPHA else target.suffix
+    return target.with_name(f"{target.stem}-{output.name}{suffix}") if output.name else target.with_suffix(suffix)
+
+
+def name_of(name: str, number: int, batch: int) -> str:
+    """What follows OUT in a picture's name: of `relit.png` 2 and `raw` give relit-2-raw.png.
+
+    name: `result`, or what was returned beside it. number: of which picture of the batch it is, 0 of all.
+    """
+    parts = [str(number)] if number and batch > 1 else []
+    return "-".join(parts if name == "result" else [*parts, name])
 
 
 def check_target(target: Path, sources: Iterable[Path] = ()) -> None:

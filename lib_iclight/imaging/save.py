@@ -12,7 +12,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,9 +24,10 @@ from ..errors import ImageError
 from ..locks import is_at, lock
 from .decode import MAX_PIXELS, can_write_avif, open_plain, opened
 
-WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
+WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF", ".tif": "TIFF",
+            ".tiff": "TIFF"}
 """Pillow's names of the formats, by the endings of files; AVIF only where `can_write_avif`"""
-WITH_ALPHA = {".png": "PNG", ".webp": "WEBP", ".avif": "AVIF"}
+WITH_ALPHA = {".png": "PNG", ".webp": "WEBP", ".avif": "AVIF", ".tif": "TIFF", ".tiff": "TIFF"}
 """those that keep transparency"""
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 """in pixels; libjpeg's and libwebp's own limits, and what libavif's reader takes. PNG has none that matters here"""
@@ -34,7 +35,7 @@ LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 _QUALITY = 95
 _PART = re.compile(r"\.[0-9a-f]{12}\.part(\.[a-z0-9]{1,5})?")
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
-_JPEG_SEGMENT = 65533
+JPEG_SEGMENT = 65533
 """bytes of EXIF that a JPEG can hold"""
 
 
@@ -53,12 +54,14 @@ def save_picture(image: Image.Image, path: Path, text: str = "") -> None:
         write_whole(path, encoded(image, path.suffix, text))
     except Exception as error:  # encoders raise anything; a picture that took minutes must not be lost to it
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{path} cannot be written ({reason}). {_rescued(image, path, text)}") from error
+        raise ImageError(f"{path} cannot be written ({reason}). {rescued(image, path, text)}") from error
 
 
-def encoded(image: Image.Image, suffix: str, text: str = "") -> bytes:
+def encoded(image: Image.Image, suffix: str, text: str = "", *, exif: bytes = b"",
+            profile: bytes | None = None) -> bytes:
     """The bytes of a picture's file by the ending of its name; see `save_picture`.
 
+    exif: all of it, from the TIFF header on, in the text's place but in a PNG, which has both. profile: ICC.
     Raises ImageError for endings and texts that cannot be written, and whatever Pillow does.
     """
     form = format_of(suffix)
@@ -68,10 +71,15 @@ def encoded(image: Image.Image, suffix: str, text: str = "") -> bytes:
         info = PngInfo()
         info.add_text("parameters", text)  # iTXt where the text is not Latin-1
         options = {"pnginfo": info} if text else {}
-    elif text:
+    elif text and not exif:
         exif = _exif(text)
         check_text(text, suffix)
-        options["exif"] = b"Exif\0\0" + exif if form == "JPEG" else exif
+    if form == "TIFF":
+        options = {}  # uncompressed: libtiff takes no EXIF from Pillow
+    if exif:
+        options["exif"] = b"Exif\0\0" + exif if form in ("JPEG", "TIFF") else exif
+    if profile:
+        options["icc_profile"] = profile
     if form in ("JPEG", "AVIF"):
         options["subsampling"] = "4:4:4"
     buffer = io.BytesIO()
@@ -79,14 +87,19 @@ def encoded(image: Image.Image, suffix: str, text: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | Callable[[BinaryIO], None]) -> None:
     """Write a file whole: into a part of its own name beside it, to the disk, and renamed over `path`.
+
+    data: its bytes, or what writes them into an open file.
 
     Jobs that write the same file at once do not mix; the last one's file stays. No part is left behind on an error or
     interrupt. Raises OSError.
     """
     with part_of(path) as part, part.open("r+b") as file:
-        file.write(data)
+        if isinstance(data, bytes):
+            file.write(data)
+        else:
+            data(file)
         file.flush()
         os.fsync(file.fileno())
 
@@ -165,8 +178,8 @@ def encodable(text: str) -> str:
 def check_text(text: str, suffix: str) -> None:
     """Raises ImageError for a text that a file of this ending cannot carry."""
     size = len(_exif(encodable(text))) + 6
-    if WRITABLE.get(suffix.lower()) == "JPEG" and size > _JPEG_SEGMENT:
-        raise ImageError(f"a JPEG can carry some {_JPEG_SEGMENT // 2} letters of settings, and these are {len(text)}. "
+    if WRITABLE.get(suffix.lower()) == "JPEG" and size > JPEG_SEGMENT:
+        raise ImageError(f"a JPEG can carry some {JPEG_SEGMENT // 2} letters of settings, and these are {len(text)}. "
                          "Shorten the prompt, or write a .png.")
 
 
@@ -214,15 +227,20 @@ def _comment(comment: str | bytes | tuple[int, ...]) -> str:
     return bytes(comment).decode("utf-8", "replace").strip("\0")
 
 
+def comment_of(text: str) -> bytes:
+    """EXIF's UserComment that holds a text, its head included; empty for none."""
+    return b"UNICODE\0" + encodable(text).encode("utf-16-be") if text else b""
+
+
 def _exif(text: str) -> bytes:
     """EXIF with a UserComment and nothing else, big-endian as its letters are; from the TIFF header on."""
-    comment = b"UNICODE\0" + text.encode("utf-16-be")
+    comment = comment_of(text)
     return (b"MM\0*" + struct.pack(">I", 8)
             + struct.pack(">HHHII", 1, _EXIF_IFD, 4, 1, 26) + bytes(4)
             + struct.pack(">HHHII", 1, _USER_COMMENT, 7, len(comment), 44) + bytes(4) + comment)
 
 
-def _rescued(image: Image.Image, path: Path, text: str) -> str:
+def rescued(image: Image.Image, path: Path, text: str) -> str:
     """A sentence on where a picture lies that could not be written where it should."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="iclight-"))

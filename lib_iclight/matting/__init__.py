@@ -6,9 +6,9 @@ Alpha is a float32 array [H, W] in 0..1, 1 = foreground. Nothing is read, downlo
 from __future__ import annotations
 
 from .foreground import blur_fusion, foreground_color
-from .refine import Refinement, refine
+from .refine import HAZY, Refinement, haze, refine
 from .registry import DEFAULT, MODELS, Model, is_as_released, located, model_names, obstacle
 from .runner import DEVICES, Cutout, Cutter
 
-__all__ = ["DEFAULT", "DEVICES", "MODELS", "Cutout", "Cutter", "Model", "Refinement", "blur_fusion", "foreground_color",
-           "is_as_released", "located", "model_names", "obstacle", "refine"]
+__all__ = ["DEFAULT", "DEVICES", "HAZY", "MODELS", "Cutout", "Cutter", "Model", "Refinement", "blur_fusion",
+           "foreground_color", "haze", "is_as_released", "located", "model_names", "obstacle", "refine"]

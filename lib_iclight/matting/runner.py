@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .. import files
-from ..cache import LRU, content_key
+from ..cache import LRU, content_key, file_key
 from ..errors import MattingError
 from ..progress import Progress, silent
 from .foreground import extend_color, foreground_color
@@ -242,15 +242,9 @@ def _brief(reason: object, path: Path | None = None) -> str:
 
 
 def _file_key(path: Path) -> str:
-    """A name for a file's content from its length and 64 blocks spread over it: a millisecond, whatever its size."""
-    block, samples = 4096, []
+    """Names a model file's content; see `cache.file_key`. Raises MattingError."""
     try:
-        with path.open("rb") as file:
-            length = file.seek(0, 2)
-            for start in range(0, length, max(block, length // 64)):
-                file.seek(start)
-                samples.append(file.read(block))
+        return file_key(path)
     except OSError as error:
         raise MattingError(f"{files.shown_name(path)} cannot be read ({files.reason(error)}). Look at the file. "
                            f"{WAY_OUT}", path=path) from error
-    return content_key(length, b"".join(samples))

@@ -128,6 +128,7 @@ class Panel:
                 + (self._comparison() if self._compares else ""), elem_id=self._id("editor"))
         self._add("light")
         self._add("light_denoise", visible=self.tab != "img2img")
+        self._add("size", choices=[(texts.SIZE_LABELS[size], size) for size in FIELD["size"].kind.choices])
         with gr.Accordion(texts.LIGHT_MAP_GROUP, open=False, elem_id=self._id("light_map_group")):
             self._add("light_map")
             self._add("light_map_blur", info=FIELD["light_map_blur"].help)

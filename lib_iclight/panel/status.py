@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from ..effects import idle, is_lit, looks_for_light, start_of
 from ..errors import ICLightError
+from ..frame import Frame, fit
+from ..imaging import contain
 from ..lights import LightSpec
 from ..matting import DEFAULT
 from ..preview import FoundLight
@@ -74,26 +76,29 @@ def status_of(state: PanelState, tab: str, session: Session) -> Status:
     ready, faults = session.outlook(settings)
     scale = values.get("hires_scale", 1.0) if values.get("hires", True) else 1.0
     hires = values.get("denoise") if tab != "img2img" and (scale > 1 or values.get("hires")) else None
-    head = None
+    head = back_at = None
+    if state.size and {"width", "height"} <= set(values) and not (state.foreground and state.foreground.of_tab):
+        back_at = _back_at(settings, state.size, (values["width"], values["height"]))
     if state.size and state.foreground and state.foreground.standing and {"width", "height"} <= set(values):
         job = values["width"], values["height"]
         head = hints.head_height(state.foreground.standing, state.size, job, scale)
     return describe(settings, tab=tab, foreground=state.foreground, has_background=state.has_background,
                     has_light_map=state.has_light_map, has_mask=state.has_mask, weights_ready=ready, faults=faults,
-                    cfg=values.get("cfg"), hires_denoise=hires, head=head, found=state.found)
+                    cfg=values.get("cfg"), hires_denoise=hires, head=head, found=state.found,
+                    back_at=back_at)
 
 
 def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None, has_background: bool,
              has_light_map: bool, has_mask: bool = False, weights_ready: bool = True, faults: Iterable[str] = (),
              cfg: float | None = None, hires_denoise: float | None = None, head: float | None = None,
-             found: FoundLight | str | None = None) -> Status:
+             found: FoundLight | str | None = None, back_at: tuple[int, int] | None = None) -> Status:
     """The status of the panel.
 
     foreground: what is known of it, if there is one. has_...: whether the panel has that picture.
     faults: what else is known to stop the job.
     cfg, hires_denoise: the host's, where known; `hires_denoise` None also without a hires pass.
     head: pixels of a person's head in the finished picture, None where nothing looks like a standing person.
-    found: see `PanelState.found`.
+    found: see `PanelState.found`. back_at: width and height of results at the photo's own size, where they are known.
     """
     s = settings.replace(foreground=_THERE if foreground and not foreground.of_tab else None,
                          background=_THERE if has_background else None, mask=_THERE if has_mask else None,
@@ -129,6 +134,8 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
     said_already = s.mode == "fbc" and has_background
     if s.keep_background and "keep_background" not in without and not said_already:
         parts.append(texts.BACK_ON_PICTURE)
+    if s.size == "original":
+        parts += [texts.BACK_AT_OWN] if back_at is None else [texts.BACK_AT, f"{back_at[0]}×{back_at[1]}"]
     if not faults:  # nothing speaks against it
         parts += ["·", texts.WEIGHTS, s.mode, texts.READY if weights_ready else texts.WILL_DOWNLOAD]
     if s.mode != "fbc" and cfg is not None and cfg > MOST_FC_CFG:
@@ -139,6 +146,13 @@ def describe(settings: Settings, *, tab: str, foreground: ForegroundInfo | None,
         warnings.append(texts.SMALL_FACE)
     warnings += idle_sentences
     return Status(tuple(parts), tuple(warnings), found.spec if isinstance(found, FoundLight) else None)
+
+
+def _back_at(settings: Settings, size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """What of a photo of `size` a frame shows, in the photo's pixels (width, height all)."""
+    place = contain if settings.fit == "contain" else fit
+    left, top, right, bottom = Frame(*frame).lie(size, place).seen(size, *frame)
+    return right - left, bottom - top
 
 
 def _foreground_parts(settings: Settings, tab: str, foreground: ForegroundInfo | None) -> list[str]:

@@ -22,6 +22,8 @@ MODE_LABELS: Mapping[str, str] = MappingProxyType({
     "fbc": "Place on my background (fbc)",
 })
 
+SIZE_LABELS: Mapping[str, str] = MappingProxyType({"frame": "as generated", "original": "as the photo"})
+
 ANOTHER_FOREGROUND = "Use another foreground than the img2img picture"
 BACKGROUND_FOR = "Background"
 CUTOUT_PREVIEW = "Cut-out"
@@ -122,6 +124,8 @@ STAGE_PICTURES = "pictures, one for each light"
 ON_BACKGROUND = "on your background"
 ON_DRAWN_BACKGROUND = "on a background drawn from the light"
 BACK_ON_PICTURE = "put back on its own picture"
+BACK_AT = "back at"
+BACK_AT_OWN = "back at the photo's own size"
 WEIGHTS = "weights"
 READY = "ready"
 WILL_DOWNLOAD = "will be downloaded (1.7 GB)"
@@ -149,6 +153,12 @@ SEED = "Seed (-1: a new one each time)"
 COUNT = "Pictures"
 HIRES_SCALE = "Hires scale (1: off)"
 HIRES_DENOISE = "Hires denoising"
+CHECKPOINT = "Checkpoint"
+ADD_LORA = "Add a LoRA to the prompt"
+CONTROLNET = "ControlNet"
+NO_CONTROLNET = "none"
+CONTROL_PICTURE = "Its picture (edges, depth, a pose)"
+CONTROL_STRENGTH = "Its strength"
 GENERATE = "Generate"
 RESULT = "Result"
 INFOTEXT = "What made the picture"

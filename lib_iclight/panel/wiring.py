@@ -13,6 +13,7 @@ from ..errors import ICLightError
 from ..fields import FROM_BACKGROUND
 from ..generation import comfortable_size
 from ..settings import FIELDS, Field, Settings
+from ..subject import HALF_TRANSPARENT
 from . import helpers, hints, markup, texts
 from .gradio_host import in_browser, on_any, on_server
 from .pictures import Backgrounds, ForegroundInfo, PictureValue, cutout_preview, handed_over, measure
@@ -147,6 +148,8 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
         except ICLightError as error:
             return markup.fault(str(error)), info
         shown = cutout_preview(subject.cutout(), subject.mask(), (info.width, info.height))
+        if subject.is_hazy:
+            shown += markup.warning(HALF_TRANSPARENT)
         return shown, info._replace(standing=standing)
 
     cut = cut_out, [*matting, *pictures], [panel.cutout, panel.foreground_info]

@@ -34,7 +34,7 @@ def restore_background(result: Pixels, original: Pixels, alpha: NDArray[np.float
     Done on sRGB values, in which mattes are made.
     """
     if tint:
-        done = _lit(original, np.exp(np.float32(tint) * _subject_light(result, original, alpha)))
+        done = _lit(original, np.exp(np.float32(tint) * subject_light(result, original, alpha)))
     else:
         done = original.copy()
     solid = alpha >= 1.0
@@ -80,7 +80,7 @@ def _fusion_means(foreground: Planes, background: Planes, alpha: Planes, side: i
             box_sum(background, side) / (box_sum(rest, side) + tiny))
 
 
-def _subject_light(result: Pixels, original: Pixels, alpha: NDArray[np.float32]) -> Planes:
+def subject_light(result: Pixels, original: Pixels, alpha: NDArray[np.float32]) -> Planes:
     """Logarithm of the smooth part of the subject's result / original, carried on beside it; coarse, [3, h, w]."""
     grid = coarse_grid(alpha)
     weight = alpha[grid] + np.float32(1e-6)

@@ -1,7 +1,8 @@
 """The light of a spec on a photo, at once and without a model: a sketch, and the light that a background shows.
 
 `shape_of` (colours and outline) or `shape_from_normals` (a normal map) makes a picture's `Shape` once; `sketch` then
-lights it. `light_of` reads a spec from a background picture. Needs numpy and Pillow only.
+lights it, and a `Sketcher` puts it under one light after the other. `light_of` reads a spec from a background picture.
+Needs numpy and Pillow only.
 
 The formula, pixel by pixel; the browser computes the same (docs/preview.md). Constants are those of `shading`.
 Inputs: colour c (sRGB code / 255) with alpha a; n, the unit normal, x right, y up, z to the camera, scaled linearly to
@@ -25,7 +26,7 @@ k-th light's linear colour times its intensity; A: the ambient's linear colour.
 
 from .background import FoundLight, light_of
 from .normals import Convention, shape_from_normals
-from .shading import sketch
+from .shading import Sketcher, sketch
 from .shape import Shape, shape_of
 
-__all__ = ["Shape", "shape_of", "shape_from_normals", "Convention", "sketch", "FoundLight", "light_of"]
+__all__ = ["Shape", "shape_of", "shape_from_normals", "Convention", "sketch", "Sketcher", "FoundLight", "light_of"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ..color import linear_to_srgb, srgb_to_linear
 from ..errors import ImageError
-from ..lights import PRESETS, Directional, Light, LightSpec, linear_color, parse_light
+from ..lights import PRESETS, Directional, Light, LightSpec, Point, linear_color, parse_light
 from .shape import Shape
 
 AMBIENT_GAIN, LIGHT_GAIN = 3.0, 2.0
@@ -37,11 +38,11 @@ shadow or dull."""
 KNEE = 0.6
 """Linear value above which brightness is compressed, towards 1, so that nothing burns out at an edge."""
 
-BAND = 64
-"""Rows to work on at once."""
+PIXELS = 16384
+"""of a band of rows that is worked on at once: what is made of them in between stays in a processor's cache"""
 _LINEAR_OF_CODE = srgb_to_linear(np.arange(256) / 255.0)
-_STEPS = 4095
-"""The table of the tone curve is over the square root of linear light, 0..2, in so many steps."""
+_DROPPED = 14
+"""bits of a float32, of its 23 of mantissa, that the tone curve's table passes over: steps of 1 / 512"""
 
 Planes = NDArray[np.float32]
 
@@ -57,32 +58,32 @@ def sketch(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape, lig
     Works in bands of rows, so that a picture of any size needs little more memory than its own.
     Raises ImageError where sizes do not go together, LightError for an unknown light.
     """
-    height, width = _checked(rgb, alpha, shape, background, color)
-    light = parse_light(light)
-    spec = PRESETS[light] if isinstance(light, str) else light
-    color = rgb if color is None else color
+    spec = _spec(light)
     done = np.empty_like(rgb)
-    normals_of = _stretched(shape.normals, height, width)
-    across = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width)
-
-    def work(rows: slice) -> None:
-        there = alpha[rows, :, None]
-        if light == "none":
-            lit: NDArray[np.float32] | NDArray[np.uint8] = color[rows]
-        else:
-            down = ((np.arange(rows.start, min(rows.stop, height)) + 0.5) / height).astype(np.float32)
-            normals = normals_of(rows)
-            planes = _LINEAR_OF_CODE.take(color[rows].transpose(2, 0, 1))
-            lit = _tone(shade(planes, normals, shape.own, spec, across, down, width / height))
-        if background is None:
-            behind = np.maximum(rgb[rows] - there * color[rows], 0.0)
-        else:
-            behind = (1.0 - there) * background[rows]
-        done[rows] = (behind + there * lit + np.float32(0.5)).clip(0, 255)
-
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(work, (slice(top, top + BAND) for top in range(0, height, BAND))))
+        list(pool.map(lambda make: make().light(spec, done), _bands(rgb, alpha, shape, background, color)))
     return done
+
+
+class Sketcher:
+    """A picture that is made ready once, for any number of lights; it takes some 50 bytes of memory a pixel.
+
+    For the arguments, and what they raise, see `sketch`.
+    """
+
+    def __init__(self, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape,
+                 background: NDArray[np.uint8] | None = None, color: NDArray[np.uint8] | None = None) -> None:
+        self._size = rgb.shape
+        with ThreadPoolExecutor(2) as pool:
+            self._bands = list(pool.map(lambda make: make(), _bands(rgb, alpha, shape, background, color)))
+
+    def under(self, light: str | LightSpec) -> NDArray[np.uint8]:
+        """The picture under a light, as `sketch` makes it."""
+        spec = _spec(light)
+        done = np.empty(self._size, np.uint8)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda band: band.light(spec, done), self._bands))
+        return done
 
 
 def shade(color: Planes, normals: Planes, own: tuple[float, float], spec: LightSpec, across: NDArray[np.float32],
@@ -93,75 +94,188 @@ def shade(color: Planes, normals: Planes, own: tuple[float, float], spec: LightS
     times as wide as high. Lights add: with lights a and b it is the sum of those with a and with b, when the ambient is
     black.
     """
-    total = np.empty_like(color)
-    total[:] = (np.float32(AMBIENT_GAIN) * linear_color(spec.ambient))[:, None, None]
-    shine = np.zeros_like(color)
-    for light in spec.lights:
-        toward, strength = rays(light, across, down, aspect)
-        cosine = normals[0] * toward[0] + normals[1] * toward[1] + normals[2] * toward[2]
-        soft = ((cosine + WRAP) * (1.0 / (1.0 + WRAP))).clip(0.0, 1.0)
-        soft *= 1.0 - FILL
-        soft += FILL
-        soft *= strength
-        half = 1.0 / np.sqrt(2.0 + 2.0 * toward[2])
-        glance = ((cosine + normals[2]) * half).clip(0.0, 1.0)
-        for _ in range(int(math.log2(SHARPNESS))):
-            glance *= glance
-        glance *= strength
-        tint = np.float32(LIGHT_GAIN * light.intensity) * linear_color(light.color)
-        for channel in range(3):
-            total[channel] += tint[channel] * soft
-            shine[channel] += np.float32(SHEEN) * tint[channel] * glance
-    if any(own):
-        total *= np.exp(-(np.float32(own[0]) * normals[0] + np.float32(own[1]) * normals[1]))
-    total *= color
-    shine *= (color[0] + color[1] + color[2]) * np.float32(1.0 / 3.0) + np.float32(DULL)
-    total += shine
-    return total
+    return _Surface(color, normals, own).lit(spec, across, down, aspect)
 
 
-def rays(light: Light, across: NDArray[np.float32], down: NDArray[np.float32], aspect: float
-         ) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]:
-    """Unit vectors from each pixel to a light (x right, y up, z to the camera) and how strong it is there, 0 and up.
+class _Surface:
+    """Colours on surfaces, for any light; see `shade`."""
 
-    Each broadcasts to [h, w].
-    """
-    u, v = across[None, :], down[:, None]
-    if isinstance(light, Directional):
-        x, y = math.cos(math.radians(light.angle)), math.sin(math.radians(light.angle))
-        ramp = (x * (u - 0.5) - y * (v - 0.5)) / (abs(x) + abs(y))
-        flat = math.cos(ELEVATION)
-        one = np.ones((1, 1), np.float32)
-        return (np.float32(flat * x) * one, np.float32(flat * y) * one, np.float32(math.sin(ELEVATION)) * one), (
-            1.0 + 2.0 * SLOPE * ramp).astype(np.float32)
-    wide, high = (aspect, 1.0) if aspect >= 1.0 else (1.0, 1.0 / aspect)
-    right = np.float32(light.x * wide) - u * np.float32(wide)
-    above = v * np.float32(high) - np.float32(light.y * high)
-    flat_distance = right * right + above * above
-    q = np.minimum(flat_distance / np.float32(light.radius**2), 1.0)
-    strength = (1.0 - q * q) ** 2 / (1.0 + LAMP_FALLOFF**2 * q)
-    if light.hole:  # a ring lamp is about the camera
-        zero, one = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
-        return (zero, zero, one), one
-    before = np.float32(LAMP_NEAR + LAMP_FAR * light.radius**2)
-    length = 1.0 / np.sqrt(flat_distance + before * before)
-    return (right * length, above * length, before * length), strength.astype(np.float32)
+    def __init__(self, color: Planes, normals: Planes, own: tuple[float, float]) -> None:
+        self._shape = color.shape
+        self._normals = np.concatenate([normals.reshape(3, -1), np.ones((1, normals[0].size), np.float32)])
+        """and ones: what is added to a cosine goes along in one product"""
+        flat = color.reshape(3, -1)
+        self._gloss = (flat[0] + flat[1] + flat[2]) * np.float32(SHEEN / 3.0) + np.float32(SHEEN * DULL)
+        self._paint = flat
+        if any(own):
+            x, y = self._normals[0], self._normals[1]
+            self._paint = flat * np.exp(-(np.float32(own[0]) * x + np.float32(own[1]) * y))
+
+    def lit(self, spec: LightSpec, across: NDArray[np.float32], down: NDArray[np.float32], aspect: float) -> Planes:
+        """Linear light [3, h, w]."""
+        count = len(spec.lights)
+        soft = np.empty((count + 1, self._gloss.size), np.float32)
+        glance = np.empty((count, self._gloss.size), np.float32)
+        tints = np.empty((3, count + 1), np.float32)
+        soft[count] = 1.0
+        tints[:, count] = np.float32(AMBIENT_GAIN) * linear_color(spec.ambient)
+        for number, light in enumerate(spec.lights):
+            tints[:, number] = np.float32(LIGHT_GAIN * light.intensity) * linear_color(light.color)
+            if isinstance(light, Point) and not light.hole:
+                self._under_lamp(light, across, down, aspect, soft[number], glance[number])
+            else:
+                self._under_far(light, across, down, soft[number], glance[number])
+        total = tints @ soft
+        total *= self._paint
+        if count:
+            shine = tints[:, :count] @ glance
+            shine *= self._gloss
+            total += shine
+        return total.reshape(self._shape)
+
+    def _under_far(self, light: Light, across: NDArray[np.float32], down: NDArray[np.float32],
+                   soft: NDArray[np.float32], glance: NDArray[np.float32]) -> None:
+        """Of a light from one direction: each pixel's diffuse and sheen, written to `soft` and `glance` [n]."""
+        x = y = 0.0
+        if isinstance(light, Directional):
+            x, y = math.cos(math.radians(light.angle)), math.sin(math.radians(light.angle))
+        flat, z = (math.cos(ELEVATION), math.sin(ELEVATION)) if isinstance(light, Directional) else (0.0, 1.0)
+        diffuse, half = (1.0 - FILL) / (1.0 + WRAP), 1.0 / math.sqrt(2.0 + 2.0 * z)
+        rows = np.array([[diffuse * flat * x, diffuse * flat * y, diffuse * z, diffuse * WRAP + FILL],
+                         [half * flat * x, half * flat * y, half * (z + 1.0), 0.0]], np.float32) @ self._normals
+        np.clip(rows[0], np.float32(FILL), np.float32(1.0), out=soft)
+        _sharpened(rows[1], glance)
+        if isinstance(light, Directional):
+            slope = np.float32(2.0 * SLOPE / (abs(x) + abs(y)))
+            strength = (slope * np.float32(x)) * (across - np.float32(0.5)) + (
+                1.0 - slope * np.float32(y) * (down - np.float32(0.5)))[:, None]
+            soft *= strength.ravel()
+            glance *= strength.ravel()
+
+    def _under_lamp(self, light: Point, across: NDArray[np.float32], down: NDArray[np.float32], aspect: float,
+                    soft: NDArray[np.float32], glance: NDArray[np.float32]) -> None:
+        """The same of a lamp at a place."""
+        wide, high = (aspect, 1.0) if aspect >= 1.0 else (1.0, 1.0 / aspect)
+        right = np.float32(light.x * wide) - across * np.float32(wide)
+        above = (down * np.float32(high) - np.float32(light.y * high))[:, None]
+        distance: NDArray[np.float32] = np.square(right) + np.square(above)
+        before = np.float32(LAMP_NEAR + LAMP_FAR * light.radius**2)
+        x, y, z = self._normals[:3].reshape(3, *distance.shape)
+        cosine: NDArray[np.float32] = x * right
+        cosine += y * above
+        cosine += z * before
+        length: NDArray[np.float32] = distance + before * before
+        np.sqrt(length, out=length)
+        cosine /= length
+        q = distance
+        q *= 1.0 / light.radius**2
+        np.minimum(q, np.float32(1.0), out=q)
+        strength: NDArray[np.float32] = 1.0 - q * q
+        strength *= strength
+        q *= LAMP_FALLOFF**2
+        q += 1.0
+        strength /= q
+        # The half vector's length is sqrt(2 + 2 L_z), L_z = before / length.
+        np.divide(np.float32(2.0) * before, length, out=length)
+        length += 2.0
+        np.sqrt(length, out=length)
+        half: NDArray[np.float32] = cosine + z
+        half /= length
+        _sharpened(half.ravel(), glance)
+        diffuse = (1.0 - FILL) / (1.0 + WRAP)
+        cosine *= diffuse
+        cosine += diffuse * WRAP + FILL
+        np.clip(cosine.ravel(), np.float32(FILL), np.float32(1.0), out=soft)
+        soft *= strength.ravel()
+        glance *= strength.ravel()
+
+
+def _sharpened(cosine: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """max(cosine, 0) to the power SHARPNESS."""
+    np.clip(cosine, np.float32(0.0), np.float32(1.0), out=out)
+    for _ in range(int(math.log2(SHARPNESS))):
+        out *= out
+
+
+class _Band:
+    """Some rows of a picture, ready for any light."""
+
+    def __init__(self, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], color: NDArray[np.uint8],
+                 background: NDArray[np.uint8] | None, normals: Planes, own: tuple[float, float], rows: slice,
+                 size: tuple[int, int]) -> None:
+        """All of these rows; size: of the whole picture, width and height."""
+        width, height = size
+        self._rows, self._aspect = rows, width / height
+        self._across = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width)
+        self._down = ((np.arange(rows.start, rows.stop) + 0.5) / height).astype(np.float32)
+        planes = color.transpose(2, 0, 1)
+        if background is None:
+            behind = np.maximum(rgb.transpose(2, 0, 1) - alpha * planes, 0.0)
+        else:
+            behind = (1.0 - alpha) * background.transpose(2, 0, 1)
+        self._behind = np.ascontiguousarray(behind, np.float32)
+        self._behind += np.float32(0.5)  # so that cutting off rounds
+        self._alpha = alpha
+        self._color = color
+        self._surface = _Surface(_LINEAR_OF_CODE.take(planes), normals, own)
+
+    def light(self, spec: LightSpec | None, done: NDArray[np.uint8]) -> None:
+        """Write these rows of `done` under a light; None: the picture's own."""
+        if spec is None:
+            lit = self._color.transpose(2, 0, 1) * self._alpha
+        else:
+            lit = _tone(self._surface.lit(spec, self._across, self._down, self._aspect))
+            lit *= self._alpha
+        lit += self._behind
+        np.minimum(lit, np.float32(255.0), out=lit)
+        done[self._rows].transpose(2, 0, 1)[...] = lit
+
+
+def _bands(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape, background: NDArray[np.uint8] | None,
+           color: NDArray[np.uint8] | None) -> Iterator[Callable[[], _Band]]:
+    """What makes each of a picture's bands. Raises ImageError, before the first."""
+    height, width = _checked(rgb, alpha, shape, background, color)
+    own_color = rgb if color is None else color
+    normals_of = _stretched(shape.normals, height, width)
+    step = max(1, PIXELS // width)
+
+    def make(rows: slice) -> _Band:
+        behind = None if background is None else background[rows]
+        return _Band(rgb[rows], alpha[rows], own_color[rows], behind, normals_of(rows), shape.own, rows,
+                     (width, height))
+
+    return (partial(make, slice(top, min(top + step, height))) for top in range(0, height, step))
+
+
+def _spec(light: str | LightSpec) -> LightSpec | None:
+    """A light's spec; None for the picture's own. Raises LightError."""
+    parsed = parse_light(light)
+    if parsed == "none":
+        return None
+    return PRESETS[parsed] if isinstance(parsed, str) else parsed
 
 
 def _curve() -> NDArray[np.float32]:
-    """Codes 0..255, not rounded, by the square root of linear light, 0..2."""
-    linear = (2.0 * np.arange(_STEPS + 1) / _STEPS) ** 2
+    """Codes 0..255, not rounded, by the upper bits of linear light as a float32, from 0 to 4: see `_tone`."""
+    bits = (np.arange((int(np.float32(4.0).view(np.int32)) >> _DROPPED) + 1, dtype=np.int32) << _DROPPED)
+    bits += 1 << (_DROPPED - 1)  # the middle of what has these bits
+    codes = np.zeros(len(bits), np.float32)
+    seen = bits >= np.float32(2.0**-20).view(np.int32)  # what is darker is black
+    linear = np.minimum(bits[seen].view(np.float32), np.float32(4.0))
     over = np.maximum(linear - KNEE, 0.0) / (1.0 - KNEE)
-    return (255.0 * linear_to_srgb(np.minimum(linear, KNEE) + (1.0 - KNEE) * (1.0 - np.exp(-over)))).astype(np.float32)
+    codes[seen] = 255.0 * linear_to_srgb(np.minimum(linear, KNEE) + (1.0 - KNEE) * (1.0 - np.exp(-over)))
+    return codes
 
 
 _CODES = _curve()
 
 
-def _tone(linear: Planes) -> NDArray[np.float32]:
-    """Linear planes [3, h, w] as codes [h, w, 3], 0..255, not rounded, bright values compressed."""
-    place = np.sqrt(linear) * np.float32(_STEPS / 2.0) + np.float32(0.5)
-    return _CODES.take(place.astype(np.int32), mode="clip").transpose(1, 2, 0)
+def _tone(linear: Planes) -> Planes:
+    """Linear light, 0 and up, as codes 0..255, not rounded, bright values compressed.
+
+    A float's bits grow as it does, so its upper ones are its place in a table whose steps are even in stops.
+    """
+    return _CODES.take(linear.view(np.int32) >> _DROPPED, mode="clip")
 
 
 def _stretched(normals: NDArray[np.float32], height: int, width: int) -> Callable[[slice], Planes]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ..errors import ICLightError, SettingsError, shown
-from ..generation import Generation
+from ..generation import Generation, reference_size
 from ..imaging import read_text
 from ..panel import texts
 from ..panel.markup import fault, stages, warning
@@ -22,11 +22,14 @@ from ..progress import Progress
 from ..session import Session
 from ..settings import FIELDS, Settings
 from ..stage import load, set_on_page
+from .models import Models
 
 log = logging.getLogger("iclight")
 GENERATION = ("prompt", "negative_prompt", "width", "height", "steps", "cfg", "seed", "sampler", "hires_scale",
               "hires_denoise", "batch")
 """the order in which the page's values arrive, after the panel's"""
+CHOSEN = ("checkpoint", "controlnet", "control_picture", "control_strength")
+"""what comes after those"""
 WHOLE_NUMBERS = ("width", "height", "steps", "seed", "batch")
 LONGEST_PROMPT = 10_000
 """letters"""
@@ -54,7 +57,8 @@ class Studio:
     """The page's jobs, on one session."""
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.models = Models(session)
+        self.session = session.on(lambda: self.models.chosen)
         self._stages = tempfile.TemporaryDirectory(prefix="iclight-stages-")
         """light stages live as long as the studio"""
         self._stopped = threading.Event()
@@ -62,6 +66,11 @@ class Studio:
     def stop(self) -> None:
         """Let running and waiting jobs end at their next sign of progress, and take no more."""
         self._stopped.set()
+
+    def choose(self, name: Any) -> tuple[int, int]:
+        """Let the page's notes be about another checkpoint; its size. Raises SettingsError for one that is not here."""
+        self.models.chosen = self.models.checkpoint(name)
+        return reference_size("fc", self.session.native)
 
     def generate(self, *values: Any, progress: Any = None) -> tuple[list[Any], str, str]:
         """The page's values -> gallery, infotext, and as HTML what is told: errors, warnings, sets for the desk."""
@@ -72,11 +81,12 @@ class Studio:
                 progress((done, total or None), desc=what)
 
         try:
-            if len(values) != len(FIELDS) + len(GENERATION):
-                raise SettingsError(f"a job takes {len(FIELDS) + len(GENERATION)} values, not {len(values)}.")
-            generation = _generation(values[len(FIELDS):])
+            first, last = len(FIELDS), len(FIELDS) + len(GENERATION)
+            if len(values) != last + len(CHOSEN):
+                raise SettingsError(f"a job takes {last + len(CHOSEN)} values, not {len(values)}.")
+            generation = _generation(values[first:last])
             settings = Settings(**dict(zip((f.name for f in FIELDS), values, strict=False)) | {"enabled": True})
-            pictures, text, warnings, sets = self._made(settings, generation, show)
+            pictures, text, warnings, sets = self._made(settings, generation, show, *values[last:])
         except ICLightError as error:
             log.error("%s", error.report)
             return [], "", fault(error.sentence)
@@ -87,13 +97,18 @@ class Studio:
         return pictures, text, "".join([*map(warning, warnings), stages(sets) if sets else ""])
 
     def _made(self, settings: Settings, generation: Generation,
-              progress: Progress) -> tuple[list[Image.Image], str, tuple[str, ...], list[dict[str, Any]]]:
+              progress: Progress, name: Any,
+              *control: Any) -> tuple[list[Image.Image], str, list[str], list[dict[str, Any]]]:
         """The pictures of a relight or of light stages, the infotext of the first, what to tell, and the sets."""
+        checkpoint = self.models.checkpoint(name)
+        session = self.session.on(lambda: checkpoint)
+        controls, told = self.models.controls(*control)
         if settings.stage == "off":
-            relit = self.session.relight(settings, generation, progress)
-            return [finished.picture for finished in relit.finished], relit.finished[0].text, relit.warnings, []
+            relit = session.relight(settings, generation, progress, controls=controls)
+            return ([finished.picture for finished in relit.finished], relit.finished[0].text,
+                    [*relit.warnings, *told], [])
         folder = Path(tempfile.mkdtemp(dir=self._stages.name))
-        staged = self.session.stage(settings, generation, folder, settings.stage, progress)
+        staged = session.stage(settings, generation, folder, settings.stage, progress, controls=controls)
         paths: list[Path] = []
         sets = []
         for made in map(load, staged.folders):
@@ -101,7 +116,8 @@ class Studio:
                                     made.alpha, made.seed or 0))
             paths += made.paths
         pictures = [Image.open(path).convert("RGB") for path in paths]
-        return [*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]), staged.warnings, sets
+        return ([*pictures, *(extra.picture for extra in staged.extras)], read_text(paths[0]),
+                [*staged.warnings, *told], sets)
 
 
 def _generation(values: Sequence[Any]) -> Generation:

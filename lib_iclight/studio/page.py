@@ -14,13 +14,16 @@ import gradio as gr
 
 from .. import infotext
 from ..assets import assets
+from ..errors import SettingsError
 from ..generation import SAMPLERS, Generation, reference_size
 from ..panel import texts
-from ..panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
+from ..panel.gradio_host import GRADIO_4, image, in_browser, on_server, page_script
 from ..panel.markup import fault
 from ..panel.panel import Panel
+from ..panel.widgets import IMAGE_HEIGHT
 from ..settings import from_infotext
-from .jobs import GENERATION, RANGES, Studio
+from .jobs import CHOSEN, GENERATION, RANGES, Studio
+from .models import with_lora
 
 ROOT = assets()
 TAB = "studio"
@@ -45,6 +48,7 @@ def build(studio: Studio) -> gr.Blocks:
         widgets: dict[str, Any] = {}
         with gr.Row():
             with gr.Column(scale=3):
+                _models(studio, widgets)
                 widgets["prompt"] = gr.Textbox(default.prompt, label=texts.PROMPT, lines=2, elem_id=f"{TAB}_prompt")
                 widgets["negative_prompt"] = gr.Textbox(default.negative_prompt, label=texts.NEGATIVE_PROMPT, lines=1,
                                                         elem_id=f"{TAB}_neg_prompt")
@@ -75,11 +79,16 @@ def build(studio: Studio) -> gr.Blocks:
                 use = gr.Button(texts.USE_INFOTEXT, size="sm", elem_id="studio_use_infotext")
         panel.connect({widget.elem_id: widget for widget in widgets.values()}, [page.load])
         ordered = [widgets[name] for name in GENERATION]
+        chosen = [widgets[name] for name in CHOSEN]
+        on_server(widgets["checkpoint"].input, lambda name: _chosen(studio, name), [widgets["checkpoint"]],
+                  [widgets["width"], widgets["height"]])
+        on_server(widgets["lora"].input, lambda prompt, name: (with_lora(prompt or "", name), None),
+                  [widgets["prompt"], widgets["lora"]], [widgets["prompt"], widgets["lora"]])
 
         def generate(*values: Any, progress: Any = gr.Progress()) -> tuple[list[Any], str, str]:  # noqa: B008
             return studio.generate(*values, progress=progress)
 
-        on_server(run.click, generate, [*panel.inputs, *ordered], [gallery, text, problem], quick=False)
+        on_server(run.click, generate, [*panel.inputs, *ordered, *chosen], [gallery, text, problem], quick=False)
 
         def paste(given: str) -> list[Any]:
             try:
@@ -100,6 +109,30 @@ def build(studio: Studio) -> gr.Blocks:
         in_browser(page.load, "() => { document.querySelector('.gradio-container').style.overflow = 'clip'; }")
         in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
     return page
+
+
+def _models(studio: Studio, widgets: dict[str, Any]) -> None:
+    """What to generate with: the checkpoint, LoRAs, a ControlNet; shown as far as there is a choice."""
+    models = studio.models
+    with gr.Row():
+        widgets["checkpoint"] = gr.Dropdown(models.checkpoints, value=next(iter(models.checkpoints), None),
+                                            label=texts.CHECKPOINT, elem_id=f"{TAB}_checkpoint",
+                                            visible=len(models.checkpoints) > 1)
+        widgets["lora"] = gr.Dropdown(models.loras, value=None, label=texts.ADD_LORA, elem_id=f"{TAB}_lora",
+                                      visible=bool(models.loras))
+    with gr.Accordion(texts.CONTROLNET, open=False, elem_id=f"{TAB}_control", visible=len(models.controlnets) > 1):
+        widgets["controlnet"] = gr.Dropdown(models.controlnets, value=texts.NO_CONTROLNET, label=texts.CONTROLNET,
+                                            elem_id=f"{TAB}_controlnet")
+        widgets["control_picture"] = image(texts.CONTROL_PICTURE, f"{TAB}_control_picture", IMAGE_HEIGHT)
+        widgets["control_strength"] = gr.Slider(0, 2, value=1, step=0.05, label=texts.CONTROL_STRENGTH,
+                                                elem_id=f"{TAB}_control_strength")
+
+
+def _chosen(studio: Studio, name: Any) -> Any:
+    try:
+        return studio.choose(name)
+    except SettingsError as error:
+        raise gr.Error(error.sentence) from error
 
 
 def _slider(label: str, name: str, elem_id: str, value: float) -> Any:

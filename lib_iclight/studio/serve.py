@@ -27,6 +27,7 @@ from ..console import printable
 from ..doctor import examine
 from ..errors import ICLightError, SettingsError
 from ..files import reason
+from ..hosts.standalone.host import Options
 from ..panel.gradio_host import GRADIO_4
 from ..session import POCKET, Session
 from .calls import Calls
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if token is None and not _is_loopback(args.listen):
             raise SettingsError(f"--no-token goes with this machine's own address {LOCAL} only: whoever reaches "
                                 f"{args.listen} could use the page. Leave one of the two out.")
-        session = Session.open(args.checkpoint, models=args.models, device=args.device)
+        session = Session.open(args.checkpoint, models=args.models, device=args.device,
+                               options=Options(memory=args.memory, compile=args.compile))
         with _stoppable(), prepared(session, args.listen, args.port, token, args.name) as (server, addresses):
             _tell("The light studio is at " + " or ".join(addresses))
             if token is not None:
@@ -82,9 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", default=POCKET, metavar="PATH", help="an SD 1.5 .safetensors file or a "
                         "diffusers folder (default: the pocket model, which needs no download)")
     parser.add_argument("--models", type=Path, metavar="FOLDER",
-                        help="holds ic-light/ and matting/; what is missing is downloaded there (default: models in "
-                        "ICLIGHT_HOME or, without it, in the current folder)")
+                        help="holds ic-light/ and matting/; what is missing is downloaded there. Checkpoints, LoRAs "
+                        "and ControlNets in its folders, named as a WebUI's, can be chosen on the page (default: "
+                        "models in ICLIGHT_HOME or, without it, in the current folder)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--memory", default="auto", metavar="{auto,high,low,fp8}",
+                        help="low: as little as possible at once; fp8: less still, and less exact (default: auto)")
+    parser.add_argument("--compile", action="store_true",
+                        help="let torch.compile make the UNet faster; costs minutes the first time")
     parser.add_argument("--port", type=int, default=PORT, help=f"of the page (default: {PORT})")
     parser.add_argument("--browser", action="store_true", help="open the page in the browser")
     parser.add_argument("--listen", default=LOCAL, metavar="ADDRESS", help="of this machine, or 0.0.0.0 for all that "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import HostError
-from ..frame import LATENT_STRIDE, Frame, fit
+from ..frame import LATENT_STRIDE, Frame, Lie, fit, lie_of
 from ..imaging import covering
 
 Crop = tuple[int, int, int, int]
@@ -37,6 +37,20 @@ class TabPlacement:
         if self.resize_mode == 2:
             return _contain(pixels, width, height)
         return _stretch(pixels, width, height)
+
+    def lie(self, size: tuple[int, int], width: int, height: int) -> Lie:
+        """How a picture of `size` (width, height) lies in the frame then; see `frame.lie_of`."""
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            across, down = width / (right - left), height / (bottom - top)
+            return Lie(across, down, -left * across, -top * down)
+        if self.resize_mode == 1:
+            return lie_of(fit, size, width, height)
+        if self.resize_mode == 2:
+            scale = min(width / size[0], height / size[1])
+            wide, tall = max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+            return Lie(wide / size[0], tall / size[1], float((width - wide) // 2), float((height - tall) // 2))
+        return Lie(width / size[0], height / size[1], 0.0, 0.0)
 
 
 def crop_of(p: Any) -> Crop | None:

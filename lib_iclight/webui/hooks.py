@@ -78,6 +78,17 @@ def finish(p: Any, holder: Any) -> None:
             holder.image = no_picture(run.failure)
 
 
+def bring_back(p: Any, holder: Any) -> None:
+    """`postprocess_image_after_composite`: the photo's own size. holder: the host's object with a picture as `image`,
+    which has an inpainting mask's surroundings by now."""
+    if run := run_of(p):
+        with run.keeping_errors(p):
+            holder.image = run.bring_back(p, holder.image, p.batch_index)
+        if run.failure is not None:
+            let_go_of_sampler(p)
+            holder.image = no_picture(run.failure)
+
+
 def end(p: Any, processed: Any) -> None:
     """`postprocess`: add the extra pictures to the host's. Not called for a `p` that failed."""
     if run := run_of(p):

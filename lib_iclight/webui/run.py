@@ -25,7 +25,7 @@ from ..hosts.webui.replacing import replace, restore
 from ..job import Relight
 from ..session import Session
 from ..settings import FIELD, Settings
-from . import frames, starts
+from . import frames, fullsize, starts
 from .stages import Stages
 from .state import show_progress
 
@@ -51,6 +51,8 @@ class Run:
         self._job: Relight | None = None
         self._stages: Stages | None = None
         self._tab_latent: torch.Tensor | None = None
+        self._grid: bool | None = None
+        """whether the host was to make no grid, before that was decided otherwise"""
         self._raw: list[tuple[str, Image.Image]] = []
         self._told: list[str] = []
 
@@ -61,6 +63,8 @@ class Run:
         if refiner is not None and refiner != p.sd_model.sd_checkpoint_info:
             raise CheckpointError("the refiner would swap the relit checkpoint for another one in mid-picture. "
                                   "Switch the refiner off for IC-Light.")
+        if self.settings.size == "original":
+            fullsize.check(p)
         self._weights = self._session.resolve_weights(self.settings)
 
     def prepare(self, p: Any, crop: frames.Crop | None = None) -> Relight:
@@ -150,7 +154,7 @@ class Run:
         job = self._job if self._stages is None else self._stages.single(p)
         if "raw" in self.settings.outputs:
             self._raw.append(("raw" if job is self._job else f"{job.settings.light}-raw", picture))
-        if self._stages is None and not job.changes_result:
+        if job.full is not None or (self._stages is None and not job.changes_result):
             return picture
         frame = frames.of_picture(self._frame, *picture.size)
         finished = job.finish(picture, frame, index)
@@ -158,10 +162,27 @@ class Run:
             self._stages.add(p, finished, frame, index)
         return finished
 
+    def bring_back(self, p: Any, picture: Image.Image, index: int) -> Image.Image:
+        """One picture of the host, with an inpainting mask's surroundings, at the photo's own size where that is asked
+        for. index: its place in the batch."""
+        assert self._job is not None, "as of `finish`"
+        job = self._job if self._stages is None else self._stages.single(p)
+        if job.full is None:
+            return picture
+        if p.n_iter * p.batch_size > 1 and self._grid is None:
+            self._grid, p.do_not_save_grid = p.do_not_save_grid, True
+            self._say(p, fullsize.NO_GRID)
+        whole, seen, frame = fullsize.brought_back(p, job, picture, self._frame, index)
+        if self._stages is not None:
+            self._stages.add(p, seen, frame, index)
+        return whole
+
     def end(self, p: Any, processed: Any) -> None:
         """Add the extra pictures that were asked for to the host's, each with an infotext that says what it is."""
         if self._job is None:  # interrupted before its first pass
             return
+        if self._grid is not None:
+            p.do_not_save_grid = self._grid
         told: dict[str, Any] = {} if self._stages is None else self._stages.on_page(p, processed)
         p.extra_generation_params.pop(None if self._stages is None else FIELD["light"].infotext, None)  # the last one's
         for name, picture in [*self._job.extras(self._frame), *self._raw, *self._of_stages(p)]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lib_iclight.color import linear_to_srgb, srgb_to_linear
 from lib_iclight.errors import ImageError, LightError
 from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, linear_color
-from lib_iclight.preview import Shape, shape_of, sketch
+from lib_iclight.preview import Shape, Sketcher, shading, shape_of, sketch
 from lib_iclight.preview.shading import shade
 from lib_iclight.preview.silhouette import inflated
 
@@ -138,6 +138,28 @@ def test_soft_edges_hold_no_old_background() -> None:
     np.testing.assert_allclose(sketch(photo, alpha, shape, dark, color=color), 0.5 * lit + 127.5, atol=1.5)
     new = np.full((4, 4, 3), 90, np.uint8)
     np.testing.assert_allclose(sketch(photo, alpha, shape, dark, new, color), 0.5 * lit + 45, atol=1)
+
+
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_picture_made_ready_once_is_lit_as_any_other_whatever_its_bands(behind: bool,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    rgb, color, wall = (rng.integers(0, 256, (23, 31, 3), dtype=np.uint8) for _ in range(3))
+    alpha = rng.random((23, 31)).astype(np.float32)
+    shape = Shape(np.random.default_rng(1).dirichlet([1, 1, 1], (12, 16)).astype(np.float32) ** 0.5, (0.3, 0.2))
+    more = (wall, color) if behind else (None, color)
+    lights = ("left", "ring", "none", LightSpec("#102030", (Point(0.9, 0.2, 0.6), Directional(33, "#ff0080", 2.0))))
+    whole = [sketch(rgb, alpha, shape, light, *more) for light in lights]
+    for pixels in (1, 31 * 5, 10**6):
+        monkeypatch.setattr(shading, "PIXELS", pixels)
+        ready = Sketcher(rgb, alpha, shape, *more)
+        for light, expected in zip(lights, whole, strict=True):
+            np.testing.assert_array_equal(sketch(rgb, alpha, shape, light, *more), expected)
+            np.testing.assert_array_equal(ready.under(light), expected)
+    with pytest.raises(LightError):
+        ready.under("lfet")
+    with pytest.raises(ImageError):
+        Sketcher(rgb, alpha[1:], shape)
 
 
 def test_two_lights_add_in_linear_light() -> None:

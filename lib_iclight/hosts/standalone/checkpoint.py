@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -22,39 +21,15 @@ from ...errors import CheckpointError, ICLightError, WeightsError
 from ...generation import NATIVE
 from ...weights import Offsets
 from ...weights.header import PICKLES, Entry, read_header
-from ...weights.keys import CONTEXT, LATENT, rename, shapes
+from ...weights.keys import CONTEXT, LATENT, shapes
+from ...weights.stored import Stored
+from .models import TEXT_ENCODER, TEXT_PREFIX, UNET, UNET_PREFIX, VAE, VAE_PREFIX, Models, empty, models_from_ldm
 from .prompts import END, START, clip_tokenizer
-
-# What of SD 1.5's published configurations differs from the defaults of the classes that they are given to.
-UNET: Mapping[str, Any] = MappingProxyType({"sample_size": 64, "cross_attention_dim": CONTEXT})
-VAE: Mapping[str, Any] = MappingProxyType({
-    "sample_size": 512, "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2,
-    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4})
-TEXT_ENCODER: Mapping[str, Any] = MappingProxyType({
-    "hidden_size": CONTEXT, "intermediate_size": 4 * CONTEXT, "num_attention_heads": 12, "projection_dim": CONTEXT})
 
 _CONFIG_LIMIT = 100_000
 """bytes of a configuration; real ones have 2000"""
 _NUMBER_LIMIT = 100_000
 """A larger number in a configuration is no size of SD 1.x's; its vocabulary, the largest, has 49408 words."""
-
-_UNET_PREFIX = "model.diffusion_model."
-_VAE_PREFIX = "first_stage_model."
-_TEXT_PREFIX = "cond_stage_model.transformer."
-
-
-@dataclass(frozen=True, eq=False)
-class Models:
-    """A checkpoint's models, on the CPU: diffusers' UNet and VAE, transformers' text encoder and tokenizer.
-
-    `dtype` asked for is that of the UNet and the text encoder. The VAE is float32: many overflow in fp16, and bf16
-    costs shades of the picture.
-    """
-
-    unet: Any
-    vae: Any
-    text_encoder: Any
-    tokenizer: Any
 
 
 class Checkpoint(Protocol):
@@ -140,47 +115,14 @@ class SingleFile(StableDiffusion15):
 
     def load(self, dtype: torch.dtype) -> Models:
         """See `Checkpoint.load`."""
-        from safetensors import SafetensorError  # type: ignore[attr-defined]  # its stub is incomplete
-        from safetensors.torch import load_file
-
         try:
-            with files.as_text(self.path) as source:
-                state = load_file(source)  # mapped: what is not used is not read
-        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{files.shown_name(self.path)} cannot be read ({files.reason(error)}). Use another "
-                                  "copy of it.", path=self.path) from error
-        try:
-            return models_from_ldm(state, dtype, UNET, VAE, TEXT_ENCODER)
+            return models_from_ldm(Stored(self.path), dtype, UNET, VAE, TEXT_ENCODER)
+        except WeightsError as error:
+            raise CheckpointError(str(error), path=self.path) from error
         except (RuntimeError, KeyError, AttributeError, IndexError, ValueError, TypeError) as error:
             # A tensor is missing or has the wrong shape.
             raise CheckpointError(f"{files.shown_name(self.path)} is not a whole SD 1.5 checkpoint: "
                                   f"{_brief(error, self.path)}. Use another copy of it.", path=self.path) from error
-
-
-def models_from_ldm(state: Mapping[str, torch.Tensor], dtype: torch.dtype, unet: Mapping[str, Any],
-                    vae: Mapping[str, Any], text_encoder: Mapping[str, Any]) -> Models:
-    """Models of the given configurations with the tensors of a checkpoint in ldm's layout.
-
-    Raises RuntimeError, KeyError or AttributeError when tensors are missing or have other shapes.
-    """
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    unet_state = {rename(key.removeprefix(_UNET_PREFIX), "ldm", "diffusers"): tensor
-                  for key, tensor in state.items() if key.startswith(_UNET_PREFIX)}
-    vae_state = convert_ldm_vae_checkpoint({key: tensor for key, tensor in state.items()
-                                            if key.startswith(_VAE_PREFIX)}, vae)
-    text_state = {}
-    for key, tensor in state.items():
-        if key.startswith(_TEXT_PREFIX) and not key.endswith("position_ids"):  # a constant that some files carry
-            # The oldest files were made before transformers put everything under text_model.
-            text_state["text_model." + key.removeprefix(_TEXT_PREFIX).removeprefix("text_model.")] = tensor
-    return Models(
-        unet=_filled(lambda: UNet2DConditionModel(**unet), unet_state, dtype),
-        vae=_filled(lambda: AutoencoderKL(**vae), vae_state, torch.float32),
-        text_encoder=_filled(lambda: CLIPTextModel(CLIPTextConfig(**text_encoder)), text_state, dtype),
-        tokenizer=clip_tokenizer())
 
 
 @dataclass(frozen=True)
@@ -224,12 +166,16 @@ class Folder(StableDiffusion15):
 
         default = torch.get_default_dtype()
         try:
+            base = Stored(self.path / "unet" / _weights_name("unet", self._variant("unet")))
+            config = UNet2DConditionModel.load_config(str(self.path), subfolder="unet", local_files_only=True)
             models = Models(
-                unet=loaded(UNet2DConditionModel, "unet", dtype),
+                unet=empty(lambda: UNet2DConditionModel.from_config(config), base, dtype),
                 vae=loaded(AutoencoderKL, "vae", torch.float32),
                 text_encoder=loaded(CLIPTextModel, "text_encoder", dtype),
                 tokenizer=CLIPTokenizer.from_pretrained(str(self.path / "tokenizer"), local_files_only=True)
-                if files.is_file(self.path / "tokenizer" / "vocab.json") else clip_tokenizer())
+                if files.is_file(self.path / "tokenizer" / "vocab.json") else clip_tokenizer(), unet_base=base)
+        except WeightsError as error:
+            raise CheckpointError(f"{self.name}/unet: {error}", path=self.path) from error
         except ICLightError:
             raise
         except Exception as error:  # two libraries read half-copied and damaged files, and raise what they come upon
@@ -306,20 +252,20 @@ def _fault_of(path: Path, state: files.State | None) -> str:
 def _fault(entries: Mapping[str, Entry]) -> str | None:
     """What keeps a single file from being plain SD 1.x, as the end of a sentence; None if nothing does."""
     shape = {key: entry.shape for key, entry in entries.items()}
-    first = shape.get(f"{_UNET_PREFIX}input_blocks.0.0.weight")
+    first = shape.get(f"{UNET_PREFIX}input_blocks.0.0.weight")
     if first is None:
         return "has no Stable Diffusion UNet in it"
-    context = shape.get(f"{_UNET_PREFIX}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight") or (0,)
-    fault = _kind_fault(first[1] if len(first) > 1 else 0, context[-1], f"{_UNET_PREFIX}label_emb.0.0.weight" in shape)
+    context = shape.get(f"{UNET_PREFIX}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight") or (0,)
+    fault = _kind_fault(first[1] if len(first) > 1 else 0, context[-1], f"{UNET_PREFIX}label_emb.0.0.weight" in shape)
     if fault:
         return fault
     for key, expected in shapes("ldm", LATENT).items():
-        if shape.get(_UNET_PREFIX + key) != expected:
-            return f"is not SD 1.5: {_UNET_PREFIX}{key} is missing or has another shape"
-    for key, what in ((f"{_VAE_PREFIX}decoder.conv_in.weight", "VAE"), (f"{_VAE_PREFIX}encoder.conv_in.weight", "VAE")):
+        if shape.get(UNET_PREFIX + key) != expected:
+            return f"is not SD 1.5: {UNET_PREFIX}{key} is missing or has another shape"
+    for key, what in ((f"{VAE_PREFIX}decoder.conv_in.weight", "VAE"), (f"{VAE_PREFIX}encoder.conv_in.weight", "VAE")):
         if key not in shape:
             return f"has no {what} in it"
-    if not any(key.startswith(_TEXT_PREFIX) for key in shape):
+    if not any(key.startswith(TEXT_PREFIX) for key in shape):
         return "has no CLIP text encoder in it"
     return None
 
@@ -337,13 +283,3 @@ def _kind_fault(inputs: object, context: object, sdxl: bool) -> str | None:
     if context != CONTEXT:
         return "is not an SD 1.x checkpoint"
     return None
-
-
-def _filled(make: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> Any:
-    """The model that `make` makes, with exactly these tensors. It is made without memory or random weights first."""
-    from accelerate import init_empty_weights  # type: ignore[import-untyped]
-
-    with init_empty_weights():
-        model = make()
-    model.load_state_dict({key: tensor.to(dtype) for key, tensor in state.items()}, strict=True, assign=True)
-    return model.eval().requires_grad_(False)

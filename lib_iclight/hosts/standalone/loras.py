@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,10 +30,12 @@ class Lora:
 
     path: Path
     strength: float = 1.0
+    text_strength: float | None = None
+    """of what it adds to the text encoder; None: as `strength`"""
 
     def __post_init__(self) -> None:
         name = files.shown_name(self.path)
-        if not math.isfinite(self.strength):
+        if not math.isfinite(self.strength) or not math.isfinite(self.text_strength or 0.0):
             raise WeightsError(f"the strength of {name} must be a number, not {self.strength}.")
         if not files.is_file(self.path):
             raise WeightsError(f"there is no LoRA {name}. Check the file's name.", path=self.path)
@@ -72,14 +74,26 @@ class Delta:
             inputs = self.down[:1].numel() * self.mid[0, 0].numel()
         return self.up[:1].numel() == inner and (out, inputs) == (shape[0], math.prod(shape[1:]))
 
-    def of(self, shape: torch.Size) -> torch.Tensor:
-        """The addition in float32, in the weight's shape."""
-        up, down = self.up.float().flatten(1), self.down.float()
+    def of(self, shape: torch.Size, device: torch.device | str = "cpu") -> torch.Tensor:
+        """The addition in float32, in the weight's shape, on the device."""
+        up, down = self.up.to(device, torch.float32).flatten(1), self.down.to(device, torch.float32)
         if self.mid is None:
             product = up @ down.flatten(1)
         else:  # a convolution in Tucker form
-            product = torch.einsum("or,rs...,si->oi...", up, self.mid.float(), down.flatten(1))
+            product = torch.einsum("or,rs...,si->oi...", up, self.mid.to(up), down.flatten(1))
         return product.reshape(shape) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Loras:
+    """What several LoRAs together add to a checkpoint, by the keys of its weights; name: equal for equal ones."""
+
+    name: tuple[object, ...]
+    unet: Mapping[str, Sequence[Delta]]
+    text: Mapping[str, Sequence[Delta]]
+
+
+NO_LORAS = Loras((), {}, {})
 
 
 def load_loras(loras: Iterable[Lora], unet: Mapping[str, torch.Tensor], text_encoder: Mapping[str, torch.Tensor],
@@ -101,7 +115,9 @@ def load_loras(loras: Iterable[Lora], unet: Mapping[str, torch.Tensor], text_enc
                 raise WeightsError(f"{name} is not for SD 1.5: the checkpoint has no {module}.")
             if not delta.fits(shapes[place]):
                 raise WeightsError(f"{name} is not for SD 1.5: {module} has another shape there.")
-            found[place[0]][place[1]].append(delta)
+            of_text = lora.strength if lora.text_strength is None else lora.text_strength
+            strength = of_text if place[0] == "text_encoder" else lora.strength
+            found[place[0]][place[1]].append(replace(delta, scale=delta.scale * strength))
     return dict(found["unet"]), dict(found["text_encoder"])
 
 
@@ -121,7 +137,7 @@ def _spellings(part: str, state: Mapping[str, torch.Tensor]) -> Iterator[tuple[s
 
 
 def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
-    """(module's name, what is added to it) for each module in the file."""
+    """(module's name, what is added to it at strength 1) for each module in the file."""
     from safetensors import SafetensorError  # type: ignore[attr-defined]  # its stub is incomplete
     from safetensors.torch import load_file
 
@@ -145,4 +161,4 @@ def _deltas(lora: Lora) -> Iterator[tuple[str, Delta]]:
         alpha = float(parts["alpha"]) if "alpha" in parts else rank
         if not math.isfinite(alpha) or not all(bool(torch.isfinite(part.float()).all()) for part in parts.values()):
             raise WeightsError(f"{name} is damaged: {module} holds values that are no numbers. Use another copy of it.")
-        yield module, Delta(parts["up"], parts["down"], parts.get("mid"), lora.strength * alpha / rank)
+        yield module, Delta(parts["up"], parts["down"], parts.get("mid"), alpha / rank)

@@ -1,4 +1,4 @@
-"""Prompts to UNet context, in chunks of 75 tokens as the reference does, and CLIP's tokenizer from a local file."""
+"""CLIP's tokenizer from a local file, and two prompts' contexts made equally long."""
 
 from __future__ import annotations
 
@@ -16,20 +16,11 @@ from ...errors import HostError
 from ...files import is_file
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTokenizer
 
 CHUNK = 75
 """Tokens of prompt in one pass of the text encoder, between the start and the end token."""
 START, END = 49406, 49407
-
-
-def encode_prompt(text: str, tokenizer: CLIPTokenizer, encoder: CLIPTextModel) -> torch.Tensor:
-    """The text encoder's last hidden state for every chunk of the prompt, [chunks, 77, width]."""
-    tokens = tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]
-    chunks = [tokens[i:i + CHUNK] for i in range(0, max(len(tokens), 1), CHUNK)]
-    ids = [[START, *chunk, END, *[END] * (CHUNK - len(chunk))] for chunk in chunks]
-    hidden: torch.Tensor = encoder(torch.tensor(ids, device=encoder.device)).last_hidden_state
-    return hidden
 
 
 def pair(positive: torch.Tensor, negative: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

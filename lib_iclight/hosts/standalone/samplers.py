@@ -1,22 +1,24 @@
-"""The denoising loop: one latent through a diffusers scheduler.
+"""The denoising loop: latents through a diffusers scheduler.
 
-Everything but the noise prediction is float32 on the CPU, the noise included: a seed means the same on every device,
-and the arrays are tiny beside the UNet's work.
+Latents stay on the device of the noise prediction, in float32; all noise is drawn on the CPU, so that a seed means the
+same on every device. Schedules stay on the CPU: a scheduler that reads a step from the device waits for it.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
+from ...errors import SettingsError
 from ...generation import SAMPLERS
 from ...job import scheduled_steps
 
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(noisy latent float32 [1, 4, h, w], timestep []) -> predicted noise, float32 [1, 4, h, w], both on the CPU."""
+Predict = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+"""(noisy latents float32 [B, 4, h, w], timestep [] on the CPU, share of the steps that are done) -> predicted noise,
+float32 [B, 4, h, w], on the latents' device"""
 
 
 def make_scheduler(sampler: str) -> Any:
@@ -34,15 +36,24 @@ def make_scheduler(sampler: str) -> Any:
     return getattr(diffusers, choice.scheduler)(**config)
 
 
-def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape: tuple[int, ...], steps: int,
-            strength: float, generator: torch.Generator, on_step: Callable[[], None]) -> torch.Tensor:
-    """A clean latent, float32 of `shape` [1, 4, h, w].
+def check_steps(sampler: str, steps: int, strength: float) -> None:
+    """Raise SettingsError where a sampler cannot schedule so many steps as a pass of this strength needs."""
+    most, scheduled = SAMPLERS[sampler].most_steps, scheduled_steps(steps, strength)
+    if most is not None and scheduled > most:
+        raise SettingsError(f"{sampler} has at most {most} steps, and {steps} steps at a denoise of {strength:g} take "
+                            f"{scheduled}. Use at most {int(most * strength)}; 4 to 8 are usual.")
 
-    start: the latent to begin from, noised to `strength` (0..1]; None: pure noise, all the way.
-    steps: the number that is really run. `on_step` is called after each.
+
+def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape: tuple[int, ...], steps: int,
+            strength: float, generators: Sequence[torch.Generator], on_step: Callable[[], None],
+            device: torch.device | str = "cpu") -> torch.Tensor:
+    """Clean latents, float32 [B, 4, h, w] on the device, one for each of the generators (on the CPU).
+
+    start: latents to begin from, [1 or B, 4, h, w] on the CPU, noised to `strength` (0..1]; None: pure noise, all the
+    way. shape: of one of them, [4, h, w]. steps: the number that is really run; `on_step` is called after each.
     """
     scheduler = make_scheduler(sampler)
-    noise = torch.randn(shape, generator=generator)
+    noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators])
     scheduled = steps if start is None else scheduled_steps(steps, strength)
     scheduler.set_timesteps(scheduled)
     skipped = (scheduled - steps) * scheduler.order
@@ -50,12 +61,12 @@ def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped)  # Karras timesteps may repeat, so that a step is not known by its time
     latent: torch.Tensor = (noise * scheduler.init_noise_sigma if start is None
-                            else scheduler.add_noise(start, noise, timesteps[:1]))
+                            else scheduler.add_noise(start, noise, timesteps[:1])).to(device)
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    options = {"generator": generator} if takes_generator else {}
-    for index, timestep in enumerate(timesteps, start=1):
-        predicted = predict(scheduler.scale_model_input(latent, timestep), timestep)
+    options = {"generator": list(generators)} if takes_generator else {}
+    for index, timestep in enumerate(timesteps):
+        predicted = predict(scheduler.scale_model_input(latent, timestep), timestep, index / len(timesteps))
         latent = scheduler.step(predicted, timestep, latent, **options).prev_sample
-        if index % scheduler.order == 0 or index == len(timesteps):
+        if (index + 1) % scheduler.order == 0 or index + 1 == len(timesteps):
             on_step()
     return latent

@@ -1,0 +1,124 @@
+"""`batch --ray`: two sessions of one machine, two nodes, and what is lost with them made elsewhere.
+
+They need Ray (requirements/cluster.txt), and are skipped where it is not installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib_iclight import cli
+from lib_iclight.batch import cluster
+from lib_iclight.batch.order import Order
+from lib_iclight.batch.recipe import Recipe
+from lib_iclight.batch.report import Report, read_report
+from lib_iclight.errors import BatchError
+
+from .folders import QUICK, fill, results, spoil
+
+ACTOR = b"ray::MapWorker(MapBatches(Maker))"
+"""the title of an actor's process"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder for pictures."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+def order(photos: Path, out: Path) -> Order:
+    return Order(photos, out, Recipe({"light": "left", "width": 64, "height": 64, "steps": 1}))
+
+
+def actors() -> set[int]:
+    """The processes of actors."""
+    found = set()
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (place / "cmdline").read_bytes().startswith(ACTOR):
+                found.add(int(place.name))
+    return found
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    return {row["input"]: row for row in read_report(out / "report.jsonl")}
+
+
+def test_without_ray_it_says_what_to_install(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    fill(photos, 1)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.main(["batch", str(photos), "-o", str(tmp_path / "out"), "--ray", "local", *QUICK]) == 2
+    assert "BatchError: --ray needs Ray" in capsys.readouterr().err
+
+
+def test_two_actors_make_what_one_process_makes_though_one_is_killed(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    good, bad = fill(photos, 40), spoil(photos)
+    flags = [*QUICK, "--recursive"]
+    assert cli.main(["batch", str(photos), "-o", str(tmp_path / "here"), *flags]) == 3
+    out, before = tmp_path / "there", actors()
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not killed:
+            made = list(out.rglob("*.png")) if out.exists() else []
+            if len(made) > 6:
+                killed.extend(sorted(actors() - before)[:1])
+                for process in killed:
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    assert cli.main(["batch", str(photos), "-o", str(out), "--ray", "local", "--actors", "2", *flags]) == 3
+    killer.join(5)
+    assert killed
+    assert set(rows(out)) == {*good, *bad}
+    assert results(out) == results(tmp_path / "here")
+    for name in results(out):
+        assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A cluster of two nodes on this machine."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()
+
+
+def test_what_a_lost_node_was_at_is_made_elsewhere(photos: Path, tmp_path: Path, nodes: Any) -> None:
+    good, out = fill(photos, 40), tmp_path / "out"
+    lost: list[Any] = []
+
+    def listen(tally: Any, row: Any) -> None:
+        if tally.done >= 8 and not lost:
+            lost.extend(nodes.worker_nodes)
+            nodes.remove_node(lost[0], allow_graceful=False)
+
+    tally = cluster.run(order(photos, out), good, Report(out), nodes.address, actors=2, listen=listen)
+    assert lost and tally.failed == 0 and tally.done == 40
+    assert sorted(row["output"] for row in rows(out).values()) == results(out) and set(rows(out)) == set(good)
+
+
+def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(BatchError, match="no Ray cluster answers"):
+        cluster.run(order(photos, tmp_path / "out"), fill(photos, 1), Report(tmp_path / "out"), "127.0.0.1:9")
