@@ -247,7 +247,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["relight", "-o", "{out}/relit.png"], "SettingsError", "FOREGROUND"),
     ([*RELIGHT, "--colour", "red"], "SettingsError", "--colour"),
     ([*RELIGHT, "--steps", "many"], "SettingsError", "--steps"),
-    ([*RELIGHT, "--steps", "0"], "SettingsError", "steps"),
+    (["relight", "{photo}", "-o", "{out}/relit.png", "--steps", "0"], "SettingsError", "steps"),
     (["relight", "{photo}", "-o", "{out}/relit.png", "--width", "100"], "SettingsError", "multiple of 8"),
     ([*RELIGHT, "--seed", "-2"], "SettingsError", "seed"),
     ([*RELIGHT, "--cfg", "nan"], "SettingsError", "cfg"),

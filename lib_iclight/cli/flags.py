@@ -8,7 +8,6 @@ from typing import Any
 
 from ..session import POCKET, Session
 
-
 OFTEN = ("lora", "weights_dir", "matting_dir")
 """flags of which all count"""
 
