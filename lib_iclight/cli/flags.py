@@ -8,18 +8,20 @@ from typing import Any
 
 from ..session import POCKET, Session
 
-OFTEN = ("lora", "weights_dir", "matting_dir")
-"""flags of which all count"""
-
 
 class _Kept(argparse.Action):
-    """Adds the flag's name to `given` of the parsed arguments, once for each time that it is given."""
+    """Adds the flag's name to `given` of the parsed arguments, once for each time that it is given; one of which all
+    values count only once.
+    """
+
+    often = False
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
                  option_string: str | None = None) -> None:
         """What argparse calls when it meets the flag."""
         if option_string is not None:
-            namespace.given = (*getattr(namespace, "given", ()), self.dest)
+            given: tuple[str, ...] = getattr(namespace, "given", ())
+            namespace.given = given if self.often and self.dest in given else (*given, self.dest)
         super().__call__(parser, namespace, values, option_string)
 
 
@@ -38,6 +40,8 @@ class Switch(_Kept, argparse.BooleanOptionalAction):
 class Often(_Kept, argparse._AppendAction):
     """A flag that may be given several times."""
 
+    often = True
+
 
 def spelt(name: str) -> str:
     """A flag as people write it."""
@@ -47,7 +51,7 @@ def spelt(name: str) -> str:
 def twice(args: argparse.Namespace) -> list[str]:
     """The flags that are given more than once though the last one counts, as of all programs, in sentences."""
     return [f"{spelt(name)} is given twice: the last one counts." for name in dict.fromkeys(args.given)
-            if args.given.count(name) > 1 and name not in OFTEN]
+            if args.given.count(name) > 1]
 
 
 def idle_flags(args: argparse.Namespace, session: Session) -> list[str]:
