@@ -133,8 +133,8 @@ ELSEWHERE = {(command, flag) for command, flags in {
     "stage": ("--compile", "--memory", "--controlnet", "--embeddings-dir", "--lora-dir", "--guidance-end",
               "--prompt-syntax", "--depth"),
     "preview": ("--mask-solid",), "cutout": ("--mask-solid",)}.items() for flag in flags} | SETTINGS_OF
-"""test_doctor.py; and what test_prompts.py, test_controlnet.py, test_standalone.py and test_save.py show to act. Whether
-each of those is told where it does not act has not been tried here."""
+"""test_doctor.py has its flags; of the others test_prompts.py, test_controlnet.py, test_standalone.py and test_save.py
+show that they act. Whether each is told where it does not, has not been tried."""
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

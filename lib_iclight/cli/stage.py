@@ -15,7 +15,7 @@ from ..imaging.outputs import name_of, plan_outputs, same_file
 from ..imaging.save_photo import DEPTHS
 from ..jsontext import read_json
 from ..progress import Progress
-from ..session import Finished
+from ..made import Finished
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
 from ..stage.lp import read_lp
