@@ -14,8 +14,8 @@ from ..files import is_dir, listed
 from ..imaging.outputs import name_of, plan_outputs, same_file
 from ..imaging.save_photo import DEPTHS
 from ..jsontext import read_json
-from ..progress import Progress
 from ..made import Finished
+from ..progress import Progress
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter
 from ..stage.lp import read_lp
