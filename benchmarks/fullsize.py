@@ -143,7 +143,7 @@ def rendered(number: int) -> Scene:
             lamp = type(lamp)(lamp.position[which:which + 1], lamp.color[which:which + 1])
             fill = type(fill)(fill.harmonics[which:which + 1])
             lit, flat = relit_body(one, lamp), relit_body(dull, lamp)
-            walls = [sum(backdrop(one, light, shadow) for light in (lamp, fill)) for shadow in (True, False)]
+            walls = [backdrop(one, lamp, shadow) + backdrop(one, fill, shadow) for shadow in (True, False)]
             fields.append([enlarged(field[0].numpy()) for field in (flat + relit_body(one, fill), lit - flat,
                                                                     *walls)])
         alpha = edge_of(enlarged(scenes.thickness[0].numpy())[..., 0])
@@ -250,7 +250,8 @@ def ours(scene: Scene, result: NDArray[Any]) -> NDArray[Any]:
     """Size original."""
     settings = Settings(foreground=scene.photo, mask=np.rint(scene.alpha * 255).astype(np.uint8), size="original")
     job = Relight(settings, cutter=Cutter([]), latents=LatentCache(), largest=(SMALL, SMALL))
-    return job.bring_back(Image.fromarray(result), Frame(*result.shape[:2])).codes
+    height, width = result.shape[:2]
+    return job.bring_back(Image.fromarray(result), Frame(width, height)).codes
 
 
 METHODS: dict[str, Callable[[Scene, NDArray[Any]], NDArray[Any]]] = {
@@ -278,7 +279,7 @@ def speed_table() -> str:
         y, x = np.ogrid[:100, :100]
         tile = np.stack([128 + 60 * np.sin(x / (8 + 3 * c)) + 60 * np.sin(y / 11) for c in range(3)], 2)
         photo = np.tile(tile.astype(np.uint8), (height // 100, width // 100, 1))
-        mask = Image.fromarray((np.hypot(*np.ogrid[-1:1:500j, -1:1:750j]) < 0.7).astype(np.uint8) * 255)
+        mask = Image.fromarray((np.hypot(np.linspace(-1, 1, 500)[:, None], np.linspace(-1, 1, 750)) < 0.7).astype(np.uint8) * 255)
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "JPEG", quality=92)
         del photo

@@ -122,7 +122,7 @@ class Case:
         prompts = [f"{caption}, best quality" for caption in self.scenes.captions]
         sides = np.stack([relit(session, small, prompts, seed, "fbc", light=lamp.name).permute(0, 2, 3, 1).numpy()
                           for lamp in FOUR[:4]], axis=1)
-        return [to_colors(normals(from_pictures(FOUR[:4], pictures, one[..., 3] / np.float32(255))))
+        return [np.asarray(to_colors(normals(from_pictures(FOUR[:4], pictures, one[..., 3] / np.float32(255)))), np.uint8)
                 for pictures, one in zip(sides, small, strict=True)]
 
     def relit(self, session: Session, seed: int, mode: str = "fc", **pictures: object) -> torch.Tensor:

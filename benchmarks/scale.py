@@ -153,7 +153,7 @@ def worker(folder: Path) -> None:
     from lib_iclight.batch.recipe import Recipe
     from lib_iclight.batch.report import Report
     from lib_iclight.batch.worker import Worker
-    from lib_iclight.session import Finished, Relighting
+    from lib_iclight.made import Finished, Relighting
 
     picture = Image.new("RGB", (16, 16), "orange")
     dummy: Any = SimpleNamespace(

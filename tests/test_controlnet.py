@@ -82,9 +82,15 @@ def test_the_latent_equals_diffusers_pipeline(folder: Path, models: Any, names: 
     maps, strengths = [picture(10 + number) for number in range(len(names))], [0.8, 0.5][:len(names)]
     nets = [load_controlnet(folder / name, torch.float32) for name in names]
     expected = reference(models, nets, maps, strengths, generation, latent_of(models, picture()))
-    host, latents = Standalone(CHECKPOINT, device=CPU), []
+    host = Standalone(CHECKPOINT, device=CPU)
+    latents: list[torch.Tensor] = []
     decode = host.vae.decode
-    monkeypatch.setattr(host.vae, "decode", lambda latent: latents.append(latent) or decode(latent))
+
+    def listening(latent: torch.Tensor) -> Any:
+        latents.append(latent)
+        return decode(latent)
+
+    monkeypatch.setattr(host.vae, "decode", listening)
     controls = [Control(folder / name, pixels, strength)
                 for name, pixels, strength in zip(names, maps, strengths, strict=True)]
     host.relight(make_job(), generation, CHECKPOINT.offsets("fc"), controls=controls)

@@ -45,7 +45,8 @@ def unchanged(relight: Relight, frame: Frame = FRAME) -> NDArray[Any]:
 
 def times(pixels: NDArray[Any], factor: NDArray[Any] | float) -> NDArray[Any]:
     """8-bit sRGB under so many times the light."""
-    return np.rint(255 * linear_to_srgb((srgb_to_linear(pixels / 255) * factor).clip(0, 1))).astype(np.uint8)
+    lit: NDArray[Any] = np.rint(255 * linear_to_srgb((srgb_to_linear(pixels / 255) * factor).clip(0, 1)))
+    return lit.astype(np.uint8)
 
 
 def back(relight: Relight, result: NDArray[Any], frame: Frame = FRAME, **options: Any) -> NDArray[Any]:

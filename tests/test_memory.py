@@ -246,7 +246,8 @@ def test_a_batch_that_does_not_fit_is_split(monkeypatch: pytest.MonkeyPatch, sam
     monkeypatch.setattr("lib_iclight.hosts.standalone.host.means", lambda *args: together)
     host = Standalone(CHECKPOINT, device=CPU)
     for most, sizes in ((8, [10]), (2, [10, 4, 2])):
-        calls, heard = greedy(host, most), []
+        calls = greedy(host, most)
+        heard: list[Any] = []
         found = host.relight(make_job(light="left"), generation, offsets,
                              lambda what, done, total, heard=heard: heard.append((what, done, total)))
         assert list(dict.fromkeys(calls)) == sizes
@@ -305,8 +306,13 @@ def test_a_vae_that_overflows_in_half_precision_goes_on_whole(monkeypatch: pytes
 
 
 def test_a_compiled_unet_gives_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = []
-    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    compiled: list[Any] = []
+
+    def compile_of(model: Any) -> Any:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_of)
     offsets, generation = CHECKPOINT.offsets("fc"), Generation(**SMALL)
     plain = Standalone(CHECKPOINT, device=CPU).relight(make_job(), generation, offsets)
     host = Standalone(CHECKPOINT, device=CPU, options=Options(memory="high", compile=True))

@@ -19,8 +19,9 @@ from lib_iclight.hosts.standalone.emphasis import BREAK, Part, parts_of
 from lib_iclight.hosts.standalone.host import Standalone
 from lib_iclight.hosts.standalone.loras import Lora
 from lib_iclight.hosts.standalone.memory import means
+from lib_iclight.hosts.standalone.prompts import CHUNK
 from lib_iclight.hosts.standalone.tags import read_tags, without_tags
-from lib_iclight.hosts.standalone.text import CHUNK, TextEncoder, weighted_chunks
+from lib_iclight.hosts.standalone.text import TextEncoder, weighted_chunks
 
 CHECKPOINT = Miniature()
 CPU = torch.device("cpu")
@@ -275,7 +276,7 @@ TEXT_MODULE = "text_model.encoder.layers.0.self_attn.q_proj"
 
 def write_lora(path: Path, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, side in ((f"lora_unet_{MODULE}", 8), (f"lora_te_{TEXT_MODULE}", WIDTH)):
         name = name.replace(".", "_")
         tensors |= {f"{name}.lora_up.weight": torch.randn(side, 2, generator=generator),

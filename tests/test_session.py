@@ -108,9 +108,14 @@ def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
 def test_one_checkpoint_is_loaded_at_a_time_and_the_rest_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(lambda: Miniature(0), folders=Folders((), ()), device="cpu")
     other = session.on(lambda: Miniature(1))
-    loaded = []
+    loaded: list[int] = []
     load = Miniature.load
-    monkeypatch.setattr(Miniature, "load", lambda self, *args: loaded.append(self.seed) or load(self, *args))
+
+    def listening(self: Miniature, *args: Any) -> Any:
+        loaded.append(self.seed)
+        return load(self, *args)
+
+    monkeypatch.setattr(Miniature, "load", listening)
     settings = Settings(foreground=np.full((64, 64, 3), 90, np.uint8), matting="none")
     generation = Generation(width=64, height=64, steps=1)
     pictures = [one.relight(settings, generation).pictures[0].tobytes() for one in (session, session, other, session)]

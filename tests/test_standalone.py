@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -548,7 +548,7 @@ def test_lora_mistakes_seen_without_loading(tmp_path: Path) -> None:
 UNET_PREFIX = "model.diffusion_model."
 
 
-def write_header(path: Path, tensors: dict[str, tuple[int, ...]]) -> Path:
+def write_header(path: Path, tensors: Mapping[str, tuple[int, ...]]) -> Path:
     """A sound safetensors file of fp16 zeros that takes no room on the disk."""
     header, end = {}, 0
     for key, shape in tensors.items():

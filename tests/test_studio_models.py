@@ -45,7 +45,8 @@ def test_what_is_there_is_offered_by_name(folder: Path) -> None:
     assert models.loras == ["my style"]
     assert models.controlnets == [texts.NO_CONTROLNET, "edges"]
     assert models.checkpoint(None) == Miniature()
-    assert models.checkpoint("dream") != Miniature() and models.checkpoint("dream").name == "dream"
+    dream = models.checkpoint("dream")
+    assert dream is not None and dream != Miniature() and dream.name == "dream"
     bare = Models(Session(folders=Folders.under(folder / "nowhere")))
     assert (bare.checkpoints, bare.loras, bare.controlnets) == ([], [], [texts.NO_CONTROLNET])
     assert bare.checkpoint(None) is None

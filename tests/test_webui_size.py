@@ -21,7 +21,7 @@ from lib_iclight.stage import load
 
 RNG = np.random.default_rng(4)
 PHOTO = RNG.integers(30, 225, (150, 300, 3), np.uint8)
-DISC = (255 * (np.hypot(*np.ogrid[-1:1:150j, -2:2:300j]) < 0.7)).astype(np.uint8)
+DISC = (255 * (np.hypot(np.linspace(-1, 1, 150)[:, None], np.linspace(-2, 2, 300)) < 0.7)).astype(np.uint8)
 LEFT_HALF = Image.fromarray(np.repeat(np.arange(300)[None] < 150, 150, 0).astype(np.uint8) * 255)
 
 
@@ -95,7 +95,12 @@ def test_each_of_a_batch_is_its_own_photo_and_no_grid_is_made(script: Any) -> No
     p = img2img(script, [Image.fromarray(PHOTO), Image.fromarray(other)], batch_size=2, size="original")
     seen: list[bool] = []
     ended = p.script.postprocess
-    p.script.postprocess = lambda p, processed, *args: (seen.append(p.do_not_save_grid), ended(p, processed, *args))
+
+    def listening(p: Any, processed: Any, *args: Any) -> None:
+        seen.append(p.do_not_save_grid)
+        ended(p, processed, *args)
+
+    p.script.postprocess = listening
     first, second = fake.process_images(p).images
     for made, photo in ((first, PHOTO), (second, other)):
         own, lit = (values.astype(float) - values.mean() for values in (photo, pixels(made)))
@@ -131,9 +136,9 @@ def test_what_cannot_be_done_is_refused_before_the_work(script: Any, monkeypatch
     with pytest.raises(HTTPException, match="masked composites"):
         fake.process_images(p)
     monkeypatch.delattr(fake.Script, "postprocess_image_after_composite")
-    p = job(script, foreground=Image.fromarray(PHOTO), size="original", is_api=True)
+    other = job(script, foreground=Image.fromarray(PHOTO), size="original", is_api=True)
     with pytest.raises(HTTPException, match="no place for pictures at the photo's own size"):
-        fake.process_images(p)
+        fake.process_images(other)
     assert p.passes == []
 
 

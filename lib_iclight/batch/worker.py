@@ -20,8 +20,9 @@ from ..imaging import read_picture
 from ..imaging.outputs import name_of
 from ..imaging.save import encoded
 from ..job import Relight
+from ..made import Finished
 from ..progress import Progress, silent
-from ..session import POCKET, Finished, Session
+from ..session import POCKET, Session
 from ..settings import Settings
 from .claims import Claims
 from .order import Models, Order

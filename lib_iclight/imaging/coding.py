@@ -6,6 +6,7 @@ Planes are float32 [3, ...], 1 = white; what is written back is clipped to 0..1.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..color import srgb_to_linear
 from .profiles import EIGHT_BIT, STEPS, Encoding
 
-Codes = NDArray[np.uint8] | NDArray[np.uint16]
+Codes = NDArray[Any]
 """a photo's values, each at its full range"""
 Planes = NDArray[np.float32]
 

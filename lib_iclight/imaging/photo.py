@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +132,7 @@ def _of_file(file: BinaryIO, what: str) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's complaints give way to ours
-            with decode.open_plain(_Unclosed(file), what) as image:
+            with decode.open_plain(cast("BinaryIO", _Unclosed(file)), what) as image:
                 decode.check_size(image.width, image.height, what)
                 decode.check_kind(image, what)
                 cicp = decode.cicp_of(file) if image.format == "PNG" else None

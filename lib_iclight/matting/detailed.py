@@ -44,8 +44,8 @@ class Detailed:
             colors = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX, reducing_gap=2.0))
             planes = np.ascontiguousarray(colors.transpose(2, 0, 1), np.float32) / np.float32(255.0)
             x, y = size[0] / width, size[1] / height
-            self._lines = Enlarged(_lines(planes, coarse), Axis(across.count, across.scale * x, across.offset * x),
-                                   Axis(down.count, down.scale * y, down.offset * y), "linear")
+            self._lines = Enlarged(_lines(planes, coarse), Axis(across.pixels, across.scale * x, across.offset * x),
+                                   Axis(down.pixels, down.scale * y, down.offset * y), "linear")
 
     def __call__(self, rows: slice, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Alpha float32 [rows, width] in 0..1. rgb: uint8 sRGB [rows, width, 3], the photo's own pixels there."""

@@ -51,7 +51,8 @@ class Models:
         """The checkpoint of that name; None stands for the session's own. Raises SettingsError."""
         if name is None:
             return next(iter(self._checkpoints.values()), None)
-        return _one_of(self._checkpoints, name, "checkpoint")
+        found: Checkpoint = _one_of(self._checkpoints, name, "checkpoint")
+        return found
 
     def controls(self, name: Any, picture: object, strength: Any) -> tuple[list[Control], list[str]]:
         """The ControlNet that is chosen, if any, and what to tell. Raises ICLightErrors."""

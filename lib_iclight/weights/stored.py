@@ -68,14 +68,14 @@ class Stored(Mapping[str, torch.Tensor]):
         return len(self._shapes)
 
     def _open(self) -> None:
-        from safetensors import safe_open  # type: ignore[attr-defined]  # its stub is incomplete
+        from safetensors import safe_open
 
         self.let_go()
         if not self.is_current:
             raise WeightsError(f"{files.shown_name(self._path)} was replaced by another file, or is gone. Run the job "
                                "again.", path=self._path)
         with files.as_text(self._path) as source:
-            self._mapped = safe_open(source, framework="pt", device="cpu")
+            self._mapped = safe_open(source, framework="pt", device="cpu")  # type: ignore[no-untyped-call]
 
 
 class Renamed(Mapping[str, torch.Tensor]):

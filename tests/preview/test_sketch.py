@@ -148,7 +148,8 @@ def test_a_picture_made_ready_once_is_lit_as_any_other_whatever_its_bands(behind
     alpha = rng.random((23, 31)).astype(np.float32)
     shape = Shape(np.random.default_rng(1).dirichlet([1, 1, 1], (12, 16)).astype(np.float32) ** 0.5, (0.3, 0.2))
     more = (wall, color) if behind else (None, color)
-    lights = ("left", "ring", "none", LightSpec("#102030", (Point(0.9, 0.2, 0.6), Directional(33, "#ff0080", 2.0))))
+    spec = LightSpec("#102030", (Point(0.9, 0.2, 0.6), Directional(33, "#ff0080", 2.0)))
+    lights: list[str | LightSpec] = ["left", "ring", "none", spec]
     whole = [sketch(rgb, alpha, shape, light, *more) for light in lights]
     for pixels in (1, 31 * 5, 10**6):
         monkeypatch.setattr(shading, "PIXELS", pixels)
