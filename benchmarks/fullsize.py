@@ -279,7 +279,8 @@ def speed_table() -> str:
         y, x = np.ogrid[:100, :100]
         tile = np.stack([128 + 60 * np.sin(x / (8 + 3 * c)) + 60 * np.sin(y / 11) for c in range(3)], 2)
         photo = np.tile(tile.astype(np.uint8), (height // 100, width // 100, 1))
-        mask = Image.fromarray((np.hypot(np.linspace(-1, 1, 500)[:, None], np.linspace(-1, 1, 750)) < 0.7).astype(np.uint8) * 255)
+        from_centre = np.hypot(np.linspace(-1, 1, 500)[:, None], np.linspace(-1, 1, 750))
+        mask = Image.fromarray((from_centre < 0.7).astype(np.uint8) * 255)
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "JPEG", quality=92)
         del photo

@@ -122,8 +122,9 @@ class Case:
         prompts = [f"{caption}, best quality" for caption in self.scenes.captions]
         sides = np.stack([relit(session, small, prompts, seed, "fbc", light=lamp.name).permute(0, 2, 3, 1).numpy()
                           for lamp in FOUR[:4]], axis=1)
-        return [np.asarray(to_colors(normals(from_pictures(FOUR[:4], pictures, one[..., 3] / np.float32(255)))), np.uint8)
-                for pictures, one in zip(sides, small, strict=True)]
+        found = [normals(from_pictures(FOUR[:4], pictures, one[..., 3] / np.float32(255)))
+                 for pictures, one in zip(sides, small, strict=True)]
+        return [np.asarray(to_colors(one), np.uint8) for one in found]
 
     def relit(self, session: Session, seed: int, mode: str = "fc", **pictures: object) -> torch.Tensor:
         """Relit by a model, linear [N, 3, H, W]; see `training.evaluate.relit`."""

@@ -95,6 +95,7 @@ def test_every_form_of_a_picture_is_taken() -> None:
     np.testing.assert_array_equal(load_photo(DEEP, "photo").codes, DEEP)
     cut = np.dstack([RGB, np.arange(56, dtype=np.uint8)[None].repeat(40, 0)])
     photo = load_photo(cut, "photo")
+    assert photo.alpha is not None
     np.testing.assert_array_equal(photo.alpha, cut[..., 3])
     share = photo.share()
     assert share is not None and share.max() == np.float32(55 / 255)
