@@ -421,6 +421,8 @@ SAME_AS: dict[str, Any] = {
     "modules.processing:StableDiffusionProcessingImg2Img.sample": ProcessingImg2Img.sample,
     "modules.processing:Processed.infotext": Processed.infotext,
     "modules.processing:process_images": process_images,
+    "modules.processing:apply_overlay": apply_overlay,
+    "modules.scripts:Script.postprocess_image_after_composite": Script.postprocess_image_after_composite,
 }
 """module:name in every host -> the double that has its parameters, by name and order; compared in tests/live"""
 SAME_AS_FORGE: dict[str, Any] = {

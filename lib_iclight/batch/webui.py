@@ -125,11 +125,15 @@ class Pool:
         return self._tally
 
     def _break_off(self, threads: Sequence[threading.Thread]) -> None:
-        """Interrupt the WebUIs until nothing is at work in them: each has another request waiting."""
+        """Interrupt the WebUIs until nothing is at work in them: each has another request waiting.
+
+        Its thread may be gone before that request begins, so each WebUI is interrupted once for each slot at least.
+        """
         self._broken_off = True
         self._stop.set()
-        until = time.monotonic() + 30.0
-        while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
+        until, rounds = time.monotonic() + 30.0, 0
+        while (rounds < SLOTS or any(thread.is_alive() for thread in threads)) and time.monotonic() < until:
+            rounds += 1
             for remote in self._remotes:
                 if remote.name not in self._down:
                     remote.interrupt()
