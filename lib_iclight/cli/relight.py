@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from .. import infotext
+from ..errors import ImageError
 from ..generation import Generation
 from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
-from ..imaging.save_photo import save_photo
+from ..imaging.save_photo import PhotoForm, save_photo
 from ..made import Finished
 from ..settings import PICTURES, Settings
 from .console import bars, each_of, say, warn
@@ -53,24 +55,30 @@ def run(args: argparse.Namespace) -> None:
         warn(outputs.notes)
         made = session.relight(settings, generation, controls=controls,
                                depth=None if form is None else form.depth)
-    notes: list[str] = []
-
-    def save(one: Finished) -> Path:
-        name = name_of(one.name, one.number, generation.batch)
-        if one.photo is None:
-            return outputs.save(name, one.picture, one.text)
-        notes.extend(save_photo(one.photo, outputs.paths[name], one.text, form))
-        return outputs.paths[name]
-
-    # Before anything else that can fail.
-    saved, failed = each_of(partial(save, one) for one in made.finished)
-    warn([*made.warnings, *dict.fromkeys(notes), *idle_flags(args, session), *map(str, failed[:-1])])
+    saved, notes, failed = write(made.finished, outputs, generation.batch, form)  # before anything else that can fail
+    warn([*made.warnings, *notes, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
         say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
         say(path)
     if failed:
         raise failed[-1]
+
+
+def write(finished: Sequence[Finished], outputs: Outputs, batch: int, form: PhotoForm | None
+          ) -> tuple[list[Path], list[str], list[ImageError]]:
+    """Write every picture, whichever fails: the paths, notes on photos (each once), and the errors."""
+    notes: dict[str, None] = {}
+
+    def save(one: Finished) -> Path:
+        name = name_of(one.name, one.number, batch)
+        if one.photo is None:
+            return outputs.save(name, one.picture, one.text)
+        notes.update(dict.fromkeys(save_photo(one.photo, outputs.paths[name], one.text, form)))
+        return outputs.paths[name]
+
+    saved, failed = each_of(partial(save, one) for one in finished)
+    return saved, list(notes), failed
 
 
 def plan(args: argparse.Namespace, settings: Settings, generation: Generation) -> Outputs:

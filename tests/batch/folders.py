@@ -8,9 +8,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from lib_iclight.batch.report import read_report
 
 QUICK = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "--light", "left"]
 
@@ -93,3 +96,8 @@ def results(out: Path) -> list[str]:
     """All files of results, from `out` on; the batch's own ones aside."""
     return sorted(path.relative_to(out).as_posix() for path in out.rglob("*")
                   if path.is_file() and path.name != ".batch-claims" and not path.name.startswith("report"))
+
+
+def last(out: Path) -> dict[str, dict[str, Any]]:
+    """What the reports say in the end, by input."""
+    return {row["input"]: row for path in sorted(out.glob("report*.jsonl")) for row in read_report(path)}

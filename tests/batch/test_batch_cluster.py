@@ -21,21 +21,13 @@ from lib_iclight import cli
 from lib_iclight.batch import cluster
 from lib_iclight.batch.order import Order
 from lib_iclight.batch.recipe import Recipe
-from lib_iclight.batch.report import Report, read_report
+from lib_iclight.batch.report import Report
 from lib_iclight.errors import BatchError
 
-from .folders import QUICK, fill, results, spoil
+from .folders import QUICK, fill, last, results, spoil
 
 ACTOR = b"ray::MapWorker(MapBatches(Maker))"
 """the title of an actor's process"""
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder for pictures."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
 
 
 def order(photos: Path, out: Path) -> Order:
@@ -50,10 +42,6 @@ def actors() -> set[int]:
             if (place / "cmdline").read_bytes().startswith(ACTOR):
                 found.add(int(place.name))
     return found
-
-
-def rows(out: Path) -> dict[str, dict[str, Any]]:
-    return {row["input"]: row for row in read_report(out / "report.jsonl")}
 
 
 def test_without_ray_it_says_what_to_install(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -86,7 +74,7 @@ def test_two_actors_make_what_one_process_makes_though_one_is_killed(photos: Pat
     assert cli.main(["batch", str(photos), "-o", str(out), "--ray", "local", "--actors", "2", *flags]) == 3
     killer.join(5)
     assert killed
-    assert set(rows(out)) == {*good, *bad}
+    assert set(last(out)) == {*good, *bad}
     assert results(out) == results(tmp_path / "here")
     for name in results(out):
         assert (out / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
@@ -115,7 +103,7 @@ def test_what_a_lost_node_was_at_is_made_elsewhere(photos: Path, tmp_path: Path,
 
     tally = cluster.run(order(photos, out), good, Report(out), nodes.address, actors=2, listen=listen)
     assert lost and tally.failed == 0 and tally.done == 40
-    assert sorted(row["output"] for row in rows(out).values()) == results(out) and set(rows(out)) == set(good)
+    assert sorted(row["output"] for row in last(out).values()) == results(out) and set(last(out)) == set(good)
 
 
 def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:

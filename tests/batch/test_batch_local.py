@@ -29,24 +29,10 @@ from lib_iclight.infotext import read
 from lib_iclight.session import Session
 from lib_iclight.stage import load
 
-from .folders import BREAK, QUICK, fill, picture, results, spoil
+from .folders import BREAK, QUICK, fill, last, picture, results, spoil
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("one_thread", "offline")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder for pictures."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """Where the results go; not there yet."""
-    return tmp_path / "out"
 
 
 def batch(photos: Path, out: Path, *flags: str) -> int:
@@ -60,11 +46,6 @@ def command(photos: Path, out: Path, *flags: str) -> list[str]:
 def start(words: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def last(out: Path) -> dict[str, dict[str, Any]]:
-    """What the report says in the end, by input."""
-    return {row["input"]: row for path in sorted(out.glob("report*.jsonl")) for row in read_report(path)}
 
 
 def wait_for(path: Path, lines: int, process: subprocess.Popen[str]) -> None:

@@ -31,7 +31,7 @@ from lib_iclight.imaging import read_text
 from lib_iclight.infotext import read
 from lib_iclight.stage import load
 
-from .folders import BREAK, fill, results, spoil
+from .folders import BREAK, fill, last, results, spoil
 from .hosts import Host, RefusalError, process, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,27 +39,9 @@ UNTOLD = [f"z0-{name}" for name in ("clear.png", "cut.png", "huge.png", "small.p
 """of what `spoil` makes: a header does not tell their faults, so the WebUI does"""
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder for pictures."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """Where the results go; not there yet."""
-    return tmp_path / "out"
-
-
 def batch(photos: Path, out: Path, *flags: str) -> int:
     return cli.main(["batch", str(photos), "-o", str(out), "--recursive", "--light", "left", "--prompt", "a vase",
                      *flags])
-
-
-def last(out: Path) -> dict[str, dict[str, Any]]:
-    return {row["input"]: row for row in read_report(out / "report.jsonl")}
 
 
 def names_in(host: Host, photos: Path) -> list[str]:
