@@ -17,15 +17,15 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Identify and hash it, and say whether it is one that IC-Light's authors published."""
-    from ..weights import OFFICIAL, hashed, identify
+    from ..weights import hashed, identify, published
     from ..weights.keys import KEYS
 
     file = identify(args.file)
     with bars() as progress:
         file = hashed(file, progress)
-    official = next((known.name for known in OFFICIAL.values() if known.sha256 == file.sha256), None)
+    official = published(file.sha256)
     for name, value in (("file", file.name), ("kind", file.kind), ("inputs", file.inputs), ("layout", file.layout),
                         ("dtype", file.dtype), ("keys", len(KEYS)), ("size", f"{file.size} bytes"),
                         ("sha256", file.sha256),
-                        ("official", f"yes, {official}" if official else "no, its hash is not a published one")):
+                        ("official", f"yes, {official.name}" if official else "no, its hash is not a published one")):
         say(f"{name + ':':<10}{value}")

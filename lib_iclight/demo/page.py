@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from ..imaging.address import data_address, picture_address
 from ..stage import Stage
 from ..stage.desk import NO_SCRIPT, document, values_of
 from ..stage.store import write_text
@@ -76,11 +75,9 @@ def _picture(image: Image.Image) -> str:
     """A picture as a data address."""
     image = image.copy()
     image.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=92)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return picture_address(image, "WEBP", quality=92)
 
 
 def _file(path: Path) -> str:
     """A PNG or WebP file as a data address."""
-    return f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return data_address(path.read_bytes(), path.suffix[1:])

@@ -16,7 +16,7 @@ from ..errors import WeightsError
 from ..folders import Folders
 from ..matting import MODELS, is_as_released, located, model_names
 from ..progress import Progress
-from ..weights import OFFICIAL, WeightsFile, hashed, identify
+from ..weights import OFFICIAL, WeightsFile, hashed, identify, published
 from ..weights.identify import PICKLES
 from .report import Line, tried
 
@@ -95,7 +95,7 @@ def cutouts(where: Folders) -> Iterator[Line]:
 
 def _weights(path: Path, progress: Progress) -> Line:
     file = hashed(identify(path), progress)
-    official = next((known for known in OFFICIAL.values() if known.sha256 == file.sha256), None)
+    official = published(file.sha256)
     told = f"{file.name}, {file.kind}, {file.layout}, {file.dtype}, {file.size / 1e6:.0f} MB, sha256 {file.sha256}"
     if official is not None:
         return Line("weights", f"{told}, the published {official.name}", True)

@@ -17,6 +17,7 @@ from PIL import Image
 from .. import imaging
 from ..cache import LRU
 from ..errors import ImageError
+from ..imaging.address import picture_address
 from ..preview import FoundLight, light_of, shape_of
 from . import texts
 
@@ -152,6 +153,4 @@ def _from_pixels(picture: Image.Image) -> ForegroundInfo:
 def _data_uri(picture: Image.Image, side: int = PREVIEW_SIDE) -> str:
     small = picture.copy()
     small.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return picture_address(small)

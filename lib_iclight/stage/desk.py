@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from PIL import Image
 
 from ..assets import assets
 from ..errors import StageError
+from ..imaging.address import picture_address
 from ..jsontext import read_json
 from ..lights import PRESETS
 from . import files
@@ -156,19 +156,13 @@ def _addresses(stage: Stage, pictures: Pictures) -> list[str]:
                 break
         else:
             return made
-    return [_data(Image.fromarray(files.to_codes(stage.picture(number))), "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return [picture_address(Image.fromarray(files.to_codes(stage.picture(number))), "JPEG", quality=JPEG_QUALITY,
+                            subsampling=0)
             for number in range(len(stage.lamps))]
 
 
 def _png(codes: NDArray[Any]) -> str:
-    return _data(Image.fromarray(codes), "PNG", compress_level=9)
-
-
-def _data(image: Image.Image, kind: str, **options: Any) -> str:
-    """A picture as a data address."""
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return picture_address(Image.fromarray(codes), "PNG", compress_level=9)
 
 
 def _hash(text: str) -> str:

@@ -66,8 +66,13 @@ def hashed(file: WeightsFile, progress: Progress = silent) -> WeightsFile:
     except OSError as error:
         raise WeightsError(f"{file.name} cannot be read ({files.reason(error)}). Look at the file.",
                            path=file.path) from error
-    kind = next((official.kind for official in OFFICIAL.values() if official.sha256 == digest), file.kind)
-    return dataclasses.replace(file, sha256=digest, kind=kind)
+    official = published(digest)
+    return dataclasses.replace(file, sha256=digest, kind=file.kind if official is None else official.kind)
+
+
+def published(sha256: str | None) -> Official | None:
+    """The official file of that hash."""
+    return next((official for official in OFFICIAL.values() if official.sha256 == sha256), None)
 
 
 def resolve(mode: str, name: str, folders: Sequence[Path], progress: Progress = silent) -> WeightsFile:
