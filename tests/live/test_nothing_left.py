@@ -69,7 +69,7 @@ def test_another_extension_does_harm(forge: Forge, fresh: tuple[str, bytes], har
     """Never an unrelit picture without a word."""
     forge.arm(**harm)
     photo = {"init_images": [base64_of(scene())]} if tab == "img2img" else {}
-    answer = forge.job(tab, {**FC, "light": "none"}, **photo)
+    answer = forge.job(tab, FC, **photo)
     assert answer.status == 422
     assert re.search(f"^IC-Light: HostError: .*{complaint}", answer.sentence)
     assert plain(forge) == fresh
