@@ -235,8 +235,8 @@ def soak(forge: Forge, count: int, seed: int) -> int:
         assert answer.status == 200, f"job {number + 1}, {tab}: {answer.sentence}"
         held.append(forge.call("/probe/memory")[1])
         if (number + 1) % 25 == 0:
-            print(f"{number + 1} jobs: {held[-1]['anonymous'] / MIB:.0f} MiB of its own, {held[-1]['mapped'] / MIB:.0f} "
-                  "MiB of files", file=sys.stderr, flush=True)
+            print(f"{number + 1} jobs: {held[-1]['anonymous'] / MIB:.0f} MiB of its own, "
+                  f"{held[-1]['mapped'] / MIB:.0f} MiB of files", file=sys.stderr, flush=True)
     assert plain(forge) == before, "the UNet or the plain picture is another after all these jobs"
     own = [one["anonymous"] for one in held]
     steady = own[min(STEADY, count) - 1]
