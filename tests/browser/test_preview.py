@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from javascript.sketches import CLOSE, case, decoded, specs
-
 from lib_iclight.assets import page_scripts
 
 ROOT = Path(__file__).resolve().parents[2]
