@@ -16,11 +16,11 @@
         const texts = iclight.editor?.editors[tab]?.texts;
         const result = page.result(tab);
         const before = page.foreground(tab);
-        const key = result && before && texts ? `${before.src} ${result.src}` : "";
+        const key = result && before && texts ? `${before.src} ${result}` : "";
         if (root.dataset.shown === key) return;
         root.dataset.shown = key;
         if (!key) return root.replaceChildren();
-        const after = make("img", {src: result.src, alt: texts.after, class: "iclight-after"});
+        const after = make("img", {src: result, alt: texts.after, class: "iclight-after"});
         const under = make("img", {src: before.src, alt: texts.before, class: "iclight-before"});
         const slider = make("input", {type: "range", min: 0, max: 100, value: 50, "aria-label": texts.compare,
             input: () => after.style.setProperty("clip-path", `inset(0 0 0 ${slider.value}%)`)});
