@@ -28,7 +28,9 @@ PICTURES = 9
 MEASURE = """async ({kind, side, frames, moving, presets, count}) => {
     const noise = (size, opaque = true) => {
         const data = new Uint8ClampedArray(4 * size * size);
-        for (let at = 0; at < data.length; at++) data[at] = at % 4 === 3 && opaque ? 255 : (at * 2654435761) >>> 13 & 255;
+        for (let at = 0; at < data.length; at++) {
+            data[at] = at % 4 === 3 && opaque ? 255 : (at * 2654435761) >>> 13 & 255;
+        }
         return new ImageData(data, size, size);
     };
     const wait = (canvas) => {
