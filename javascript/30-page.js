@@ -4,7 +4,7 @@
 (function() {
     "use strict";
 
-    const iclight = globalThis.iclight;
+    const iclight = globalThis.iclight = globalThis.iclight || {};
 
     const TABS = ["txt2img", "img2img", "studio"];
     const IMG2IMG_PICTURES = ["img2img_image", "img2img_sketch", "img2maskimg", "inpaint_sketch", "img_inpaint_base"];
@@ -86,14 +86,22 @@
 
     /** What the server tells of the light stages among the results, as JSON: beside them, or in a WebUI's info of them. */
     const stages = (tab) => document.querySelector(`#${tab}_fault [data-desk]`)?.dataset.desk
-        || document.querySelector(`#generation_info_${tab} :is(textarea, input)`)?.value || "";
+        || info(tab);
 
     /** Where more is to be shown below the tab's results. */
     const below = (tab) => document.getElementById(`${tab}_results`) || document.getElementById(`${tab}_result`)
         || panel(tab, "editor");
 
-    /** The result that the gallery shows. */
-    const result = (tab) => document.querySelector(`#${tab}_gallery img`);
+    /** The address of the result that the gallery shows, or null; where it shows a grid, of the first single result. */
+    function result(tab) {
+        const shown = document.querySelector(`#${tab}_gallery img`)?.src || null, all = gallery(tab);
+        const first = Number(/"index_of_first_image": *(\d+)/.exec(info(tab))?.[1]) || 0; // grids come before it
+        const at = all.indexOf(shown);
+        return at >= 0 && at < first && all[first] || shown;
+    }
+
+    /** A WebUI's info of the results, as JSON; "" for none. */
+    const info = (tab) => document.querySelector(`#generation_info_${tab} :is(textarea, input)`)?.value || "";
 
     /** Put words at the end of the tab's prompt, unless it says so already. */
     function appendPrompt(tab, words) {

@@ -76,7 +76,7 @@ def metadata_of(wheel: Path) -> str:
 def test_the_wheel_has_what_the_program_needs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    here = [*(ROOT / "javascript").glob("*.js"), *(ROOT / "localizations").glob("*.json"), ROOT / "style.css"]
+    here = [*(ROOT / "javascript").rglob("*.js"), *(ROOT / "localizations").glob("*.json"), ROOT / "style.css"]
     wanted = {f"lib_iclight/{INSIDE}/{file.relative_to(ROOT).as_posix()}" for file in here}
     own = [file for ending in ("py", "js", "safetensors", "json")
            for file in (ROOT / "lib_iclight").rglob(f"*.{ending}")]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lib_iclight import errors
+from lib_iclight.assets import assets, page_scripts
 from lib_iclight.effects import SENTENCES
 from lib_iclight.lights import PRESETS
 from lib_iclight.matting import MODELS
@@ -20,7 +21,7 @@ from lib_iclight.session import CANNOT_DOWNLOAD
 from lib_iclight.settings import FIELDS, MODES
 
 FOLDER = Path(__file__).resolve().parent.parent / "localizations"
-DESK = Path(__file__).resolve().parent.parent / "javascript" / "74-desk-texts.js"
+DESK = Path(__file__).resolve().parent.parent / "javascript" / "later" / "74-desk-texts.js"
 LIB = Path(__file__).resolve().parent.parent / "lib_iclight"
 ERRORS = {name for name, kind in vars(errors).items() if inspect.isclass(kind)}
 OF_THE_HOST = ("Run cut-out models on", "IC-Light (switched off)",
@@ -72,7 +73,7 @@ def said(source: str) -> set[str]:
 def sentences_of_scripts() -> set[str]:
     """What the scripts say beside the texts that they are handed."""
     found = [re.findall(r'^(?!\s*(?://|\*)).*?"([A-Z][^"\\]* [^"\\]*[.!?])"', path.read_text(encoding="utf-8"), re.M)
-             for path in sorted(DESK.parent.glob("*.js")) if path != DESK]
+             for path in page_scripts(assets()) if path != DESK]
     return {sentence for sentences in found for sentence in sentences}
 
 

@@ -51,7 +51,7 @@ def broad_light(pixels: NDArray[np.uint8], blur: float) -> NDArray[np.uint8]:
 
     pixels: sRGB-encoded uint8 [height,width,3]; returns the same form. blur: the standard deviation of a Gaussian in
     units of the picture's shorter side, not negative; 0 gives the picture itself. At the edges only what lies inside
-    the picture counts. The panel's JavaScript (javascript/10-lights.js) computes the same.
+    the picture counts. The panel's JavaScript (javascript/later/10-lights.js) computes the same.
     """
     if blur == 0.0:
         return pixels

@@ -11,7 +11,7 @@ and linear colour c adds `i * c * spread(u, v)`, where
   "Real Shading in Unreal Engine 4" (SIGGRAPH 2013), scaled to 1 at the light and 0 from the radius on.
 
 The sum is clipped to 0..1, sRGB-encoded to e, and written as round(255 e), or for a background (FBC) round(32 + 192 e).
-The panel's JavaScript (javascript/10-lights.js) computes the same.
+The panel's JavaScript (javascript/later/10-lights.js) computes the same.
 """
 
 from __future__ import annotations

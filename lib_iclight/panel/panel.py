@@ -15,6 +15,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..assets import assets, later_scripts
 from ..fields import FROM_BACKGROUND
 from ..lights import PRESETS
 from ..session import Session
@@ -122,7 +123,7 @@ class Panel:
     def _light(self) -> None:
         data = {"tab": self.tab, "presets": {name: spec.to_dict() for name, spec in PRESETS.items()},
                 "labels": dict(texts.PRESET_LABELS), "texts": dict(texts.EDITOR), "referenceBlur": REFERENCE_BLUR,
-                "fromBackground": FROM_BACKGROUND,
+                "fromBackground": FROM_BACKGROUND, "scripts": later_scripts(assets()),
                 "prompts": {"lighting": texts.LIGHTING_PROMPTS, "subject": texts.SUBJECT_PROMPTS}}
         gr.HTML(f'<div class="iclight-editor" data-iclight="{html.escape(json.dumps(data))}"></div>'
                 + (self._comparison() if self._compares else ""), elem_id=self._id("editor"))

@@ -112,7 +112,7 @@ def preview(pictures: Iterable[tuple[str, str, Image.Image]]) -> str:
 
 
 def cutout_preview(cutout: Image.Image, mask: Image.Image, size: tuple[int, int]) -> str:
-    """The foreground's cut-out and its mask, as HTML, with the shape for javascript/25-sketch.js, which is not seen.
+    """The foreground's cut-out and its mask, as HTML, with the shape for the page's 25-sketch.js, which is not seen.
 
     cutout: RGBA. size: width and height of the whole foreground, by which the page knows whose shape it is.
     """

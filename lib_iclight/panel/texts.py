@@ -90,6 +90,7 @@ EDITOR: Mapping[str, str] = MappingProxyType({
     "compare": "Before and after",
     "before": "Before",
     "after": "After",
+    "notLoaded": "The light editor could not be loaded. Reload the page.",
     "doctor": "Copy a report for an issue",
     "doctorWaits": "Looking at everything: some seconds ...",
     "doctorCopied": "Copied. Paste it into the issue.",

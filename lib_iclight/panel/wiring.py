@@ -50,7 +50,7 @@ def join(panel: Panel) -> None:
 
     # The editor's light comes in through a hidden button, and changes from elsewhere are told to the editor.
     in_browser(panel.light_bridge.click, f"() => window.iclight.editor.take('{panel.tab}')", outputs=[fields["light"]])
-    in_browser(fields["light"].change, f"(light) => {{ window.iclight?.editor.show('{panel.tab}', light); }}",
+    in_browser(fields["light"].change, f"(light) => {{ window.iclight?.editor?.show('{panel.tab}', light); }}",
                inputs=[fields["light"]])
 
     if panel.tab == "img2img":
@@ -58,7 +58,7 @@ def join(panel: Panel) -> None:
     if panel.tab == "txt2img":
         # What the browser hands over comes in the place of the note's text: any widget with a text would do.
         on_server(panel.copy.click, _copied, [panel.note], [fields["foreground"]],
-                  script="() => window.iclight.editor.img2imgPicture()")
+                  script="() => window.iclight.page.img2imgPicture()")
     others = [field for field in FIELDS if field.name != "enabled"]
     shown = [panel.another] if panel.tab == "img2img" else []
     on_server(panel.reset.click, lambda: ["", *(_default(field) for field in others), *(False for _ in shown)], [],
@@ -168,7 +168,7 @@ def _join_pictures(panel: Panel, measured: Callable[..., list[Any]], widgets: Se
         # Gradio gives a script the outputs' values too, after the inputs'.
         handed = on_server(panel.tab_bridge.click, taken_over, [panel.note, fields["foreground"], *widgets],
                            [panel.tab_picture, panel.foreground_info, panel.status],
-                           script="(note, ...values) => [window.iclight.editor.tabPicture(), "
+                           script="(note, ...values) => [window.iclight.page.tabPicture(), "
                                   f"...values.slice(0, {1 + len(widgets)})]")
         cuts.append(on_server(handed.then, *cut, quick=False))
     return cuts

@@ -61,7 +61,7 @@ def sketch(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape, lig
     spec = _spec(light)
     done = np.empty_like(rgb)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda make: make().light(spec, done), _bands(rgb, alpha, shape, background, color)))
+        list(pool.map(lambda make: make(done).light(spec, done), _bands(rgb, alpha, shape, background, color)))
     return done
 
 
@@ -73,14 +73,15 @@ class Sketcher:
 
     def __init__(self, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape,
                  background: NDArray[np.uint8] | None = None, color: NDArray[np.uint8] | None = None) -> None:
-        self._size = rgb.shape
+        self._behind = np.empty_like(rgb)
         with ThreadPoolExecutor(2) as pool:
-            self._bands = list(pool.map(lambda make: make(), _bands(rgb, alpha, shape, background, color)))
+            self._bands = list(pool.map(lambda make: make(self._behind),
+                                        _bands(rgb, alpha, shape, background, color)))
 
     def under(self, light: str | LightSpec) -> NDArray[np.uint8]:
         """The picture under a light, as `sketch` makes it."""
         spec = _spec(light)
-        done = np.empty(self._size, np.uint8)
+        done = self._behind.copy()
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda band: band.light(spec, done), self._bands))
         return done
@@ -128,7 +129,8 @@ class _Surface:
         total = tints @ soft
         total *= self._paint
         if count:
-            shine = tints[:, :count] @ glance
+            # A product of matrices takes ten times as long as this where the inner side is 1.
+            shine = tints[:, :1] * glance if count == 1 else tints[:, :count] @ glance
             shine *= self._gloss
             total += shine
         return total.reshape(self._shape)
@@ -202,47 +204,60 @@ class _Band:
 
     def __init__(self, rgb: NDArray[np.uint8], alpha: NDArray[np.float32], color: NDArray[np.uint8],
                  background: NDArray[np.uint8] | None, normals: Planes, own: tuple[float, float], rows: slice,
-                 size: tuple[int, int]) -> None:
-        """All of these rows; size: of the whole picture, width and height."""
+                 size: tuple[int, int], done: NDArray[np.uint8]) -> None:
+        """All of these rows; size: of the whole picture, width and height; done: what is behind is written there."""
         width, height = size
-        self._rows, self._aspect = rows, width / height
-        self._across = (np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width)
-        self._down = ((np.arange(rows.start, rows.stop) + 0.5) / height).astype(np.float32)
-        planes = color.transpose(2, 0, 1)
         if background is None:
-            behind = np.maximum(rgb.transpose(2, 0, 1) - alpha * planes, 0.0)
+            behind = np.maximum(rgb.transpose(2, 0, 1) - alpha * color.transpose(2, 0, 1), 0.0)
         else:
             behind = (1.0 - alpha) * background.transpose(2, 0, 1)
-        self._behind = np.ascontiguousarray(behind, np.float32)
-        self._behind += np.float32(0.5)  # so that cutting off rounds
-        self._alpha = alpha
-        self._color = color
-        self._surface = _Surface(_LINEAR_OF_CODE.take(planes), normals, own)
+        behind += np.float32(0.5)  # so that cutting off rounds
+        _interleave(behind, done[rows])
+        seen = np.flatnonzero(alpha.any(axis=0))
+        columns = slice(seen[0], seen[-1] + 1) if seen.size else slice(0, 0)
+        """the rest of the rows no light changes"""
+        self._place, self._aspect = (rows, columns), width / height
+        self._across = ((np.arange(width, dtype=np.float32) + np.float32(0.5)) / np.float32(width))[columns]
+        self._down = ((np.arange(rows.start, rows.stop) + 0.5) / height).astype(np.float32)
+        self._behind = np.ascontiguousarray(behind[..., columns], np.float32)
+        self._alpha = np.ascontiguousarray(alpha[:, columns])
+        self._color = color[:, columns]
+        self._surface = _Surface(_LINEAR_OF_CODE.take(self._color.transpose(2, 0, 1)), normals[..., columns], own)
 
     def light(self, spec: LightSpec | None, done: NDArray[np.uint8]) -> None:
-        """Write these rows of `done` under a light; None: the picture's own."""
+        """Write these rows of `done`, which has what is behind, under a light; None: the picture's own."""
+        if not self._across.size:
+            return
         if spec is None:
             lit = self._color.transpose(2, 0, 1) * self._alpha
         else:
             lit = _tone(self._surface.lit(spec, self._across, self._down, self._aspect))
             lit *= self._alpha
         lit += self._behind
-        np.minimum(lit, np.float32(255.0), out=lit)
-        done[self._rows].transpose(2, 0, 1)[...] = lit
+        _interleave(lit, done[self._place])
+
+
+def _interleave(planes: Planes, done: NDArray[np.uint8]) -> None:
+    """Codes [3, h, w], from 0 on, cut off and written to uint8 [h, w, 3]."""
+    codes = np.minimum(planes, np.float32(255.0)).astype(np.uint8)
+    for channel, plane in enumerate(codes):  # a third of the time of a transposed copy
+        done[..., channel] = plane
 
 
 def _bands(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], shape: Shape, background: NDArray[np.uint8] | None,
-           color: NDArray[np.uint8] | None) -> Iterator[Callable[[], _Band]]:
-    """What makes each of a picture's bands. Raises ImageError, before the first."""
+           color: NDArray[np.uint8] | None) -> Iterator[Callable[[NDArray[np.uint8]], _Band]]:
+    """What makes each of a picture's bands, and writes what is behind it into a picture of its size. Raises ImageError,
+    before the first.
+    """
     height, width = _checked(rgb, alpha, shape, background, color)
     own_color = rgb if color is None else color
     normals_of = _stretched(shape.normals, height, width)
     step = max(1, PIXELS // width)
 
-    def make(rows: slice) -> _Band:
+    def make(rows: slice, done: NDArray[np.uint8]) -> _Band:
         behind = None if background is None else background[rows]
         return _Band(rgb[rows], alpha[rows], own_color[rows], behind, normals_of(rows), shape.own, rows,
-                     (width, height))
+                     (width, height), done)
 
     return (partial(make, slice(top, min(top + step, height))) for top in range(0, height, step))
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..assets import assets
+from ..assets import assets, page_scripts
 from ..errors import StageError
 from ..imaging.address import picture_address
 from ..jsontext import read_json
@@ -108,7 +108,7 @@ def document(title: str, main: str, values: Mapping[str, Any], script: str, styl
 
 
 def set_on_page(pictures: Sequence[tuple[str, int]], alpha: NDArray[np.float32] | None, seed: int) -> dict[str, Any]:
-    """What javascript/85-desks.js is told of a set whose pictures lie in a page's gallery: JSON values.
+    """What javascript/later/85-desks.js is told of a set whose pictures lie in a page's gallery: JSON values.
 
     pictures: each light's name (a preset's) and its picture's place in the gallery. alpha: of the pictures' size.
     """
@@ -123,7 +123,7 @@ def mask_address(alpha: NDArray[np.float32]) -> str:
 
 def scripts() -> list[Path]:
     """The scripts that the desk is made of, in the order in which they are loaded. Raises StageError without them."""
-    found = sorted(path for path in (ROOT / "javascript").glob("*.js") if path.name.startswith(SCRIPTS))
+    found = [path for path in page_scripts(ROOT) if path.name.startswith(SCRIPTS)]
     if not found or not (ROOT / "style.css").is_file():
         raise StageError("the desk's scripts are missing beside the package. Take the whole extension.")
     return found

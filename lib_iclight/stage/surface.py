@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..color import LUMINANCE
 from ..errors import StageError
@@ -18,6 +19,8 @@ SHADE_LEAST, SHADE_MOST = 0.35, 2.5
 """limits of the shading that albedo is divided by, as factors of its mean over the subject"""
 BRIGHTEST = 0.9
 """the largest channel of the brightest albedo: near white, for nothing says how bright the lights were"""
+NEAR = 16
+"""cells to the longer side, as far as which something is near at soft edges"""
 COARSEST = 16
 """pixels at whose side the solving for depth begins"""
 STEPS = 60
@@ -31,7 +34,8 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
     chroma stays. What the normals explain is the part of the logarithm of the mean's luminance that is a quadratic
     function of the normal: light from afar that a matte surface shows is nearly that, whatever the lights are (Basri
     and Jacobs, "Lambertian Reflectance and Linear Subspaces", 2003). Scaled so that of the subject's brightest
-    hundredth the largest channel is BRIGHTEST. Outside the subject it is the mean as it is.
+    hundredth the largest channel is BRIGHTEST. Outside the subject it is the mean as it is, and at soft edges only the
+    subject's part of a pixel is divided: what shines through from a bright background would become a white rim.
     """
     mean = np.empty((stage.height, stage.width, 3), np.float32)
 
@@ -51,12 +55,36 @@ def albedo(stage: Stage, normals: Normals) -> NDArray[np.float32]:
     answer, *_ = np.linalg.lstsq(basis, light.ravel()[chosen], rcond=None)
     middle = float((basis @ answer).mean())
     shade = (_basis(normals.reshape(-1, 3)) @ answer - middle).reshape(alpha.shape)
-    factor = np.exp(shade.clip(math.log(SHADE_LEAST), math.log(SHADE_MOST)) * alpha).astype(np.float32)
-    plain = mean / factor[..., None]
-    bright = float(np.percentile(plain[solid].max(axis=1), 99.0))
+    factor = np.exp(shade.clip(math.log(SHADE_LEAST), math.log(SHADE_MOST))).astype(np.float32)
+    bright = float(np.percentile((mean / factor[..., None])[solid].max(axis=1), 99.0))
     scale = np.float32(BRIGHTEST / bright if bright > 1e-6 else 1.0)
-    result: NDArray[np.float32] = (plain * (scale * alpha + (1.0 - alpha))[..., None]).clip(0.0, 1.0)
+    part = _part(mean @ LUMINANCE.astype(np.float32), alpha)
+    result: NDArray[np.float32] = (mean * (part * (scale / factor) + (1.0 - part))[..., None]).clip(0.0, 1.0)
     return result
+
+
+def _part(luminance: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much of each pixel's light is the subject's, 0..1, float32 [H, W]: alpha, weighed by the luminance that the
+    subject and the background have near it; alpha alone where one of them is not near.
+    """
+    subject, background = (_near(luminance, mask) for mask in (alpha > 0.9, alpha < 0.1))
+    own, other = alpha * subject, (1.0 - alpha) * background
+    known = (own + other > 1e-6) & (subject > 0) & (background > 0)
+    return np.where(known, own / np.maximum(own + other, np.float32(1e-6)), alpha).astype(np.float32)
+
+
+def _near(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mean of the values, [H, W], within a mask near each pixel; 0 where there are none."""
+    height, width = values.shape
+    cell = max(2, round(max(height, width) / NEAR))
+
+    def averaged(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        small = Image.fromarray(plane).resize((-(-width // cell), -(-height // cell)), Image.Resampling.BOX)
+        return np.asarray(small.resize((width, height), Image.Resampling.BILINEAR))
+
+    share = averaged(mask.astype(np.float32))
+    return np.where(share > 1e-3, averaged(np.where(mask, values, np.float32(0.0))) / np.maximum(share, 1e-3),
+                    np.float32(0.0)).astype(np.float32)
 
 
 def depth(stage: Stage, normals: Normals) -> NDArray[np.float32]:

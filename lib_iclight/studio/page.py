@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from .. import infotext
-from ..assets import assets
+from ..assets import assets, page_scripts
 from ..errors import SettingsError
 from ..generation import SAMPLERS, Generation, reference_size
 from ..panel import texts
@@ -107,7 +107,7 @@ def build(studio: Studio) -> gr.Blocks:
         on_server(use.click, paste, [text], [problem, *(widget for widget, _ in panel.infotext_fields), *ordered])
         # Gradio's frame hides what overflows it, and in such a frame nothing can stay in sight; see style.css.
         in_browser(page.load, "() => { document.querySelector('.gradio-container').style.overflow = 'clip'; }")
-        in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
+        in_browser(page.load, page_script(page_scripts(ROOT)))
     return page
 
 

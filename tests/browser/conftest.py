@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from running import running
 
+from lib_iclight.assets import page_scripts
 from lib_iclight.settings import STAGES
 
 from . import visitor
@@ -43,9 +44,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     environment.undo()
 
 
-def served(page: Any) -> Iterator[str]:
-    """The address of a Gradio page while it is served."""
-    _, address, _ = page.queue().launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, show_api=False)
+def served(page: Any, *folders: Path) -> Iterator[str]:
+    """The address of a Gradio page while it is served. folders: whose files it may hand out."""
+    _, address, _ = page.queue().launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, show_api=False,
+                                        allowed_paths=[str(folder) for folder in folders])
     yield address
     page.close(verbose=False)
 
@@ -82,8 +84,18 @@ def img2img(browser: Any, models: Path) -> Iterator[str]:
         for name in ("width", "height"):
             widgets[f"img2img_{name}"] = gr.Slider(64, 2048, value=512, step=8, elem_id=f"img2img_{name}")
         Panel("img2img", Session(folders=Folders.under(models)), always_open).connect(widgets)
-        in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
+        in_browser(page.load, page_script(page_scripts(ROOT)))
     yield from served(page)
+
+
+def loading(folder: Path) -> str:
+    """A script that puts a folder's scripts into the page by their addresses, as a WebUI does; the others it leaves."""
+    addresses = [f"file={file.as_posix()}?{file.stat().st_mtime}" for file in sorted(folder.glob("*.js"))]
+    return f"""() => {{ for (const address of {json.dumps(addresses)}) {{
+        const script = document.createElement("script");
+        [script.src, script.async] = [address, false];
+        document.head.append(script);
+    }} }}"""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +106,7 @@ def webui(browser: Any, models: Path) -> Iterator[str]:
     """
     gr = need("gradio")
     from lib_iclight.folders import Folders
-    from lib_iclight.panel.gradio_host import GRADIO_4, in_browser, on_server, page_script
+    from lib_iclight.panel.gradio_host import GRADIO_4, in_browser, on_server
     from lib_iclight.panel.panel import Panel
     from lib_iclight.session import Session
     from lib_iclight.stage import set_on_page
@@ -121,8 +133,8 @@ def webui(browser: Any, models: Path) -> Iterator[str]:
                 run = gr.Button("Generate", elem_id="txt2img_generate")
         panel.connect({})
         on_server(run.click, generate, [], [gallery, info], quick=False)
-        in_browser(page.load, page_script(sorted((ROOT / "javascript").glob("*.js"))))
-    yield from served(page)
+        in_browser(page.load, loading(ROOT / "javascript"))
+    yield from served(page, ROOT / "javascript")
 
 
 class Visitor(visitor.Visitor):

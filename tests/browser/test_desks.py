@@ -191,3 +191,21 @@ def test_it_fits_where_it_lies(at_webui: Any, width: int, wide: bool, small: boo
             .map(([one]) => one.outerHTML.slice(0, 120));
     }""")
     assert overflow == []
+
+
+def test_before_and_after_show_a_single_result_in_the_place_of_a_grid(at_webui: Any) -> None:
+    """The double's gallery begins with a grid, which it shows first."""
+    page = at_webui.page
+    at_webui.drop("foreground", CUTOUT)
+    page.click("#txt2img_generate")
+    at_webui.wait_for_desk(5)
+
+    def compared(number: int) -> None:
+        page.wait_for_function("(number) => document.querySelector('.iclight-after')?.src"
+                               " === iclight.page.gallery('txt2img')[number]", arg=number)
+
+    compared(1)
+    page.locator("#txt2img_gallery .thumbnail-item").nth(3).click()
+    compared(3)
+    page.locator("#txt2img_gallery .thumbnail-item").nth(0).click()
+    compared(1)

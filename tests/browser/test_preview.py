@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from javascript.sketches import CLOSE, case, decoded, specs
+from lib_iclight.assets import page_scripts
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -39,7 +40,7 @@ DRAW = """({kind, given}) => {
 def scripts(browser: Any) -> Any:
     """An empty page with the scripts that a sketch needs."""
     page = browser.new_page()
-    for file in sorted((ROOT / "javascript").glob("[1-4]*.js")):
+    for file in [one for one in page_scripts(ROOT) if one.name[0] in "1234"]:
         page.add_script_tag(content=file.read_text(encoding="utf-8"))
     yield page
     page.close()

@@ -5,7 +5,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const FOLDER = path.join(__dirname, "..", "..", "javascript");
+const FOLDER = path.join(__dirname, "..", "..", "javascript", "later");
 
 const free = fs.readdirSync(FOLDER).filter((name) => /^([12]|7[0-4])/.test(name));
 for (const name of free.toSorted()) require(path.join(FOLDER, name));

@@ -20,11 +20,12 @@ import numpy as np
 import playwright
 import pytest
 
+from lib_iclight.assets import page_scripts
 from lib_iclight.lights import PRESETS, broad_light, light_map
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SCRIPTS = sorted((ROOT / "javascript").glob("*.js"))
+SCRIPTS = page_scripts(ROOT)
 EXE = ".exe" if os.name == "nt" else ""
 NODE = Path(playwright.__file__).parent / "driver" / f"node{EXE}"
 OXLINT = Path(sys.executable).parent / f"oxlint{EXE}"
@@ -106,21 +107,21 @@ def test_scripts_lint() -> None:
 
 
 @pytest.mark.parametrize(("name", "line", "rule"), [
-    ("10-lights.js", "globalThis.x = document.body;", "no-undef"),
-    ("20-lamps.js", "globalThis.x = window.innerWidth;", "no-undef"),
+    ("later/10-lights.js", "globalThis.x = document.body;", "no-undef"),
+    ("later/20-lamps.js", "globalThis.x = window.innerWidth;", "no-undef"),
     ("30-page.js", "globalThis.x = undefinedName;", "no-undef"),
-    ("60-editor.js", "globalThis.x = document.querySelector('#txt2img_prompt');", "no-restricted-properties"),
-    ("80-desk.js", "globalThis.x = document.getElementById('txt2img_prompt');", "no-restricted-properties"),
-    ("60-editor.js", "const unused = 1;", "no-unused-vars"),
-    ("60-editor.js", "var x = 1; globalThis.x = x;", "no-var"),
-    ("60-editor.js", "let x = 1; globalThis.x = x;", "prefer-const"),
-    ("60-editor.js", "globalThis.x = globalThis.y == 1;", "eqeqeq"),
-    ("60-editor.js", "\n".join(f"globalThis.x{i} = {i};" for i in range(301)), "max-lines"),
+    ("later/60-editor.js", "globalThis.x = document.querySelector('#txt2img_prompt');", "no-restricted-properties"),
+    ("later/80-desk.js", "globalThis.x = document.getElementById('txt2img_prompt');", "no-restricted-properties"),
+    ("later/60-editor.js", "const unused = 1;", "no-unused-vars"),
+    ("later/60-editor.js", "var x = 1; globalThis.x = x;", "no-var"),
+    ("later/60-editor.js", "let x = 1; globalThis.x = x;", "prefer-const"),
+    ("later/60-editor.js", "globalThis.x = globalThis.y == 1;", "eqeqeq"),
+    ("later/60-editor.js", "\n".join(f"globalThis.x{i} = {i};" for i in range(301)), "max-lines"),
 ])
 def test_the_linter_refuses(tmp_path: Path, name: str, line: str, rule: str) -> None:
     """Its configuration names files: that what it forbids is forbidden where it should be."""
     shutil.copy(ROOT / ".oxlintrc.json", tmp_path)
-    (tmp_path / "javascript").mkdir()
+    (tmp_path / "javascript" / "later").mkdir(parents=True)
     (tmp_path / "javascript" / name).write_text(line + "\n", encoding="utf-8")
     done = run(OXLINT, cwd=tmp_path)
     assert done.returncode == 1 and f"({rule})" in done.stdout, done.stdout

@@ -29,6 +29,9 @@ from .reference import Reference, fitted, light_from
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "astronaut-cutout.webp"
 PATIENCE = 600_000
 """milliseconds for a picture on a busy machine"""
+A1111_OWN = "Cannot read properties of undefined (reading 'props')"
+"""What A1111 1.10.1's page says, without the extension too, each time that the width or height field is left: its
+`onCalcResolutionHires` returns six values to an event without outputs (modules/ui.py), for which Gradio 3.41 looks."""
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,8 @@ class Person(Visitor):
     def __init__(self, page: Any, theme: str) -> None:
         super().__init__(page, "txt2img")
         self.theme = theme
+        self.sizes = 0
+        """how often the width or height field was filled in and left"""
 
     def open(self, url: str) -> None:
         self.page.goto(f"{url}/?__theme={self.theme}", wait_until="domcontentloaded")
@@ -64,6 +69,7 @@ class Person(Visitor):
 
     def generate(self) -> str:
         """Two steps at the live cases' size; what stands under the result."""
+        self.sizes += 2
         for name, value in (("width", SIZE), ("height", SIZE), ("steps", 2), ("cfg_scale", 2)):
             self.page.fill(f"#txt2img_{name} input[type=number]", str(value))
             self.page.keyboard.press("Tab")
@@ -91,7 +97,9 @@ def person(request: pytest.FixtureRequest, browser: Any, forge: Forge) -> Iterat
     yield visitor
     visitor.shoot("last")
     page.close()
-    assert visitor.complaints == []
+    known = os.environ["ICLIGHT_LIVE_HOST"] == "a1111"
+    assert [text for text in visitor.complaints if not (known and A1111_OWN in text)] == []
+    assert len(visitor.complaints) <= visitor.sizes
 
 
 def test_the_dropped_file_is_what_is_relit(person: Person, forge: Forge, reference: Reference,

@@ -245,6 +245,21 @@ def test_albedo_loses_the_shading_and_keeps_the_paint_and_its_colour() -> None:
         albedo(stage, truth[1:])
 
 
+@pytest.mark.parametrize("wall", [0.0, 0.1, 0.4, 0.8])
+def test_albedo_has_no_rim_before_any_background(wall: float) -> None:
+    """At an edge four pixels soft nothing is brighter than the subject and the background on its two sides."""
+    truth, _, _ = ball(128)
+    y, x = np.mgrid[:128, :128] + 0.5
+    alpha = ((0.38 * 128 - np.hypot(x - 64, y - 64)) / 4 + 0.5).clip(0, 1).astype(np.float32)
+    shade = 0.9 * np.einsum("hwc,lc->lhw", truth, np.array(dome(8))).clip(0) + 0.1
+    paint = np.array([0.5, 0.3, 0.2])
+    pictures = paint * shade[..., None] * alpha[..., None] + wall * (1 - alpha[..., None])
+    found = albedo(from_pictures(lamps(dome(8)), pictures.astype(np.float32), alpha), truth) @ LUMINANCE
+    soft, near = (alpha > 0) & (alpha < 1), (alpha == 1) & (np.hypot(x - 64, y - 64) > 0.28 * 128)
+    assert soft.sum() > 500
+    assert found[soft].max() < 1.1 * max(found[near].max(), wall)
+
+
 @pytest.mark.parametrize("size", [64, 97, 160])
 def test_depth_is_a_balls(size: int) -> None:
     normal, alpha, high = ball(size)

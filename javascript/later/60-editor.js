@@ -274,8 +274,5 @@
         show: (tab, light) => editors[tab]?.heed(typeof light === "string" ? light : JSON.stringify(light)),
         /** What the editor of the tab has for the light widget. */
         take: (tab) => editors[tab].light,
-        /** The img2img tab's picture: for the panel's preview, and whole. */
-        tabPicture: page.tabPicture,
-        img2imgPicture: page.img2imgPicture,
     };
 })();
