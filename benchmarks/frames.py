@@ -4,8 +4,8 @@
     python benchmarks/frames.py [--frames 60] [--card]
 
 Needs Chromium (CHROMIUM names it; default: /usr/bin/chromium). Prints the median and the slowest twentieth in
-milliseconds; 60 frames a second leave 16.7. By itself WebGL is the processor's (SwiftShader); `--card` takes the
-machine's graphics card. A redraw ends when its pixels can be read.
+milliseconds; 60 frames a second leave 16.7. WebGL here is the processor's (SwiftShader), which the desk would
+not use by itself; `--card` takes the machine's graphics card. A redraw ends when its pixels can be read.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@
     const REST_SIDE = 512; // and at rest
     const BLUR_SIDE = 96; // of a reference picture of which only the light is shown
     const HANDLE = {chosen: 11, other: 8, size: 5}; // radii in pixels of the screen; of the square half its side
+    const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // the processor in a graphics card's place
     const PICTURE_SHARE = 0.35; // of the picture that lies over its light
 
     const toImageData = ({data, width, height}) => new ImageData(data, width, height);
@@ -143,5 +144,11 @@
         }
     }
 
-    iclight.canvas = {LightCanvas, canvasOf, follow};
+    /** Whether the processor does what WebGL asks of a graphics card. gl: a WebGL context. */
+    function bySoftware(gl) {
+        const names = gl.getExtension("WEBGL_debug_renderer_info");
+        return SOFTWARE.test(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+    }
+
+    iclight.canvas = {LightCanvas, canvasOf, follow, bySoftware};
 })();

@@ -11,7 +11,6 @@
 
     const MOST_LAMPS = 32; // of a spec
     const QUICK_SIDE = 192; // the longer side while something is dragged, without a graphics card
-    const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // the processor in a graphics card's place
 
     const number = (value) => value.toFixed(8);
     const VERTEX = `#version 300 es
@@ -81,8 +80,7 @@
             this.canvas = make("canvas");
             const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false});
             if (!gl) throw new Error("there is no WebGL 2");
-            const names = gl.getExtension("WEBGL_debug_renderer_info");
-            this.slow = SOFTWARE.test(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+            this.slow = iclight.canvas.bySoftware(gl);
             this.program = gl.createProgram();
             for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT()]]) {
                 const shader = gl.createShader(kind);

@@ -38,13 +38,17 @@
         }`;
 
     class GlPainter {
-        /** Throws an Error where there is no WebGL 2, or the set is too large for it. lost(): it is gone. */
-        constructor(set, lost) {
+        /**
+         * Throws an Error where there is no WebGL 2, or the set is too large for it, or, unless `slow` is allowed, where
+         * the processor draws for it: a redraw then takes many times as long as on a plain canvas. lost(): it is gone.
+         */
+        constructor(set, lost, slow) {
             this.set = set;
             this.canvas = make("canvas", {width: set.viewWidth, height: set.viewHeight});
             const gl = this.gl = this.canvas.getContext("webgl2", {antialias: false, depth: false, alpha: true,
                 preserveDrawingBuffer: true, powerPreference: "high-performance"});
             if (!gl) throw new Error("no WebGL 2");
+            if (!slow && iclight.canvas.bySoftware(gl)) throw new Error("no graphics card");
             const {viewWidth: width, viewHeight: height, lamps} = set;
             if (lamps.length > gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS)
                 || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) throw new Error("too large");
@@ -188,11 +192,14 @@
         close() {}
     }
 
-    /** A painter of a set: WebGL's unless it is not there or `plain` is asked for. lost(): WebGL's went away. */
+    /**
+     * A painter of a set: WebGL's where it is there and quick. plain: true has none of it, false has it slow too.
+     * lost(): WebGL's went away.
+     */
     function painterFor(set, plain, lost) {
-        if (!plain) {
+        if (plain !== true) {
             try {
-                return new GlPainter(set, lost);
+                return new GlPainter(set, lost, plain === false);
             } catch {
                 // a plain canvas serves
             }

@@ -34,7 +34,7 @@
     const apart = (texts) => texts.filter(Boolean).flatMap((text) => [make("span", {}, text), " "]).slice(0, -1);
 
     class Desk extends Bench {
-        constructor(element, {presets, labels, texts = {}, title, before = null, plain = false}) {
+        constructor(element, {presets, labels, texts = {}, title, before = null, plain}) {
             super();
             const [editor] = Object.values(iclight.editor?.editors || {}); // of the page that we are on
             this.presets = presets || editor?.presets || {};
@@ -42,7 +42,7 @@
             this.texts = {...iclight.deskTexts, ...texts};
             this.title = title || this.texts.desk;
             this.beforeUrl = before;
-            this.plain = plain; // no WebGL
+            this.plain = plain; // of painterFor
             this.build(element);
         }
 

@@ -68,7 +68,7 @@ def test_another_extension_does_harm(forge: Forge, fresh: tuple[str, bytes], har
                                      complaint: str, tab: str) -> None:
     """Never an unrelit picture without a word."""
     forge.arm(**harm)
-    photo = {"init_images": [base64_of(scene())]} if tab == "img2img" else {}
+    photo: dict[str, Any] = {"init_images": [base64_of(scene())]} if tab == "img2img" else {}
     answer = forge.job(tab, FC, **photo)
     assert answer.status == 422
     assert re.search(f"^IC-Light: HostError: .*{complaint}", answer.sentence)
