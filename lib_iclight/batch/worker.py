@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,8 @@ from .report import FAILED, MADE, THERE, Row
 
 FATAL = (BatchError, CheckpointError)
 """what every other picture would fail of too"""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""what a disk says that takes no more"""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class Worker:
         except FATAL:
             raise
         except Exception as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                raise BatchError(f"{error} Run the batch again then: it goes on where it was.") from error
             return failed(asked.name, error, prepared.seconds + time.perf_counter() - started, asked.target.key)
         return self.row(asked, MADE, prepared.seconds + time.perf_counter() - started, warnings)
 
