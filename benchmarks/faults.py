@@ -63,6 +63,7 @@ def main() -> int:
     parser.add_argument("--host", choices=list(ON_THE_CPU), default="forge", help="which WebUI it is (default: forge)")
     parser.add_argument("--dir", type=Path, help="its checkout; without it only the doubles")
     parser.add_argument("--models", type=Path, help="a Forge's models folder with the random models, for other hosts")
+    parser.add_argument("--only", default="", metavar="TEXT", help="in a real WebUI only faults whose name holds it")
     parser.add_argument("--keep", action="store_true", help="keep the random models")
     parser.add_argument("--python", type=Path, help="its Python (default: the one in its venv folder)")
     parser.add_argument("--port", type=int, default=7999)
@@ -78,7 +79,7 @@ def main() -> int:
             forge = Forge(server.url)
             if arguments.soak:
                 return soak(forge, arguments.soak, arguments.seed)
-            return live(forge, server, arguments.count or 60, arguments.seed)
+            return live(forge, server, arguments.count or 60, arguments.seed, arguments.only)
     finally:
         for path in [] if arguments.keep else made:
             path.unlink()
@@ -149,8 +150,8 @@ def live_faults(count: int, seed: int) -> list[LiveFault]:
     return chosen + chooser.sample(around, min(len(around), count - len(chosen)))
 
 
-def live(forge: Forge, server: Server, count: int, seed: int) -> int:
-    """Faults in a running WebUI, each followed by a plain and a relit job.
+def live(forge: Forge, server: Server, count: int, seed: int, only: str = "") -> int:
+    """Faults in a running WebUI, each followed by a plain and a relit job; of `count` those whose name holds `only`.
 
     Forge's API answers any exception that is no HTTPException with 500 and an empty body; its log has the text.
     """
@@ -161,6 +162,8 @@ def live(forge: Forge, server: Server, count: int, seed: int) -> int:
     assert plain(forge) == before
     table: dict[str, Counter[str]] = {}
     for fault in live_faults(count, seed):
+        if only not in fault.name:
+            continue
         if "drop_unet" in fault.probe and server.host == "a1111":  # which has no patched UNet to drop
             continue
         forge.arm(record=False, **fault.probe)
