@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -116,12 +115,3 @@ def test_a_cluster_that_is_not_there(address: str) -> None:
 
     with pytest.raises(BatchError, match="no Ray cluster answers at"):
         cluster._connect(Ray, address)
-
-
-def test_what_listens_there_and_is_no_cluster(photos: Path, tmp_path: Path) -> None:
-    """Ray gives up, and that is told by name."""
-    pytest.importorskip("ray")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        with pytest.raises(BatchError, match="no Ray cluster answers"):
-            cluster.run(order(photos, tmp_path / "out"), fill(photos, 1), Report(tmp_path / "out"), address)
