@@ -2,6 +2,7 @@
 """What comes back at a photo's own size, against scaling the result up, with and without its detail, and the ratio.
 
     python benchmarks/fullsize.py [--subjects 6] [--half] [--only rendered|relit|speed] [--pictures DIR] [--cache DIR]
+                                  [--first N] [--table FILE]
 
 Prints Markdown tables. Bodies of the training's light stage that no training saw, with print and a fine texture on
 them, are rendered at 2048 pixels under one lamp (the photo) and before another wall under another lamp (the truth). The
@@ -15,7 +16,13 @@ Every method has the true alpha at 2048 pixels, and knows the photo. Measured as
 pixels: PSNR on what is wholly subject, legibility (correlation of print's edges with the truth's), and halo, in pixels
 of a 512 pixel picture. `--only speed` measures time and peak memory of bringing 24 and 100 megapixels back.
 
-The default takes 6 subjects. `--half` scales the scenes to 1024 pixels and the results to 256: the same proportions, a
+The default takes 6 subjects. All 32 at 2048 pixels, with the truth's two results and with the pocket model's:
+
+    python benchmarks/fullsize.py --subjects 32 --cache DIR --table FILE.md
+
+The table is written to FILE after every subject, over the one before, and printed in the end; what a run that was cut
+off has measured stays. `--cache` keeps scenes, 29 MB each: rendering them is not done again. `--first 16` goes on with
+the subject of that number. `--half` scales the scenes to 1024 pixels and the results to 256: the same proportions, a
 quarter of the work. Needs scikit-image and scipy.
 """
 
@@ -28,6 +35,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +49,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.preserve import Case, decode, degrade, encode, halo, legibility, print_on, psnr
 from lib_iclight.frame import Frame
 from lib_iclight.imaging import fit, fit_alpha
+from lib_iclight.imaging.save import write_whole
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter, foreground_color
 from lib_iclight.preserve import preserve
@@ -49,6 +58,9 @@ from lib_iclight.settings import Settings
 LARGE, LIT, SMALL = 2048, 768, 512
 LEAST = 0.002
 """added before dividing, in linear light, by the ratio image too"""
+
+Figures = dict[str, dict[str, list[tuple[float, float, float]]]]
+"""PSNR, legibility and halo of every subject, by result and method"""
 
 
 class Scene(NamedTuple):
@@ -65,6 +77,8 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", type=int, default=6, help="bodies on the light stage (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first one (default: %(default)s)")
+    parser.add_argument("--table", type=Path, help="write the table here after every subject")
     parser.add_argument("--half", action="store_true", help="at half the size")
     parser.add_argument("--only", choices=("rendered", "relit", "speed"), help="a part of it")
     parser.add_argument("--pictures", type=Path, help="also write the pictures, side by side, to here")
@@ -74,8 +88,9 @@ def main() -> int:
         print(speed_table())
         return 0
     kinds = {"rendered": ("exact", "model"), "relit": ("relit",), None: ("exact", "model", "relit")}[arguments.only]
-    figures: dict[str, dict[str, list[tuple[float, float, float]]]] = {kind: {} for kind in kinds}
-    for number in range(arguments.subjects):
+    figures: Figures = {kind: {} for kind in kinds}
+    for number in range(arguments.first, arguments.first + arguments.subjects):
+        begun = time.perf_counter()
         scene = scene_of(number, arguments.cache)
         if arguments.half:
             scene = halved(scene)
@@ -89,26 +104,35 @@ def main() -> int:
             if arguments.pictures:
                 arguments.pictures.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.hstack(row)).save(arguments.pictures / f"{number:02}-{kind}.jpg", quality=90)
-        print(f"{number + 1} of {arguments.subjects}", file=sys.stderr)
-    print("| result | method | PSNR | legibility | halo | ours better: PSNR, legibility, halo |\n"
-          "| --- | --- | --- | --- | --- | --- |")
+        if arguments.table:
+            write_whole(arguments.table, (table(figures) + "\n").encode())
+        print(f"{number + 1 - arguments.first} of {arguments.subjects}, {time.perf_counter() - begun:.0f} s",
+              file=sys.stderr)
+    print(table(figures))
+    return 0
+
+
+def table(figures: Figures) -> str:
+    """The means of all subjects so far, and how often ours is better."""
+    rows = ["| result | method | PSNR | legibility | halo | ours better: PSNR, legibility, halo |",
+            "| --- | --- | --- | --- | --- | --- |"]
     for kind, methods in figures.items():
         ours_all = np.array(methods["ours"])
         for method, values in methods.items():
             ratio, legible, rim = np.nanmean(values, axis=0)
             gain = (ours_all - np.array(values)) * (1, 1, -1)
             wins = ", ".join(f"{(column > 1e-6).sum()}-{(column < -1e-6).sum()}" for column in gain.T)
-            print(f"| {kind} ({len(values)}) | {method} | {ratio:.2f} dB | {legible:.3f} | {rim:.2f} px | "
-                  f"{'' if method == 'ours' else wins} |")
-    return 0
+            rows.append(f"| {kind} ({len(values)}) | {method} | {ratio:.2f} dB | {legible:.3f} | {rim:.2f} px | "
+                        f"{'' if method == 'ours' else wins} |")
+    return "\n".join(rows)
 
 
 # --- scenes -------------------------------------------------------------------------------------------------------
 
 
-def scene_of(number: int, cache: Path | None) -> Scene:
+def scene_of(number: int, folder: Path | None) -> Scene:
     """A body with print and texture, under two lamps, before its own wall and another."""
-    file = None if cache is None else cache / f"{number}.npz"
+    file = None if folder is None else folder / f"{number}.npz"
     if file is not None and file.exists():
         with np.load(file) as kept:
             labels = tuple((slice(*map(int, box[:2])), slice(*map(int, box[2:]))) for box in kept["labels"])
@@ -208,14 +232,21 @@ def model(scene: Scene, number: int) -> NDArray[Any]:
 def relit(scene: Scene, number: int) -> NDArray[Any]:
     """By the pocket model, scaled up from what it knows: 128 pixels."""
     from lib_iclight.generation import Generation
-    from lib_iclight.session import Session
 
-    session = Session.open()
+    session = pocket()
     mask = np.rint(small(scene.alpha) * 255).astype(np.uint8)
     settings = Settings(mode="fbc", foreground=small(scene.photo), mask=mask, background=small(scene.wall))
     generation = Generation(prompt="", width=session.native, height=session.native, steps=20, cfg=2.0, seed=number)
     picture = session.relight(settings, generation).pictures[0]
     return np.asarray(picture.resize((len(small(scene.photo)),) * 2, Image.Resampling.LANCZOS))
+
+
+@cache
+def pocket() -> Any:
+    """The pocket model, loaded once."""
+    from lib_iclight.session import Session
+
+    return Session.open()
 
 
 RESULTS: dict[str, Callable[[Scene, int], NDArray[Any]]] = {"exact": exact, "model": model, "relit": relit}

@@ -194,6 +194,15 @@ class FullSize:
         if own is not None:
             seen = own[place.box[1]:place.box[3], place.box[0]:place.box[2]]
             return lambda rows, rgb: seen[rows]
+        mask = laid.subject.own_mask(*photo.size)
+        if mask is not None:
+            left, top, right, bottom = place.box
+            part, hidden = mask[top:bottom, left:right], photo.alpha
+            if hidden is None:
+                return lambda rows, rgb: part[rows] / np.float32(255.0)
+            shown = hidden[top:bottom, left:right]
+            most = np.float32(255.0 * np.iinfo(hidden.dtype).max)
+            return lambda rows, rgb: part[rows] * shown[rows].astype(np.float32) / most
         alpha = laid.subject.alpha
         axes = place.axes_over(alpha.shape[1], alpha.shape[0])
         return Detailed(laid.subject.original, alpha, *axes, guided=laid.subject.is_cut_by_model)

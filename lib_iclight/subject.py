@@ -102,6 +102,16 @@ class Subject:
         return (s.mask is None and s.matting == "auto" and self.own_alpha is not None
                 and self._refinement == Refinement(threshold=s.mask_threshold))
 
+    def own_mask(self, width: int, height: int) -> NDArray[np.uint8] | None:
+        """The given mask at a photo's size, uint8 [height, width], 255 = foreground; None where there is none, where it
+        is no finer than `alpha`, or where more is done to it than turning it round. Raises ImageError."""
+        s = self._settings
+        plain = Refinement(invert=s.mask_invert, threshold=s.mask_threshold)
+        if s.mask is None or self._refinement != plain:
+            return None
+        mask = imaging.load_finer_mask(s.mask, width, height, self.size)
+        return mask if mask is None or not s.mask_invert else np.subtract(255, mask, out=mask)
+
     @property
     def _refinement(self) -> Refinement:
         s = self._settings

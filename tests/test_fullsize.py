@@ -175,9 +175,14 @@ def test_a_given_background_keeps_its_own_pixels() -> None:
     made = back(relight, np.full((64, 96, 3), 90, np.uint8))
     expected = np.asarray(Image.fromarray(wall).resize((300, 200), Image.Resampling.LANCZOS))
     assert np.abs(made[OUTSIDE].astype(int) - expected[OUTSIDE]).max() <= 1
+    # A frame of another shape shows the middle of it; the photo lies in the frame's rows 21 to 106.
+    small = FRAME.place(wall, fit)
+    square = back(relight, np.full((128, 128, 3), 90, np.uint8), Frame(128, 128))
+    seen = (100.0, 21 * 400 / 128, 500.0, 106 * 400 / 128)
+    expected_there = np.asarray(Image.fromarray(wall).resize((300, 200), Image.Resampling.LANCZOS, box=seen))
+    assert np.abs(square[OUTSIDE].astype(int) - expected_there[OUTSIDE]).mean() < 1
     # Not kept, it is in the result's light: half of it here.
     lit = job(mask=DISC, mode="fbc", background=wall)
-    small = FRAME.place(wall, fit)
     darker = back(lit, times(small, 0.5))[FAR > 80].astype(int) - times(expected, 0.5)[FAR > 80]
     assert np.abs(darker).mean() < 6
 
@@ -218,6 +223,38 @@ def test_the_edge_of_a_coarse_matte_follows_the_photo() -> None:
     assert np.abs(refined - inside).mean() < 0.7 * np.abs(coarse - inside).mean()
     assert refined[FAR < 50].min() == 1 and refined[FAR > 70].max() == 0
     assert cutout.size == mask.size == (300, 200) and cutout.mode == "RGBA"
+
+
+@pytest.mark.parametrize("form", ["grey", "transparent", "beside the photo's own transparency", "inverted", "half"])
+def test_a_persons_own_mask_counts_at_the_photos_pixels(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The subject is worked on at a smaller size, where lines of one pixel are a mush of half transparency."""
+    monkeypatch.setattr("lib_iclight.job.ENOUGH", 64)
+    lines = (DISC * (np.arange(300) % 2)).astype(np.uint8)
+    photo: Any = PHOTO
+    mask: Any = Image.fromarray(lines)
+    wanted = lines
+    if form == "transparent":
+        mask = Image.merge("LA", [Image.new("L", mask.size, 128), mask])
+    elif form == "inverted":
+        wanted = 255 - lines
+    elif form == "half":
+        mask = mask.reduce(2)
+        wanted = np.asarray(mask.resize((300, 200), Image.Resampling.BICUBIC))
+    elif form != "grey":
+        photo = np.dstack([PHOTO, np.where(np.arange(200)[:, None] < 100, 255, 51).repeat(300, 1)]).astype(np.uint8)
+        wanted = np.where(np.arange(200)[:, None] < 100, lines, np.rint(lines / 5.0)).astype(np.uint8)
+    relight = job(photo, mask=mask, mask_invert=form == "inverted", outputs=("mask",),
+                  keep_background=photo is PHOTO)
+    assert min(relight.subjects[0].size) < 200, "else there is nothing to lose"
+    (_, made), = relight.extras(FRAME)
+    np.testing.assert_array_equal(np.asarray(made), wanted)
+    if photo is not PHOTO:
+        return
+    lit = back(relight, times(unchanged(relight), 0.25)).astype(int)
+    assert (lit[wanted == 0] == PHOTO[wanted == 0]).all()
+    if form in ("grey", "transparent", "inverted"):
+        bright = (wanted == 255) & (PHOTO.min(2) > 60)
+        assert (lit[bright] < PHOTO[bright]).mean() > 0.99
 
 
 def test_a_stages_alpha_is_as_large_as_its_pictures() -> None:

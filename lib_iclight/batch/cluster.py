@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import BatchError
+from ..files import reason
 from .claims import Claims
 from .local import Listen, rows
 from .order import Order
@@ -22,6 +24,8 @@ from .worker import Worker
 
 LOCAL = "local"
 """in an address's place: a cluster of this machine alone, for the time of the batch"""
+PATIENCE = 10.0
+"""seconds within which an address has to take a connection"""
 BLOCK = 8
 """pictures that an actor is given at a time; rows come back, and are reported, when all of them are done"""
 
@@ -93,7 +97,8 @@ def _ray() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Join the cluster. Raises BatchError."""
+    """Join the cluster. Raises BatchError, for an address where nobody listens within `PATIENCE`."""
+    _reach(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -102,8 +107,24 @@ def _connect(ray: Any, address: str) -> None:
                  **({"include_dashboard": False} if address == LOCAL else {}))
     except Exception as error:  # Ray has no kind of its own for it
         told = next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
-        raise BatchError(f"no Ray cluster answers at {address} ({told.rstrip('.')}). Start one with `ray start "
-                         "--head`, or give --ray local.") from error
+        raise _absent(address, told) from error
+
+
+def _reach(address: str) -> None:
+    """See that somebody listens at host:port: Ray itself tries for minutes (2.60). Raises BatchError."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():  # `LOCAL`, "auto"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        told = reason(error) if isinstance(error, OSError) else "it is no address"
+        raise _absent(address, told) from error
+
+
+def _absent(address: str, told: str) -> BatchError:
+    return BatchError(f"no Ray cluster answers at {address} ({told.rstrip('.')}). Start one with `ray start "
+                      "--head`, or give --ray local.")
 
 
 def _told(error: Exception) -> Exception:

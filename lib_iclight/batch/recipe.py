@@ -151,7 +151,7 @@ def from_texts(values: Mapping[str, str], folder: Path, where: str) -> dict[str,
     return found
 
 
-def read_json(path: Path, what: str) -> Any:
+def load_json(path: Path, what: str) -> Any:
     """What a JSON file holds. Raises SettingsError, which says `what`."""
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import threading
@@ -116,7 +117,9 @@ class Report:
                     self._refresh()
                     if _short(row.key) in self._known:
                         return
-                os.write(self._file, (row.line() + "\n").encode("ascii"))
+                line = (row.line() + "\n").encode("ascii")
+                if os.write(self._file, line) < len(line):  # a disk that was full in the middle of it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise self._unwritable(error) from error
 

@@ -15,12 +15,13 @@ from ..errors import HostError, SettingsError
 from ..generation import NATIVE, Generation
 from ..imaging import fit_alpha, load_image, read_picture
 from ..imaging.outputs import name_of
+from ..imaging.save import clear_parts
 from ..settings import FIELDS, PICTURES, STAGES, Settings
 from ..stage import StageWriter, rig
 from .order import Order
 from .plan import MARKER, Target, key_of, seed_of, target_of, with_key
 from .recipe import GENERATION, Pictures, check_name
-from .worker import forget_parts, save, writing
+from .worker import save, writing
 
 SCRIPT = "IC-Light"
 OURS = {"prompt": "prompt", "negative_prompt": "negative_prompt", "width": "width", "height": "height",
@@ -202,7 +203,7 @@ def _keep_stage(made: Wish, results: Sequence[tuple[Image.Image, str]],
     lights = about.get(LIGHTS)
     if lights != list(names) * batch or len(results) != len(names) * batch:
         raise HostError("the WebUI gave another light stage back than was asked for. Update the extension there.")
-    forget_parts(made.target.place)
+    clear_parts(made.target.place)
     mask = next((picture for name, picture, _ in extras if name == "mask"), None)
     for number in range(batch):
         folder = made.target.place if batch == 1 else made.target.place / str(number + 1)

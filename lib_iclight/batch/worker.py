@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..files import reason
 from ..generation import Generation
 from ..imaging import read_picture
 from ..imaging.outputs import name_of
-from ..imaging.save import encoded
+from ..imaging.save import clear_parts, encoded, write_whole
 from ..job import Relight
 from ..made import Finished
 from ..progress import Progress, silent
@@ -30,9 +30,10 @@ from .plan import Target, key_of, seed_of, target_of, with_key
 from .recipe import Pictures
 from .report import FAILED, MADE, THERE, Row
 
-PART = ".part"
 FATAL = (BatchError, CheckpointError)
 """what every other picture would fail of too"""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""what a disk says that takes no more"""
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class Worker:
         except FATAL:
             raise
         except Exception as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+                raise BatchError(f"{error} Run the batch again then: it goes on where it was.") from error
             return failed(asked.name, error, prepared.seconds + time.perf_counter() - started, asked.target.key)
         return self.row(asked, MADE, prepared.seconds + time.perf_counter() - started, warnings)
 
@@ -161,7 +164,7 @@ class Worker:
         """Make what is missing of a light stage, and mark it as done."""
         folder, marker = asked.target.place, asked.target.marker
         assert marker is not None, "a light stage has one"
-        forget_parts(folder)
+        clear_parts(folder)
         made = self.session.stage(asked.settings, asked.generation, folder, asked.settings.stage, progress, job=job)
         for extra in made.extras:
             name = name_of(extra.name, extra.number, asked.generation.batch)
@@ -181,25 +184,6 @@ def save(path: Path, picture: Image.Image, text: str) -> None:
     writing(path, lambda: encoded(picture, path.suffix, text))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file by a part beside it, to the disk, renamed over `path`. Raises OSError.
-
-    Unlike `imaging.save.write_whole` its part has the file's own name: what a killed process left of it, the one that
-    makes the picture again writes over. Only who has claimed the picture may do so.
-    """
-    part = path.with_name(f".{path.name}{PART}")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-
-
 def writing(path: Path, data: Callable[[], bytes]) -> None:
     """Write a file whole; `data` makes its bytes. Raises BatchError where the disk refuses, and what `data` raises."""
     made = data()
@@ -211,11 +195,19 @@ def writing(path: Path, data: Callable[[], bytes]) -> None:
                          "run the batch again: it goes on where it was.") from error
 
 
-def forget_parts(folder: Path) -> None:
-    """Delete what killed processes left in a light stage's folder, which is claimed."""
-    for part in folder.rglob(f".*{PART}"):
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+@contextlib.contextmanager
+def cleared(out: Path, names: Iterable[str]) -> Iterator[None]:
+    """Without what killed processes have left half-written where the results of these names go; also of those that are
+    killed meanwhile, such as workers on a cluster. What is being written stays.
+    """
+    folders = [out / folder for folder in {name.rpartition("/")[0] for name in names}]
+    try:
+        for folder in folders:
+            clear_parts(folder)
+        yield
+    finally:
+        for folder in folders:
+            clear_parts(folder)
 
 
 def failed(name: str, error: Exception, seconds: float | None = None, key: str | None = None,

@@ -14,12 +14,12 @@ from ..batch import cluster, listing, local, stop, webui
 from ..batch.claims import Claims
 from ..batch.order import Models, Order
 from ..batch.plan import Shard
-from ..batch.recipe import KNOWN, Recipe, check_all, from_json, read_json
+from ..batch.recipe import KNOWN, Recipe, check_all, from_json, load_json
 from ..batch.remote import Remote
 from ..batch.report import Report, Row, Tally
 from ..batch.rules import Rules, read_rules
 from ..batch.talk import split_payload
-from ..batch.worker import Worker
+from ..batch.worker import Worker, cleared
 from ..console import printable
 from ..errors import BatchError, SettingsError
 from ..folders import Folders
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         check_all(order.rules.recipes(order.recipe, found.names), session.native if session else NATIVE,
                   order.ending)
         work = _Work(order, shard.of(found.names), Report(order.out, shard), bar, stopped)
-        with contextlib.closing(work.report):
+        with contextlib.closing(work.report), cleared(order.out, work.names):
             if args.webui:
                 tally = _through_webuis(work, [Remote(url) for url in args.webui], payload)
             elif args.ray:
@@ -151,7 +151,7 @@ def _through_webuis(work: _Work, remotes: Sequence[Remote], payload: Mapping[str
 
 def _payload(path: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """A request's plain part, and IC-Light's."""
-    return split_payload(read_json(path, "the payload")) if path is not None else ({}, {})
+    return split_payload(load_json(path, "the payload")) if path is not None else ({}, {})
 
 
 def _check_together(args: argparse.Namespace) -> None:
@@ -193,7 +193,7 @@ def order_of(args: argparse.Namespace, base: Mapping[str, Any]) -> Order:
             given[name] = given[name].absolute()
     values = dict(base)
     if args.settings is not None:
-        values |= from_json(read_json(args.settings, "the settings"), args.settings.absolute().parent,
+        values |= from_json(load_json(args.settings, "the settings"), args.settings.absolute().parent,
                             args.settings.name)
     rules = read_rules(args.rules.absolute()) if args.rules is not None else Rules()
     flags = {**args.flags, **vars(args)}

@@ -92,17 +92,40 @@ def load_mask(source: object, width: int, height: int) -> NDArray[np.float32]:
     The picture's alpha where it is transparent anywhere, else its luma (ITU-R 601-2); scaled smoothly to the size.
     Raises ImageError as `load_image`, and when the shape is another by more than a hundredth.
     """
-    image = load_image(source, "mask", enough=(width, height))
-    if abs(image.width * height - image.height * width) > 0.01 * image.height * width:
-        raise ImageError(f"the mask is {image.width} x {image.height} pixels, the foreground {width} x {height}: "
-                         "they differ in shape. Give a mask of the whole foreground picture, at any size.")
-    _, alpha = split_alpha(image)
-    if alpha is None:
-        alpha = np.asarray(image.convert("L")).astype(np.float32) / 255.0
+    image = _mask_of(source, width, height)
+    alpha = _alpha_of(image).astype(np.float32)
+    alpha /= np.float32(255.0)
     if image.size == (width, height):
         return alpha
     scaled = np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
     return scaled.clip(0.0, 1.0, out=scaled)
+
+
+def load_finer_mask(source: object, width: int, height: int, than: tuple[int, int]) -> NDArray[np.uint8] | None:
+    """As `load_mask`, in 0..255 for the large pictures that this is for; None for a mask no larger than `than`, width
+    and height."""
+    image = _mask_of(source, width, height)
+    if image.width <= than[0] and image.height <= than[1]:
+        return None
+    alpha = _alpha_of(image)
+    if image.size == (width, height):
+        return alpha
+    return np.array(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _mask_of(source: object, width: int, height: int) -> Image.Image:
+    image = load_image(source, "mask", enough=(width, height))
+    if abs(image.width * height - image.height * width) > 0.01 * image.height * width:
+        raise ImageError(f"the mask is {image.width} x {image.height} pixels, the foreground {width} x {height}: "
+                         "they differ in shape. Give a mask of the whole foreground picture, at any size.")
+    return image
+
+
+def _alpha_of(image: Image.Image) -> NDArray[np.uint8]:
+    """[H, W], the transparency where there is any, else the luma."""
+    if image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255:
+        return np.array(image.getchannel("A"))
+    return np.array(image.convert("L"))
 
 
 def load_plain(source: object, what: str, enough: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:

@@ -33,6 +33,8 @@ LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "AVIF": 32768}
 """in pixels; libjpeg's and libwebp's own limits, and what libavif's reader takes. PNG has none that matters here"""
 
 _QUALITY = 95
+UNLOCKED = 3600.0
+"""seconds after which nobody writes to a part any more, on a disk that knows no locks"""
 _PART = re.compile(r"\.[0-9a-f]{12}\.part(\.[a-z0-9]{1,5})?")
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 JPEG_SEGMENT = 65533
@@ -141,13 +143,18 @@ def clear_parts(folder: Path) -> None:
 def _clear(part: Path) -> None:
     if not stat.S_ISREG(part.lstat().st_mode):
         return
+    age = time.time() - part.stat().st_mtime
     if sys.platform == "win32":
         # Nobody can remove what another has open. It is closed for a moment before it is renamed.
-        if time.time() - part.stat().st_mtime > 60.0:
+        if age > 60.0:
             part.unlink()
         return
-    with part.open("rb") as file:
-        if lock(file):
+    with part.open("r+b") as file:  # NFS locks only files that are open for writing
+        try:
+            free = lock(file)
+        except OSError:  # a disk that knows no locks
+            free = age > UNLOCKED
+        if free:
             part.unlink()
 
 
@@ -155,7 +162,7 @@ def _held(file: BinaryIO) -> bool:
     """Hold an open part for oneself. An open file is held as it is on Windows, where locks are for bytes of it."""
     try:
         return sys.platform == "win32" or lock(file)
-    except OSError:  # a disk that knows no locks, on which no part is cleared away either
+    except OSError:  # a disk that knows no locks, on which a part's age tells whether it is being written
         return True
 
 

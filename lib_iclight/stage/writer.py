@@ -128,6 +128,8 @@ class StageWriter:
         path = self.folder / self._files[name]
         if self._free is None:
             self._claim()
+        if not exists(self.folder / LIST):  # from now on the folder is a stage's: what comes next may be broken off
+            write_text(self.folder / LIST, self._list())
         files.write_png(path, codes, text)
         self._size = size
         self._clipped[name] = clipped_share(codes >= CLIPPED * (2 ** files.bits_of(codes) - 1), mask)
@@ -149,14 +151,20 @@ class StageWriter:
             raise StageError(f"the picture {name!r} holds values that are no numbers. Make it anew.")
         return files.to_codes(picture.astype(np.float32), self.bits)
 
-    def _write_list(self) -> None:
-        there = [lamp for lamp in self.lamps if lamp.name in self._clipped]
+    @property
+    def _there(self) -> list[Lamp]:
+        return [lamp for lamp in self.lamps if lamp.name in self._clipped]
+
+    def _list(self) -> str:
         values = {"version": VERSION, "alpha": None if self._alpha is None else "alpha.png",
                   "pictures": [{"name": lamp.name, "file": self._files[lamp.name], "light": lamp.to_json(),
-                                "clipped": round(self._clipped[lamp.name], 6)} for lamp in there],
+                                "clipped": round(self._clipped[lamp.name], 6)} for lamp in self._there],
                   "rig": [lamp.name for lamp in self.lamps], "seed": self.seed, "settings": self.settings}
-        write_lp(self.folder / "stage.lp", [(self._files[lamp.name], lamp) for lamp in there])
-        write_text(self.folder / LIST, json.dumps(values, indent=1, allow_nan=False) + "\n")
+        return json.dumps(values, indent=1, allow_nan=False) + "\n"
+
+    def _write_list(self) -> None:
+        write_lp(self.folder / "stage.lp", [(self._files[lamp.name], lamp) for lamp in self._there])
+        write_text(self.folder / LIST, self._list())
 
     def _refuse_others(self) -> None:
         """Raise StageError where a person's own files have the names of a stage's, and no list says they are ours."""

@@ -106,7 +106,12 @@ def test_what_a_lost_node_was_at_is_made_elsewhere(photos: Path, tmp_path: Path,
     assert sorted(row["output"] for row in last(out).values()) == results(out) and set(last(out)) == set(good)
 
 
-def test_a_cluster_that_is_not_there(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    with pytest.raises(BatchError, match="no Ray cluster answers"):
-        cluster.run(order(photos, tmp_path / "out"), fill(photos, 1), Report(tmp_path / "out"), "127.0.0.1:9")
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "[::1]:9", "nowhere.invalid:6379",
+                                     "127.0.0.1:99999", "a..b:6379"])
+def test_a_cluster_that_is_not_there(address: str) -> None:
+    """It is told before Ray is asked, which tries for minutes."""
+    class Ray:
+        """Must not be asked."""
+
+    with pytest.raises(BatchError, match="no Ray cluster answers at"):
+        cluster._connect(Ray, address)

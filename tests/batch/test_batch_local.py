@@ -25,6 +25,7 @@ from lib_iclight.batch.recipe import Recipe
 from lib_iclight.batch.report import Report, Row, Tally, read_report
 from lib_iclight.batch.worker import Worker
 from lib_iclight.imaging import read_text
+from lib_iclight.imaging.save import part_of
 from lib_iclight.infotext import read
 from lib_iclight.session import Session
 from lib_iclight.stage import load
@@ -131,19 +132,18 @@ def test_kill_loses_at_most_the_picture_in_work(photos: Path, out: Path, tmp_pat
 
 
 @pytest.mark.parametrize("stage", [[], ["--mode", "fbc", "--cfg", "1", "--stage", "4"]], ids=["picture", "stage"])
-def test_what_a_killed_process_left_is_written_over(photos: Path, out: Path, stage: list[str]) -> None:
+def test_what_a_killed_process_left_is_cleared_away(photos: Path, out: Path, stage: list[str]) -> None:
     name, = fill(photos, 1)
     assert batch(photos, out, *stage) == 0
     made = out / last(out)[name]["output"]
     missing = made / "batch.json" if stage else made
     missing.unlink()
-    missing.with_name(f".{missing.name}.part").write_bytes(b"half of")
-    if stage:
-        (made / ".0123.part").write_bytes(b"half of a picture")
-    before = results(out)
-    assert batch(photos, out, *stage) == 0
-    assert results(out) == sorted({*(one for one in before if ".part" not in one),
-                                   missing.relative_to(out).as_posix()})
+    whole = results(out)
+    for folder in {out, missing.parent}:
+        (folder / ".0123456789ab.part").write_bytes(b"half of a picture")
+    with part_of(out / "other.png") as alive:
+        assert batch(photos, out, *stage) == 0
+        assert results(out) == sorted({*whole, missing.relative_to(out).as_posix(), alive.name}), "and no other's"
 
 
 def test_interrupted_it_ends_after_the_picture_in_work(photos: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lib_iclight.batch.order import Models, Order
-from lib_iclight.batch.recipe import KNOWN, Recipe, check_all, from_json, read_json
+from lib_iclight.batch.recipe import KNOWN, Recipe, check_all, from_json, load_json
 from lib_iclight.batch.rules import read_rules
 from lib_iclight.errors import ICLightError, ImageError, SettingsError
 from lib_iclight.folders import Folders
@@ -60,7 +60,7 @@ def test_what_is_no_json(tmp_path: Path) -> None:
     for raw in (b"{", b"\xff\xfe\xfd", b"[" * 100_000):
         (tmp_path / "x.json").write_bytes(raw)
         with pytest.raises(SettingsError, match=r"x\.json (cannot be read|is not valid JSON)"):
-            read_json(tmp_path / "x.json", "the settings")
+            load_json(tmp_path / "x.json", "the settings")
 
 
 @pytest.mark.parametrize("values", [

@@ -65,15 +65,19 @@ def test_what_the_frame_cuts_off_is_cut_off(forge: Forge) -> None:
 
 
 def test_on_a_given_background(forge: Forge) -> None:
+    """Kept, it stands behind the subject with its own pixels, whatever the model made of it."""
     wall = np.random.default_rng(9).integers(60, 200, (700, 1050, 3), np.uint8)
     answer = forge.txt2img({**ON, **CUT, "mode": "fbc", "light": "none", "background": base64_of(wall),
                             "fit": "contain", "keep_background": True}, steps=2)
     assert answer.status == 200, answer.sentence
     (picture,) = answer.pictures
     assert picture.shape == (HEIGHT, WIDTH, 3)
-    expected = np.asarray(Image.fromarray(wall).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
-    outside = FROM_CENTRE > 0.75
+    # The frame of 128 pixels shows the wall's middle 700, and in its rows 21 to 106 lies the photo.
+    seen = (175.0, 21 * 700 / 128, 875.0, 106 * 700 / 128)
+    expected = np.asarray(Image.fromarray(wall).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS, box=seen))
+    outside, inside = FROM_CENTRE > 0.75, FROM_CENTRE < 0.65
     assert np.abs(picture[outside].astype(int) - expected[outside]).mean() < 1
+    assert np.abs(picture[inside].astype(int) - expected[inside]).mean() > 10, "the subject stands before it"
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["whole picture", "only masked"])

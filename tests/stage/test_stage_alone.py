@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from PIL import Image
 from lib_iclight import cli
 from lib_iclight.errors import StageError
 from lib_iclight.imaging.outputs import plan_outputs
-from lib_iclight.imaging.save import clear_parts, part_of
+from lib_iclight.imaging.save import UNLOCKED, clear_parts, part_of
 from lib_iclight.stage import FOUR, StageWriter
 
 from .stages import random_codes, save_photos
@@ -132,6 +135,21 @@ def test_only_our_own_parts_are_cleared(tmp_path: Path) -> None:
         alive.write_bytes(b"whole")
     assert (tmp_path / "a.png").read_bytes() == b"whole"
     clear_parts(tmp_path / "nowhere")
+
+
+def test_without_locks_a_parts_age_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some network disks."""
+    def no_locks(file: object) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("lib_iclight.imaging.save.lock", no_locks)
+    old, young = tmp_path / ".0a1b2c3d4e5f.part", tmp_path / ".aaaaaaaaaaaa.part"
+    for part, age in ((old, UNLOCKED + 60.0), (young, UNLOCKED - 60.0)):
+        part.write_text("left by a killed process")
+        os.utime(part, (time.time() - age,) * 2)
+    with part_of(tmp_path / "a.png") as alive:
+        clear_parts(tmp_path)
+        assert names(tmp_path) == sorted([young.name, alive.name])
 
 
 def test_any_commands_next_run_clears_them(tmp_path: Path) -> None:
