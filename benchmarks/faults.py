@@ -10,7 +10,8 @@ Prints a Markdown table, and each fault after which something was not as it shou
 must hold is written in tests/fault_cases.py: every fault is told, the UNet's weights and the next plain picture are as
 before, and the next relit picture is the undisturbed one. In a real WebUI the faults are raised in the extension's
 hooks and what they call (by the probe of the live tests), at a step of the sampling, by the person, or by another
-extension. The long run mixes modes, lights, tabs, sizes and a LoRA, and asks how much memory the process holds.
+extension. The long run mixes modes, lights, tabs, sizes and a LoRA, and asks how much memory the process holds of its
+own: pages mapped from models' files come and go as the system needs them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ def main() -> int:
     parser.add_argument("--host", choices=list(ON_THE_CPU), default="forge", help="which WebUI it is (default: forge)")
     parser.add_argument("--dir", type=Path, help="its checkout; without it only the doubles")
     parser.add_argument("--models", type=Path, help="a Forge's models folder with the random models, for other hosts")
+    parser.add_argument("--only", default="", metavar="TEXT", help="in a real WebUI only faults whose name holds it")
     parser.add_argument("--keep", action="store_true", help="keep the random models")
     parser.add_argument("--python", type=Path, help="its Python (default: the one in its venv folder)")
     parser.add_argument("--port", type=int, default=7999)
@@ -78,7 +80,7 @@ def main() -> int:
             forge = Forge(server.url)
             if arguments.soak:
                 return soak(forge, arguments.soak, arguments.seed)
-            return live(forge, server, arguments.count or 60, arguments.seed)
+            return live(forge, server, arguments.count or 60, arguments.seed, arguments.only)
     finally:
         for path in [] if arguments.keep else made:
             path.unlink()
@@ -149,8 +151,8 @@ def live_faults(count: int, seed: int) -> list[LiveFault]:
     return chosen + chooser.sample(around, min(len(around), count - len(chosen)))
 
 
-def live(forge: Forge, server: Server, count: int, seed: int) -> int:
-    """Faults in a running WebUI, each followed by a plain and a relit job.
+def live(forge: Forge, server: Server, count: int, seed: int, only: str = "") -> int:
+    """Faults in a running WebUI, each followed by a plain and a relit job; of `count` those whose name holds `only`.
 
     Forge's API answers any exception that is no HTTPException with 500 and an empty body; its log has the text.
     """
@@ -161,6 +163,8 @@ def live(forge: Forge, server: Server, count: int, seed: int) -> int:
     assert plain(forge) == before
     table: dict[str, Counter[str]] = {}
     for fault in live_faults(count, seed):
+        if only not in fault.name:
+            continue
         if "drop_unet" in fault.probe and server.host == "a1111":  # which has no patched UNet to drop
             continue
         forge.arm(record=False, **fault.probe)
@@ -219,7 +223,7 @@ def soak(forge: Forge, count: int, seed: int) -> int:
     chooser = random.Random(seed)
     before = plain(forge)
     forge.arm(record=False)
-    held: list[int] = []
+    held: list[Mapping[str, int]] = []
     for number in range(count):
         tab = chooser.choice(list(TABS))
         name, settings, more = TABS[tab]
@@ -229,16 +233,18 @@ def soak(forge: Forge, count: int, seed: int) -> int:
         prompt = "a cat" + chooser.choice(["", " <lora:iclight-live-lora:1>"])
         answer = forge.job(name, settings, prompt=prompt, steps=2, seed=number, **more)
         assert answer.status == 200, f"job {number + 1}, {tab}: {answer.sentence}"
-        held.append(forge.call("/probe/memory")[1]["resident"])
+        held.append(forge.call("/probe/memory")[1])
         if (number + 1) % 25 == 0:
-            print(f"{number + 1} jobs: {held[-1] / MIB:.0f} MiB", file=sys.stderr, flush=True)
+            print(f"{number + 1} jobs: {held[-1]['anonymous'] / MIB:.0f} MiB of its own, "
+                  f"{held[-1]['mapped'] / MIB:.0f} MiB of files", file=sys.stderr, flush=True)
     assert plain(forge) == before, "the UNet or the plain picture is another after all these jobs"
-    steady = held[min(STEADY, count) - 1]
-    print("| resident memory | MiB | of that after the 50th job |\n| --- | --- | --- |")
-    for what, size in (("after the 50th job", steady), ("the most after it", max(held[STEADY - 1:] or held)),
-                       (f"after the last of {count}", held[-1])):
+    own = [one["anonymous"] for one in held]
+    steady = own[min(STEADY, count) - 1]
+    print("| memory of its own | MiB | of that after the 50th job |\n| --- | --- | --- |")
+    for what, size in (("after the 50th job", steady), ("the most after it", max(own[STEADY - 1:] or own)),
+                       (f"after the last of {count}", own[-1])):
         print(f"| {what} | {size / MIB:.0f} | {size / steady:.3f} |")
-    return int(held[-1] > GROWTH * steady)
+    return int(own[-1] > GROWTH * steady)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ CASES = [
         ("--checkpoint", ("missing",), "missing", ()), ("--lora", ("missing.safetensors",), "missing", ()),
         ("--device", ("cuda:99",), "cuda", ()), ("--weights-dir", ("models",), "{flag} is not used: the pocket", ()))),
     *(Case("stage", flag, values, does) for flag, values, does in (
-        ("--rig", ("8",), CHANGES), ("--from-lp", ("set/stage.lp",), "PHOTO is for relighting"),
+        ("--rig", ("8",), CHANGES), ("--from-lp", ("set/stage.lp",), "PHOTO does not go with --from-lp"),
+        ("--to-lp", ("set",), "PHOTO does not go with --to-lp"),
         ("--light", ("left",), "unrecognized arguments"), ("--prompt", ("a red ball",), CHANGES),
         ("--negative-prompt", ("fog",), CHANGES), ("--width", ("128",), CHANGES), ("--height", ("128",), CHANGES),
         ("--steps", ("2",), CHANGES), ("--cfg", ("4",), CHANGES), ("--seed", ("6",), CHANGES),
@@ -251,7 +252,7 @@ def test_what_may_be_given_several_times(home: Path, tmp_path: Path, capsys: pyt
 def test_defaults_that_are_given_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--rig", "8"], ["--mode", "fbc"], ["--device", "auto"], ["--no-mask-invert"], ["--seed", "-1"]):
         assert cli.main(["stage", "--from-lp", "a.lp", "-o", str(tmp_path / "set"), *words]) == 2
-        assert f"{words[0].replace('no-', '')} is for relighting" in capsys.readouterr().err
+        assert f"{words[0].replace('no-', '')} does not go with --from-lp" in capsys.readouterr().err
 
 
 # --- help -------------------------------------------------------------------------------------------------------------

@@ -265,6 +265,24 @@ def test_a_changed_latent_size_is_noticed(script: Any) -> None:
         fake.process_images(p)
 
 
+@pytest.mark.parametrize("light", ["none", "left"])
+def test_a_latent_changed_after_all_hooks_is_noticed(script: Any, light: str) -> None:
+    """By an extension that replaces the sampler's method, over ours where a light map is the start."""
+    p = job(script, light=light)
+    hook = script.process_before_every_sampling
+
+    def shrinking(p: Any, *args: Any, **kwargs: Any) -> None:
+        hook(p, *args, **kwargs)
+        sample = p.sampler.sample
+        p.sampler.sample = lambda p, x, *rest, **more: sample(p, x[..., :-2], *rest, **more)
+
+    p.script = SimpleNamespace(before_process=script.before_process, process=script.process,
+                               process_before_every_sampling=shrinking,
+                               postprocess_image=script.postprocess_image, postprocess=script.postprocess)
+    with pytest.raises(HostError, match=r"6x8.*8x8: another extension changed the size"):
+        fake.process_images(p)
+
+
 def test_an_error_of_our_own_in_a_hook_is_not_swallowed(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script.session, "map_offsets", None)
     with pytest.raises(TypeError):

@@ -17,8 +17,8 @@ from ..jsontext import read_json
 from ..made import Finished
 from ..progress import Progress
 from ..settings import PICTURES, STAGES
-from ..stage import StageWriter
-from ..stage.lp import read_lp
+from ..stage import StageWriter, load
+from ..stage.lp import export, read_lp
 from .console import bars, each_of, say, warn
 from .flags import idle_flags, spelt
 from .options import add_settings, control_parts, controls_of, generation_of, session_of, settings_of
@@ -37,6 +37,8 @@ def add(command: argparse.ArgumentParser) -> None:
                          f"ambient; 8: the corners too (default: {RIGS[-1]})")
     command.add_argument("--from-lp", metavar="FILE", type=Path, help="make no pictures: bring photographs and the "
                          "light positions of this .lp file into the folder")
+    command.add_argument("--to-lp", metavar="SET", type=Path, help="make no pictures: copy this stage into the folder "
+                         "as JPEGs and an .lp file, in the form that the RTI tool relight reads")
     add_settings(command, without=("light", "light_map", "light_map_blur"), mode="fbc")
     command.add_argument("--depth", type=int, choices=DEPTHS, default=8,
                          help="with --size original, bits of a value in the stage's pictures (default: %(default)s)")
@@ -44,10 +46,14 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the stage, or bring photographs into one."""
-    if args.from_lp is not None:
+    if args.from_lp is not None or args.to_lp is not None:
         _check_alone(args)
         with bars() as progress:
-            _bring(args.from_lp, args.output, progress)
+            if args.to_lp is None:
+                _bring(args.from_lp, args.output, progress)
+            else:
+                out = export(load(args.to_lp), args.output, progress)
+                warn(f"{name} has no direction, so it was left out." for name in out)
         say(args.output)
         return
     if args.foreground is None:
@@ -107,13 +113,14 @@ def _check_apart(folder: Path, sources: Iterable[Path], batch: int = 1) -> None:
 
 
 def _check_alone(args: argparse.Namespace) -> None:
-    """Raise SettingsError for what is given beside --from-lp: it all is of relighting."""
-    given = [spelt(name) for name in args.given if name not in ("output", "from_lp")]
+    """Raise SettingsError for what is given beside --from-lp or --to-lp: it all is of relighting."""
+    chosen = "from_lp" if args.from_lp is not None else "to_lp"
+    given = [spelt(name) for name in args.given if name not in ("output", chosen)]
     if args.foreground is not None:
         given.insert(0, "PHOTO")
     if given:
-        word = given[0]
-        raise SettingsError(f"{word} is for relighting, and --from-lp brings photographs as they are. Leave it away.")
+        word, brings = given[0], "brings photographs" if chosen == "from_lp" else "copies a stage"
+        raise SettingsError(f"{word} does not go with {spelt(chosen)}, which {brings} as they are. Leave it away.")
 
 
 def _bring(file: Path, folder: Path, progress: Progress) -> None:

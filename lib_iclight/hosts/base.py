@@ -88,9 +88,14 @@ def check_pass(unet: Any, x: torch.Tensor, concat: torch.Tensor) -> None:
     if inputs != 4 + concat.shape[1]:
         raise HostError(f"the UNet takes {inputs} channels where IC-Light needs {4 + concat.shape[1]}: another "
                         "extension replaced it. Switch that extension off for this job.")
-    if x.shape[2:] != concat.shape[2:]:
+    check_size(x, concat)
+
+
+def check_size(x: torch.Tensor, prepared: torch.Tensor) -> None:
+    """Raise HostError unless the latent `x` being sampled, [B, 4, h, w], is as large as what was `prepared` for it."""
+    if x.shape[2:] != prepared.shape[2:]:
         raise HostError(f"the latent being sampled is {x.shape[3]}x{x.shape[2]}, but IC-Light was prepared for "
-                        f"{concat.shape[3]}x{concat.shape[2]}: another extension changed the size. "
+                        f"{prepared.shape[3]}x{prepared.shape[2]}: another extension changed the size. "
                         "Switch that extension off for this job.")
 
 

@@ -10,7 +10,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
+from PIL import Image
+
 from ..errors import StageError
+from ..files import is_dir, listed
+from ..imaging import save_picture
+from ..progress import Progress, silent
 from .rig import Direction, Lamp, check_names
 from .store import MAX_PICTURES, Stage, from_files, inside, write_text
 
@@ -63,6 +69,33 @@ def write_lp(path: Path, entries: Sequence[tuple[str, Lamp]]) -> None:
             x, y, z = (value if abs(value) > 1e-9 else 0.0 for value in lamp.direction)
             lines.append(f"{name} {x:.7f} {y:.7f} {z:.7f}")
     write_text(path, "\n".join([str(len(lines)), *lines]) + "\n")
+
+
+def export(stage: Stage, folder: Path, progress: Progress = silent) -> list[str]:
+    """Write `stage` into an empty folder in the form that relight's command line reads; the names of what is left out.
+
+    That takes the folder's `*.jpg` in the order of their names, the k-th for line k of the `.lp` file: so names begin
+    with a number, and pictures become JPEGs of 8 bits. Lamps without a direction are left out.
+    Raises StageError where the folder holds anything, and ImageError.
+    """
+    if is_dir(folder) and listed(folder):
+        raise StageError(f"the folder {folder.name} is not empty, and relight takes every picture in it. "
+                         "Choose an empty folder.")
+    kept = [number for number, lamp in enumerate(stage.lamps) if lamp.direction is not None]
+    if not kept:
+        raise StageError("none of the stage's lights has a direction, so there is nothing to export.")
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for place, number in enumerate(kept):
+        progress("copying", place, len(kept))
+        codes = stage.codes(number)
+        eight = codes if codes.dtype == np.uint8 else ((codes.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        lamp = stage.lamps[number]
+        name = f"{place + 1:04d}-{re.sub(r'[^A-Za-z0-9-]+', '-', lamp.name)}.jpg"
+        save_picture(Image.fromarray(eight), folder / name)
+        entries.append((name, lamp))
+    write_lp(folder / "stage.lp", entries)
+    return [lamp.name for lamp in stage.lamps if lamp.direction is None]
 
 
 def _place(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..hosts.base import check_size
 from ..hosts.webui.replacing import replace
 from ..job import scheduled_steps
 
@@ -17,12 +18,14 @@ from ..job import scheduled_steps
 def from_latent(p: Any, initial: torch.Tensor, strength: float) -> None:
     """txt2img: send the coming pass through the sampler's image-to-image path, from `initial` at `strength`.
 
-    initial: float [B, 4, h, w], as large as the pass's latent. strength: 0..1, 1 = pure noise.
+    initial: float [B, 4, h, w], as large as the pass's latent (HostError where another extension has changed that).
+    strength: 0..1, 1 = pure noise.
     """
     sampler = p.sampler
 
     def sample(p: Any, x: torch.Tensor, conditioning: Any, unconditional_conditioning: Any,
                steps: int | None = None, image_conditioning: Any = None) -> Any:
+        check_size(x, initial)
         steps = steps or p.steps
         own_strength = p.denoising_strength  # hires fix's
         # The host schedules int(steps / strength) steps; half a step more makes that the rounded number.

@@ -1,4 +1,4 @@
-"""Must be shown 3: with the host's other features on, the conditioning reaches the UNet at every call."""
+"""With the host's other features on, the conditioning reaches the UNet at every call."""
 
 from __future__ import annotations
 

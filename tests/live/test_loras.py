@@ -1,4 +1,4 @@
-"""Must be shown, on every host: LoRAs on, off and changed between jobs with and without IC-Light, in all orders.
+"""On every host: LoRAs on, off and changed between jobs with and without IC-Light, in all orders.
 
 Whatever came before, the UNet's weights are those of a fresh start with the same LoRAs.
 """

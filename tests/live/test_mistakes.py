@@ -1,4 +1,4 @@
-"""Must be shown 6: each mistake is HTTP 422 with a sentence that names it, and no picture."""
+"""Each mistake is HTTP 422 with a sentence that names it, and no picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Must be shown 4: after a relit job, whatever its end, the UNet is what it was, and so are the pictures."""
+"""After a relit job, whatever its end, the UNet is what it was, and so are the pictures."""
 
 from __future__ import annotations
 
@@ -59,15 +59,17 @@ def test_with_a_controlnet(forge: Forge, host: str, fresh: tuple[str, bytes]) ->
     assert plain(forge) == fresh
 
 
+@pytest.mark.parametrize("tab", ["txt2img", "img2img"])
 @pytest.mark.parametrize(("harm", "complaint"), [
     ({"drop_unet": True}, "sampled without IC-Light's conditioning"),
     ({"shrink_latent": True}, "another extension changed the size"),
 ])
 def test_another_extension_does_harm(forge: Forge, fresh: tuple[str, bytes], harm: dict[str, Any],
-                                     complaint: str) -> None:
+                                     complaint: str, tab: str) -> None:
     """Never an unrelit picture without a word."""
     forge.arm(**harm)
-    answer = forge.txt2img({**FC, "light": "none"})
+    photo = {"init_images": [base64_of(scene())]} if tab == "img2img" else {}
+    answer = forge.job(tab, FC, **photo)
     assert answer.status == 422
     assert re.search(f"^IC-Light: HostError: .*{complaint}", answer.sentence)
     assert plain(forge) == fresh

@@ -1,4 +1,4 @@
-"""Must be shown 2: what reaches the UNet in Forge, and what comes out of it, equals the reference to 1e-5."""
+"""What reaches the UNet in Forge, and what comes out of it, equals the reference to 1e-5."""
 
 from __future__ import annotations
 

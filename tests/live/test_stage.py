@@ -46,29 +46,31 @@ def listed(folder: Path) -> list[str]:
 def saving(forge: Forge, tmp_path: Path) -> Iterator[Path]:
     """Where the host saves its pictures during a case."""
     _, before = forge.call("/sdapi/v1/options")
-    changed = {"outdir_samples": "", "outdir_txt2img_samples": str(tmp_path), "return_grid": False, "grid_save": False}
+    changed = {"outdir_samples": "", "outdir_txt2img_samples": str(tmp_path), "outdir_img2img_samples": str(tmp_path),
+               "return_grid": False, "grid_save": False}
     assert forge.call("/sdapi/v1/options", changed)[0] == 200
     yield tmp_path
     forge.call("/sdapi/v1/options", {name: before[name] for name in changed})
 
 
-def check_set(answer: Answer, folder: Path, count: int, seed: int = 1) -> None:
-    """The set in the one folder that is there: what the host was given back, its first `count` lights."""
+def check_set(answer: Answer, folder: Path, lights: tuple[str, ...], seed: int = 1) -> None:
+    """The set in the one folder that is there: what the host was given back, a picture for each of `lights`."""
+    count = len(lights)
     (made,) = folder.glob("stage-*")
     assert made.name.endswith(f"-{seed}")
-    assert listed(made) == list(LIGHTS[:count])
+    assert listed(made) == list(lights)
     stage = load(made)
-    assert stage.names == LIGHTS[:count] and stage.seed == seed
+    assert stage.names == lights and stage.seed == seed
     for number, picture in enumerate(answer.pictures[:count]):
         assert np.array_equal(stage.codes(number), picture[..., :3])
 
 
-def check_texts(answer: Answer, count: int = len(LIGHTS)) -> None:
+def check_texts(answer: Answer, stage: str = "4") -> None:
     """Each picture names its own light, and all have one seed."""
-    assert len(answer.infotexts) == len(answer.pictures) == count
-    for text, light in zip(answer.infotexts, LIGHTS, strict=False):
+    assert len(answer.infotexts) == len(answer.pictures) == len(STAGES[stage])
+    for text, light in zip(answer.infotexts, STAGES[stage], strict=True):
         params = infotext.read(text)
-        assert (params["IC-Light light"], params["IC-Light stage"]) == (light, "4")
+        assert (params["IC-Light light"], params["IC-Light stage"]) == (light, stage)
         assert re.search(r"\bSeed: 1,", text)
 
 
@@ -83,7 +85,28 @@ def test_fbc(forge: Forge, reference: Reference, saving: Path, fresh: tuple[str,
         check_equal(one.concat[:, 4:], reference.latent(drawn(light, "fbc")))
         assert light == LIGHTS[0] or (one.concat[:, 4:] - passes[0].concat[:, 4:]).abs().max() > 0.1
     check_equal(passes[-1].output, reference.noise("fbc", passes[-1].x, passes[-1].timesteps, passes[-1].context))
-    check_set(answer, saving, len(LIGHTS))
+    check_set(answer, saving, LIGHTS)
+    assert plain(forge) == fresh
+
+
+def test_eight_in_img2img_with_a_lora(forge: Forge, reference: Reference, saving: Path,
+                                      fresh: tuple[str, bytes]) -> None:
+    """The tab's own picture is relit, and its folder of pictures gets the set."""
+    picture = subject(SIZE, SIZE)
+    forge.arm()
+    answer = forge.img2img({"enabled": True, "mode": "fbc", "stage": "8"}, init_images=[base64_of(picture)],
+                           save_images=True, prompt="a cat <lora:iclight-live-lora:0.7>")
+    passes = check_relit(answer, forge.seen(), "fbc", 9)
+    check_texts(answer, "8")
+    for one, light in zip(passes, STAGES["8"], strict=True):
+        assert torch.equal(one.noise, passes[0].noise)
+        check_equal(one.concat[:, :4], reference.latent(on_grey(picture)))
+        if light in LIGHTS:
+            check_equal(one.concat[:, 4:], reference.latent(drawn(light, "fbc")))
+    backgrounds = [one.concat[0, 4:].numpy().tobytes() for one in passes]
+    assert len(set(backgrounds)) == 9, "each has a light of its own, the corners too"
+    check_equal(passes[-1].output, reference.noise("fbc", passes[-1].x, passes[-1].timesteps, passes[-1].context, 0.7))
+    check_set(answer, saving, STAGES["8"])
     assert plain(forge) == fresh
 
 
@@ -102,7 +125,7 @@ def test_fc_with_hires_and_a_lora(forge: Forge, reference: Reference, saving: Pa
     last = passes[-1]
     check_equal(last.output, reference.noise("fc", last.x, last.timesteps, last.context, 0.7))
     assert answer.pictures[0].shape[:2] == (192, 192)
-    check_set(answer, saving, len(LIGHTS))
+    check_set(answer, saving, LIGHTS)
     assert plain(forge) == fresh
 
 
@@ -112,7 +135,7 @@ def test_an_interrupt(forge: Forge, saving: Path, fresh: tuple[str, bytes]) -> N
     answer = forge.txt2img(STAGE, steps=2, save_images=True)
     assert answer.status == 200, answer.sentence
     assert len(forge.seen().passes) == 3
-    check_set(answer, saving, 2)
+    check_set(answer, saving, LIGHTS[:2])
     assert plain(forge) == fresh
 
 

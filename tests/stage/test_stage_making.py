@@ -293,7 +293,7 @@ def test_photographs_of_an_lp_file_become_a_stage(tmp_path: Path, capsys: pytest
     assert cli.main(["stage", "--from-lp", str(lamps / "dome.lp"), "-o", str(lamps)]) == 2
     assert cli.main(["stage", "--from-lp", str(lamps / "dome.lp"), "-o", str(folder), "--steps", "4"]) == 2
     errors = capsys.readouterr().err
-    assert "lies in the stage's folder" in errors and "--steps is for relighting" in errors
+    assert "lies in the stage's folder" in errors and "--steps does not go with --from-lp" in errors
     assert cli.main(["normals", str(lamps / "dome.lp"), "-o", str(tmp_path / "n.png"), "--relief", "0.3"]) == 0
     assert "relief is not used" in capsys.readouterr().err
 
@@ -406,7 +406,7 @@ MISTAKES: list[tuple[list[str], str, str]] = [
     (["stage", "{out}/no.png", "-o", "{out}/set"], "ImageError", "no.png"),
     (["stage", "--from-lp", "{out}/no.lp", "-o", "{out}/set"], "StageError", "cannot be read"),
     (["stage", "--from-lp", "{photo}", "-o", "{out}/set"], "StageError", "number of its pictures"),
-    (["stage", "{photo}", "--from-lp", "a.lp", "-o", "{out}/set"], "SettingsError", "PHOTO is for relighting"),
+    (["stage", "{photo}", "--from-lp", "a.lp", "-o", "{out}/set"], "SettingsError", "PHOTO does not go with --from-lp"),
     (["relight", "{photo}", "-o", "{out}/r.png", "--stage", "8"], "SettingsError", "--stage"),
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from lib_iclight.color import LUMINANCE
 from lib_iclight.errors import ICLightError, LightError, StageError
@@ -242,6 +243,37 @@ def test_an_lp_file_of_a_set_reads_elsewhere(tmp_path: Path) -> None:
         assert sum(one * one for one in vector) == pytest.approx(1, abs=1e-5)
         assert lamp.direction is not None
         np.testing.assert_allclose(vector, lamp.direction, atol=1e-6)
+
+
+def test_a_set_goes_to_the_tools_that_take_jpegs_by_their_order(tmp_path: Path,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """relight's command line takes the JPEGs of a folder in the order of their names, one for each line of the list."""
+    from lib_iclight import cli
+    from lib_iclight.stage import load, save
+
+    both = Lamp("both sides", LightSpec(lights=(Directional(0), Directional(180))))
+    lamps = (*DOME, *rig(["left"]), both, *rig(["ambient"]))
+    save(random_stage(lamps, height=64, width=64), tmp_path / "set")
+    stage, out = load(tmp_path / "set"), tmp_path / "out"
+    assert cli.main(["stage", "--to-lp", str(tmp_path / "set"), "-o", str(out)]) == 0
+    assert "both sides has no direction, so it was left out" in capsys.readouterr().err
+    first, *lines = (line.split() for line in (out / "stage.lp").read_text(encoding="ascii").splitlines())
+    names = sorted(path.name for path in out.glob("*.jpg"))
+    assert int(first[0]) == len(lines) == len(lamps) - 1
+    assert [line[0] for line in lines] == names
+    assert sorted(path.name for path in out.iterdir()) == [*names, "stage.lp"]
+    kept = [number for number, lamp in enumerate(lamps) if lamp is not both]
+    for number, (name, *vector) in zip(kept, lines, strict=True):
+        direction = lamps[number].direction
+        assert direction is not None
+        np.testing.assert_allclose([float(one) for one in vector], direction, atol=1e-6)
+        with Image.open(out / name) as picture:
+            apart = [np.abs(np.asarray(picture).astype(int) - stage.codes(other)).mean() for other in kept]
+        assert kept[int(np.argmin(apart))] == number
+    assert cli.main(["stage", "--to-lp", str(tmp_path / "set"), "-o", str(out)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert cli.main(["stage", "--to-lp", str(tmp_path / "none"), "-o", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
 
 
 def test_an_lp_file_is_a_stage(tmp_path: Path) -> None:

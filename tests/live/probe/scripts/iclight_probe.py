@@ -155,8 +155,13 @@ class Probe:
         if self.options["drop_unet"]:
             p.sd_model.forge_objects.unet = p.sd_model.forge_objects_after_applying_lora.unet
         if self.options["shrink_latent"]:
-            sample = p.sampler.sample
-            p.sampler.sample = lambda p, x, *args, **kwargs: sample(p, x[..., :-2], *args, **kwargs)
+            if isinstance(p, StableDiffusionProcessingImg2Img):
+                again = p.sampler.sample_img2img
+                p.sampler.sample_img2img = lambda p, x, noise, *args, **kwargs: again(
+                    p, x[..., :-2], noise[..., :-2], *args, **kwargs)
+            else:
+                sample = p.sampler.sample
+                p.sampler.sample = lambda p, x, *args, **kwargs: sample(p, x[..., :-2], *args, **kwargs)
 
 
 PROBE = Probe()
