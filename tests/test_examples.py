@@ -157,9 +157,10 @@ def test_a_persons_own_checkpoint_and_photo(name: str, tmp_path: Path, monkeypat
     shade[..., 3] = 255
     shade[:20, :, 3] = 0
     Image.fromarray(shade).save(photos / "mine.png")
-    given = {"four_sides": [photos / "mine.png"], "portrait_stage": [photos / "mine.png", "--rig", "4"],
-             "product_set": [photos, "--background", EXAMPLES / "rendered-wall.png"]}[name]
-    assert run(name, [*given, "--out", tmp_path / "out", "--steps", 1, "--checkpoint", "mine.safetensors",
+    given: dict[str, list[object]] = {
+        "four_sides": [photos / "mine.png"], "portrait_stage": [photos / "mine.png", "--rig", "4"],
+        "product_set": [photos, "--background", EXAMPLES / "rendered-wall.png"]}
+    assert run(name, [*given[name], "--out", tmp_path / "out", "--steps", 1, "--checkpoint", "mine.safetensors",
                       "--prompt", "a thing"], monkeypatch) == 0
     assert opened and set(opened) == {"mine.safetensors"}
     [result] = list((tmp_path / "out").glob({"four_sides": "left.png", "portrait_stage": "sunset.png",
@@ -246,9 +247,12 @@ def _no_relight(*args: Any, **more: Any) -> None:
 def _value(source: str, space: dict[str, Any]) -> object:
     """Run a cell; the value of the expression that it ends with, None where it ends with something else."""
     tree = ast.parse(source)
-    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-    exec(compile(tree, "cell", "exec"), space)
-    return None if last is None else eval(compile(ast.Expression(last.value), "cell", "eval"), space)
+    last = tree.body[-1]
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, "cell", "exec"), space)
+        return None
+    exec(compile(ast.Module(tree.body[:-1], []), "cell", "exec"), space)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), space)
 
 
 def test_the_products_table_names_the_products() -> None:
