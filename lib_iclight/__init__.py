@@ -12,7 +12,7 @@ __version__ = "0.2.0"
 
 _FROM = {
     "Session": "session", "Folders": "folders", "Settings": "settings", "Generation": "generation",
-    "LightSpec": "lights", "light_map": "lights",
+    "suited": "generation", "LightSpec": "lights", "light_map": "lights",
     **dict.fromkeys(("ICLightError", "SettingsError", "ImageError", "LightError", "WeightsError", "DownloadError",
                      "MattingError", "CheckpointError", "HostError", "StageError"), "errors"),
 }

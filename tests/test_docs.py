@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 import subprocess
@@ -140,3 +141,57 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     start = (tmp_path / "site" / "index.html").read_text("utf-8")
     assert not re.findall(r'<(?:script|link)[^>]+(?:src|href)="https?://', start), "nothing is asked of other servers"
     assert not list((tmp_path / "site").glob("*.py"))
+
+
+# --- the README in other languages ----------------------------------------------------------------------------------
+
+ENGLISH = "README.md"
+TRANSLATED = {"README.zh-CN.md": "zh_CN"}
+"""file -> the localization whose words it names the panel's controls by"""
+
+
+def skeleton(text: str) -> dict[str, list[str]]:
+    """What a translation has in common with its original: all that is no prose, in its order."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose) if not link.startswith("README")]
+    return {"headings": re.findall(r"^#+(?= )", prose, re.MULTILINE), "links": links,
+            "code blocks": re.findall(r"```.*?```", text, re.DOTALL),
+            "rows": [str(row.count("|")) for row in re.findall(r"^\|.*\|$", prose, re.MULTILINE)],
+            "list": re.findall(r"^\d+\.(?= )", prose, re.MULTILINE),
+            "pictures": re.findall(r"!\[[^]]+\]\(([^)]+)\)", prose),
+            "code": sorted(set(re.findall(r"`([^`\n]+)`", prose)))}
+
+
+def unlike(text: str, original: str) -> list[str]:
+    """In what a translation is not as its original."""
+    ours, theirs = skeleton(text), skeleton(original)
+    return [part for part in theirs if ours[part] != theirs[part]]
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translated_readme_has_what_the_original_has(name: str) -> None:
+    text, original = ((ROOT / one).read_text("utf-8") for one in (name, ENGLISH))
+    assert unlike(text, original) == []
+    assert f"]({name})" in original and f"]({ENGLISH})" in text, "each leads to the other"
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_that_is_behind_is_seen(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for part, changed in {
+        "headings": text.replace("\n## ", "\n", 1), "code blocks": text.replace("iclight doctor\n", ""),
+        "links": text.replace("docs/faq.md", "docs/hosts.md"), "rows": re.sub(r"\n\| [^\n]+docs/size[^\n]+", "", text),
+        "list": text.replace("\n3. ", "\n"), "code": text.replace("`bria-rmbg`", "bria"),
+        "pictures": text.replace("images/pocket.webp", "images/panel.webp"),
+    }.items():
+        assert part in unlike(changed, (ROOT / ENGLISH).read_text("utf-8")), part
+
+
+@pytest.mark.parametrize(("name", "language"), TRANSLATED.items())
+def test_a_translated_readme_calls_things_as_the_page_does(name: str, language: str) -> None:
+    """What the English README sets in italics of the panel's own labels."""
+    words = json.loads((ROOT / "localizations" / f"{language}.json").read_text("utf-8"))
+    text, original = ((ROOT / one).read_text("utf-8") for one in (name, ENGLISH))
+    labels = [label for label in re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", original) if label in words]
+    assert len(labels) >= 5
+    assert not [label for label in labels if f"*{words[label]}*" not in text]

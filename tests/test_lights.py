@@ -16,7 +16,7 @@ from lib_iclight.lights import PRESETS, Directional, LightSpec, Point, broad_lig
 
 Form = Literal["fc", "fbc"]
 NAMES = ["none", "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "ambient"]
-SCENES = ["rim", "softbox", "window", "sunset", "neon pair", "front", "ring"]
+SCENES = [name for name in PRESETS if name not in NAMES]
 LAMP = {"kind": "point", "x": 0.2, "y": 0.3, "radius": 0.5, "color": "#ffcc88", "intensity": 1.2}
 SUN = {"kind": "directional", "angle": 180, "color": "#ffffff", "intensity": 1.0}
 
@@ -29,7 +29,8 @@ def drawn(light: str | LightSpec, width: int, height: int, form: Form = "fc") ->
 
 
 def test_presets_are_all_there_in_order() -> None:
-    assert list(PRESETS) == [*NAMES, *SCENES]
+    assert list(PRESETS)[:len(NAMES)] == NAMES
+    assert {"rim", "softbox", "window", "sunset", "neon pair", "front", "ring"} <= set(SCENES), "people have saved them"
     assert PRESETS["none"] == LightSpec()
     with pytest.raises(TypeError):
         PRESETS["new"] = LightSpec()  # type: ignore[index]

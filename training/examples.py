@@ -1,7 +1,7 @@
-"""Render the pictures that the demo relights: python -m training.examples
+"""Render the pictures that the demo and the recipes relight: python -m training.examples
 
-examples/rendered-vase.png (with its wall in RGB and its cut-out as alpha) and examples/rendered-wall.png (a wall in
-warm light from the right), of a scene that training never drew.
+In examples/, of scenes that training never drew: rendered-vase.png, rendered-bust.png and products/ (each with its wall
+in RGB and its cut-out as alpha), and rendered-wall.png (the vase's wall in warm light from the right).
 """
 
 from __future__ import annotations
@@ -19,24 +19,35 @@ from .renderer import Scenes, to_srgb
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SIZE = 256
-SEED, WHICH = 999, 15
+SEED, COUNT, VASE = 999, 24, 15
+"""of `random_scenes`, and which of them is the demo's"""
+SUBJECTS = {"rendered-vase": VASE, "rendered-bust": 5, "products/white-vase": 2, "products/teal-block": 6,
+            "products/brown-vase": 12}
+"""file -> which of the scenes"""
 
 
 def main() -> None:
-    """Write both pictures."""
-    scene = example_scene()
-    vase = torch.cat([to_srgb(lit(scene, azimuth=100, tint="soft studio light").picture(scene)), scene.alpha], 1)
-    warm = to_srgb(lit(scene, azimuth=0, tint="warm sunset light").backdrop(scene))
-    for name, picture in (("rendered-vase", vase), ("rendered-wall", warm)):
-        pixels = (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        Image.fromarray(pixels).save(EXAMPLES / f"{name}.png", optimize=True)
+    """Write all pictures."""
+    scenes = random_scenes(COUNT, SIZE, torch.Generator().manual_seed(SEED))
+    (EXAMPLES / "products").mkdir(exist_ok=True)
+    for name, which in SUBJECTS.items():
+        scene = one_of(scenes, which)
+        light = lit(scene, azimuth=100, tint="soft studio light")
+        _save(torch.cat([to_srgb(light.picture(scene)), scene.alpha], 1), name)
+    vase = one_of(scenes, VASE)
+    _save(to_srgb(lit(vase, azimuth=0, tint="warm sunset light").backdrop(vase)), "rendered-wall")
 
 
-def example_scene() -> Scenes:
-    """The scene of the examples, alone in its batch."""
-    scenes = random_scenes(24, SIZE, torch.Generator().manual_seed(SEED))
-    return dataclasses.replace(scenes, captions=(scenes.captions[WHICH],), **{
-        field.name: value[WHICH:WHICH + 1] for field in dataclasses.fields(scenes)
+def _save(picture: Tensor, name: str) -> None:
+    """The first of pictures [N,C,H,W], values 0..1."""
+    pixels = (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    Image.fromarray(pixels).save(EXAMPLES / f"{name}.png", optimize=True)
+
+
+def one_of(scenes: Scenes, which: int) -> Scenes:
+    """One of the scenes, alone in its batch."""
+    return dataclasses.replace(scenes, captions=(scenes.captions[which],), **{
+        field.name: value[which:which + 1] for field in dataclasses.fields(scenes)
         if isinstance(value := getattr(scenes, field.name), Tensor)})
 
 
