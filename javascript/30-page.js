@@ -4,7 +4,7 @@
 (function() {
     "use strict";
 
-    const iclight = globalThis.iclight = globalThis.iclight || {};
+    const iclight = globalThis.iclight ??= {};
 
     const TABS = ["txt2img", "img2img", "studio"];
     const IMG2IMG_PICTURES = ["img2img_image", "img2img_sketch", "img2maskimg", "inpaint_sketch", "img_inpaint_base"];

@@ -7,7 +7,7 @@
 (function() {
     "use strict";
 
-    const iclight = globalThis.iclight = globalThis.iclight || {};
+    const iclight = globalThis.iclight ??= {};
     const RANGE = {fc: [0, 255], fbc: [32, 224]};
     const AMBIENT = {fc: 127, fbc: 64};
     const MIN_KELVIN = 1667, MAX_KELVIN = 25000;
