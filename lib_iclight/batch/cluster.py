@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +29,18 @@ LOCAL = "local"
 """in an address's place: a cluster of this machine alone, for the time of the batch"""
 PATIENCE = 10.0
 """seconds within which an address has to take a connection"""
+JOINED = 60.0
+"""seconds within which a process has to have joined the cluster; a few where there is one"""
+JOIN = """
+import sys
+try:
+    import ray
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level="CRITICAL")
+except Exception as error:
+    sys.stdout.write(next(iter(str(error).splitlines()), "") or type(error).__name__)
+    sys.exit(1)
+"""
+"""a program that joins the cluster at its argument; it ends with 1 and a line where it cannot"""
 BLOCK = 8
 """pictures that an actor is given at a time; rows come back, and are reported, when all of them are done"""
 
@@ -59,8 +74,8 @@ def run(order: Order, names: Sequence[str], report: Report, address: str, *, act
     tally = Tally(len(names))
     listen(tally, None)
     try:
-        _connect(ray, address)
-        for row in _rows(ray, order.absolute(), names, actors, stop):
+        _connect(ray, address, stop)
+        for row in () if stop.is_set() else _rows(ray, order.absolute(), names, actors, stop):
             report.add(row)
             tally.count(row)
             listen(tally, row)
@@ -96,14 +111,19 @@ def _ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str) -> None:
-    """Join the cluster. Raises BatchError, for an address where nobody listens within `PATIENCE`."""
-    _reach(address)
+def _connect(ray: Any, address: str, stop: threading.Event) -> None:
+    """Join the cluster, unless asked to stop meanwhile. Raises BatchError where there is none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != LOCAL:
+        _reach(address)
+        _try(address, stop)
+    if stop.is_set():
+        return
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:
-        ray.init(address=None if address == LOCAL else address, log_to_driver=False, logging_level="ERROR",
+        # `LOCAL` is Ray's own word; without an address it would join any cluster that runs on this machine.
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR",
                  **({"include_dashboard": False} if address == LOCAL else {}))
     except Exception as error:  # Ray has no kind of its own for it
         told = next(iter(str(error).splitlines()), "")[:200] or type(error).__name__
@@ -120,6 +140,25 @@ def _reach(address: str) -> None:
     except (OSError, OverflowError, UnicodeError) as error:
         told = reason(error) if isinstance(error, OSError) else "it is no address"
         raise _absent(address, told) from error
+
+
+def _try(address: str, stop: threading.Event) -> None:
+    """Join the cluster in a process of its own, which can be ended.
+
+    Where a port listens and is no cluster's, Ray tries for minutes and takes no time limit (2.60). Raises BatchError.
+    """
+    end = time.monotonic() + JOINED
+    with subprocess.Popen([sys.executable, "-c", JOIN, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, encoding="utf-8", errors="replace") as process:
+        try:
+            while process.poll() is None and not stop.wait(0.05):
+                if time.monotonic() > end:
+                    raise _absent(address, f"something listens there, and lets nobody join within {JOINED:.0f} seconds")
+        finally:
+            process.kill()
+        told = process.stdout.read() if process.stdout else ""
+    if process.returncode and not stop.is_set():
+        raise _absent(address, told.strip()[:200] or f"joining it ended with {process.returncode}")
 
 
 def _absent(address: str, told: str) -> BatchError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -114,4 +116,78 @@ def test_a_cluster_that_is_not_there(address: str) -> None:
         """Must not be asked."""
 
     with pytest.raises(BatchError, match="no Ray cluster answers at"):
-        cluster._connect(Ray, address)
+        cluster._connect(Ray, address, threading.Event())
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """An address where connections are taken and nothing is said."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def joining(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
+    """The processes that try to join."""
+    started: list[subprocess.Popen[str]] = []
+
+    def popen(*args: Any, **options: Any) -> subprocess.Popen[str]:
+        started.append(popen_of(*args, **options))
+        return started[-1]
+
+    popen_of = subprocess.Popen
+    monkeypatch.setattr(cluster.subprocess, "Popen", popen)
+    return started
+
+
+@pytest.mark.parametrize(("program", "told"), [
+    ("import time; time.sleep(600)", r"\(something listens there, and lets nobody join within 1 seconds\)"),
+    ("import sys; print('versions differ'); sys.exit(1)", r"\(versions differ\)"),
+    ("import os; os._exit(7)", r"\(joining it ended with 7\)")])
+def test_a_port_that_is_no_clusters(program: str, told: str, deaf: str, joining: list[subprocess.Popen[str]],
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "JOIN", program)
+    if "sleep" in program:
+        monkeypatch.setattr(cluster, "JOINED", 1.0)
+    with pytest.raises(BatchError, match=f"no Ray cluster answers at {deaf} {told}"):
+        cluster._connect(None, deaf, threading.Event())
+    assert [process.returncode is not None for process in joining] == [True]
+
+
+def test_who_waits_for_a_cluster_can_stop(deaf: str, joining: list[subprocess.Popen[str]],
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "JOIN", "import time; time.sleep(600)")
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    cluster._connect(None, deaf, stop)  # Ray, which is None here, is not asked
+    assert [process.returncode is not None for process in joining] == [True]
+
+
+def test_ray_itself_is_given_no_more_than_its_time(deaf: str, photos: Path, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    fill(photos, 1)
+    monkeypatch.setattr(cluster, "JOINED", 10.0)
+    assert cli.main(["batch", str(photos), "-o", str(tmp_path / "out"), "--ray", deaf, *QUICK]) == 2
+    assert f"BatchError: no Ray cluster answers at {deaf}" in capsys.readouterr().err
+
+
+def test_a_cluster_of_this_machine_alone_joins_no_other(photos: Path, tmp_path: Path, nodes: Any,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an address Ray joins the one that RAY_ADDRESS names, or the machine's latest."""
+    import ray
+
+    class Joined(Exception):
+        """Seen enough."""
+
+    def seen(*_: Any) -> None:
+        joined.append(ray.get_runtime_context().gcs_address)
+        raise Joined
+
+    joined: list[str] = []
+    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+    monkeypatch.setattr(cluster, "_rows", seen)
+    with pytest.raises(Joined):
+        cluster.run(order(photos, tmp_path / "out"), fill(photos, 1), Report(tmp_path / "out"), cluster.LOCAL)
+    assert joined and joined[0] != nodes.address
