@@ -143,4 +143,4 @@ def test_a_call_as_deep_as_json_can_be(calls: Calls) -> None:
     for _ in range(100_000):
         deep = [deep]
     calls.check({"more": deep})
-    assert len(GENERATION) == 11
+    assert len(GENERATION) == 13

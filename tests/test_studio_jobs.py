@@ -28,7 +28,8 @@ RGBA[..., :3] = np.arange(64, dtype=np.uint8)[:, None, None] * 3
 RGBA[:, :16, 3] = 0
 PICTURE = Image.fromarray(RGBA)
 GENERATED = {"prompt": "a", "negative_prompt": "", "width": 64, "height": 64, "steps": 2, "cfg": 2.0, "seed": 1,
-             "sampler": "Euler", "hires_scale": 1.0, "hires_denoise": 0.5, "batch": 1}
+             "sampler": "Euler", "hires_scale": 1.0, "hires_denoise": 0.5, "batch": 1, "guidance_end": 1.0,
+             "prompt_syntax": "webui"}
 CHOICES = {"checkpoint": None, "controlnet": texts.NO_CONTROLNET, "control_picture": None, "control_strength": 1.0}
 
 
@@ -88,7 +89,9 @@ def test_only_what_the_sliders_offer(name: str) -> None:
     ({"negative_prompt": 5}, "negative_prompt must be text"),
     ({"prompt": "x" * (LONGEST_PROMPT + 1)}, "prompt is longer than"),
     ({"sampler": ["Euler"]}, "sampler must be one of"), ({"sampler": {}}, "sampler must be one of"),
-    ({"sampler": None}, "sampler must be one of"), ({"mode": []}, "mode must be one of"),
+    ({"sampler": None}, "sampler must be one of"),
+    ({"prompt_syntax": "a1111"}, "prompt_syntax must be one of"), ({"prompt_syntax": None}, "prompt_syntax must be one"),
+    ({"mode": []}, "mode must be one of"),
     ({"light": 5}, "LightError"), ({"outputs": 5}, "outputs must be a list"), ({"mask_grow": "x"}, "mask_grow must be"),
     ({"foreground": {"path": "x"}}, "foreground must be a picture")])
 def test_a_value_that_cannot_be_is_a_sentence(changed: dict[str, Any], sentence: str) -> None:
@@ -114,6 +117,29 @@ def test_an_unforeseen_error_names_no_file(monkeypatch: pytest.MonkeyPatch, capl
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Session:
     return Session.open(models=tmp_path_factory.mktemp("models"), device="cpu")
+
+
+def test_prompts_and_guidance_are_the_command_lines(session: Session) -> None:
+    """The page's values reach the same `Generation`: emphasis and the guidance's end change the picture as there."""
+    made: dict[tuple[str, str, float], bytes] = {}
+    for key in (("a lamp", "webui", 1.0), ("a (lamp:1.6) BREAK", "webui", 1.0), ("a (lamp:1.6) BREAK", "plain", 1.0),
+                ("a lamp", "webui", 0.5)):
+        changed = dict(zip(("prompt", "prompt_syntax", "guidance_end"), key, strict=True))
+        [picture], text, told = Studio(session).generate(*values(**changed))
+        assert ("Guidance end: 0.5" in text, "Prompt syntax: plain" in text) == (key[2] < 1, key[1] == "plain"), told
+        settings = Settings(enabled=True, foreground=PICTURE, light="left")
+        own = session.relight(settings, Generation(**{**GENERATED, **changed})).finished[0]  # type: ignore[arg-type]
+        assert own.picture.tobytes() == picture.tobytes() and own.text == text
+        made[key] = picture.tobytes()
+    assert len(set(made.values())) == len(made)
+
+
+@pytest.mark.parametrize(("prompt", "sentence"), [("a [cat:dog:0.5]", "[cat:dog:0.5]"), ("<lora:nowhere:1>", "nowhere")])
+def test_what_a_prompt_cannot_say_here_is_told(session: Session, prompt: str, sentence: str) -> None:
+    pictures, _, told = Studio(session).generate(*values(prompt=prompt))
+    assert pictures == [] and sentence in html.unescape(told) and texts.UNEXPECTED not in told
+    pictures, _, told = Studio(session).generate(*values(prompt=prompt, prompt_syntax="plain", steps=1))
+    assert len(pictures) == 1
 
 
 class Holding:

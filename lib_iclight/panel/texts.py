@@ -154,6 +154,11 @@ SEED = "Seed (-1: a new one each time)"
 COUNT = "Pictures"
 HIRES_SCALE = "Hires scale (1: off)"
 HIRES_DENOISE = "Hires denoising"
+GUIDANCE_END = "End of the guidance (share of the steps; 1: never)"
+PROMPT_SYNTAX = "How the prompts are read"
+SYNTAX_LABELS: Mapping[str, str] = MappingProxyType({
+    "webui": "(word:1.3), [word], BREAK, embeddings and <lora:name:1>, as WebUIs read them",
+    "plain": "every letter as text"})
 CHECKPOINT = "Checkpoint"
 ADD_LORA = "Add a LoRA to the prompt"
 CONTROLNET = "ControlNet"

@@ -26,7 +26,7 @@ from .models import Models
 
 log = logging.getLogger("iclight")
 GENERATION = ("prompt", "negative_prompt", "width", "height", "steps", "cfg", "seed", "sampler", "hires_scale",
-              "hires_denoise", "batch")
+              "hires_denoise", "batch", "guidance_end", "prompt_syntax")
 """the order in which the page's values arrive, after the panel's"""
 CHOSEN = ("checkpoint", "controlnet", "control_picture", "control_strength")
 """what comes after those"""
@@ -45,7 +45,8 @@ class Range(NamedTuple):
 
 RANGES: Mapping[str, Range] = MappingProxyType({
     "width": Range(64, 1024, 8), "height": Range(64, 1024, 8), "steps": Range(1, 100, 1), "cfg": Range(1, 15, 0.5),
-    "batch": Range(1, 8, 1), "hires_scale": Range(1, 2, 0.25), "hires_denoise": Range(0.05, 1, 0.05)})
+    "batch": Range(1, 8, 1), "hires_scale": Range(1, 2, 0.25), "hires_denoise": Range(0.05, 1, 0.05),
+    "guidance_end": Range(0, 1, 0.05)})
 """Tighter than a `Generation`'s own: a call made by hand must not keep the page's machine busy for days."""
 
 

@@ -68,6 +68,12 @@ def build(studio: Studio) -> gr.Blocks:
                     widgets["hires_scale"] = _slider(texts.HIRES_SCALE, "hires_scale", "hr_scale", default.hires_scale)
                     widgets["hires_denoise"] = _slider(texts.HIRES_DENOISE, "hires_denoise", "denoising_strength",
                                                        default.hires_denoise)
+                with gr.Row():
+                    widgets["guidance_end"] = _slider(texts.GUIDANCE_END, "guidance_end", "guidance_end",
+                                                      default.guidance_end)
+                    widgets["prompt_syntax"] = gr.Dropdown(
+                        [(label, name) for name, label in texts.SYNTAX_LABELS.items()], value=default.prompt_syntax,
+                        label=texts.PROMPT_SYNTAX, elem_id=f"{TAB}_prompt_syntax")
             with gr.Column(scale=2, elem_id="studio_result"):
                 run = gr.Button(texts.GENERATE, variant="primary", elem_id=f"{TAB}_generate")
                 problem = gr.HTML(elem_id="studio_fault")

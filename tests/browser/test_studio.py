@@ -304,7 +304,8 @@ def test_a_quick_prompt_reaches_the_job(person: Any) -> None:
 def test_an_infotext_restores_every_field(person: Any) -> None:
     page = person.page
     text = ('a lamp\nNegative prompt: fog\nSteps: 7, Sampler: Euler a, CFG scale: 3.5, Seed: 12, Size: 192x256, '
-            'Denoising strength: 0.4, Hires upscale: 1.5, IC-Light mode: fbc, IC-Light background flip: True, '
+            'Denoising strength: 0.4, Hires upscale: 1.5, Guidance end: 0.5, Prompt syntax: plain, '
+            'IC-Light mode: fbc, IC-Light background flip: True, '
             f'IC-Light light: {json.dumps(json.dumps(LAMP, separators=(",", ":")))}, IC-Light light denoise: 0.7, '
             'IC-Light start: light, IC-Light cut-out: none, IC-Light preserve color: 0.25, '
             'IC-Light outputs: mask+raw')
@@ -314,9 +315,11 @@ def test_an_infotext_restores_every_field(person: Any) -> None:
     assert json.loads(person.light) == LAMP
     page.wait_for_selector(".iclight-fields [data-field=radius]")
     numbers = {name: page.input_value(f"#studio_{name} input[type=number]") for name in
-               ("steps", "cfg_scale", "width", "height", "hr_scale", "denoising_strength")}
+               ("steps", "cfg_scale", "width", "height", "hr_scale", "denoising_strength",
+                "guidance_end")}
     assert numbers == {"steps": "7", "cfg_scale": "3.5", "width": "192", "height": "256", "hr_scale": "1.5",
-                       "denoising_strength": "0.4"}
+                       "denoising_strength": "0.4", "guidance_end": "0.5"}
+    assert page.input_value("#studio_prompt_syntax input") == "every letter as text"
     assert page.input_value("#studio_prompt textarea") == "a lamp"
     assert page.input_value("#studio_neg_prompt textarea") == "fog"
     assert page.input_value(f"{person.field('light_denoise')} input[type=number]") == "0.7"
