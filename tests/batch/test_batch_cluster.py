@@ -1,6 +1,6 @@
 """`batch --ray`: two sessions of one machine, two nodes, and what is lost with them made elsewhere.
 
-They need Ray (requirements/cluster.txt), and are skipped where it is not installed.
+Ray is in requirements/dev.txt. Actors are found in /proc, and Ray has several nodes on one machine on Linux only.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from lib_iclight.errors import BatchError
 
 from .folders import QUICK, fill, last, results, spoil
 
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, and several Ray nodes on one machine")
 ACTOR = b"ray::MapWorker(MapBatches(Maker))"
 """the title of an actor's process"""
 
@@ -54,8 +55,8 @@ def test_without_ray_it_says_what_to_install(photos: Path, tmp_path: Path, monke
     assert "BatchError: --ray needs Ray" in capsys.readouterr().err
 
 
+@LINUX
 def test_two_actors_make_what_one_process_makes_though_one_is_killed(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     good, bad = fill(photos, 40), spoil(photos)
     flags = [*QUICK, "--recursive"]
     assert cli.main(["batch", str(photos), "-o", str(tmp_path / "here"), *flags]) == 3
@@ -85,7 +86,6 @@ def test_two_actors_make_what_one_process_makes_though_one_is_killed(photos: Pat
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """A cluster of two nodes on this machine."""
-    pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -94,6 +94,7 @@ def nodes() -> Iterator[Any]:
     made.shutdown()
 
 
+@LINUX
 def test_what_a_lost_node_was_at_is_made_elsewhere(photos: Path, tmp_path: Path, nodes: Any) -> None:
     good, out = fill(photos, 40), tmp_path / "out"
     lost: list[Any] = []
@@ -166,13 +167,13 @@ def test_who_waits_for_a_cluster_can_stop(deaf: str, joining: list[subprocess.Po
 def test_ray_itself_is_given_no_more_than_its_time(deaf: str, photos: Path, tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("ray")
     fill(photos, 1)
     monkeypatch.setattr(cluster, "JOINED", 10.0)
     assert cli.main(["batch", str(photos), "-o", str(tmp_path / "out"), "--ray", deaf, *QUICK]) == 2
     assert f"BatchError: no Ray cluster answers at {deaf}" in capsys.readouterr().err
 
 
+@LINUX
 def test_a_cluster_of_this_machine_alone_joins_no_other(photos: Path, tmp_path: Path, nodes: Any,
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an address Ray joins the one that RAY_ADDRESS names, or the machine's latest."""
