@@ -484,6 +484,16 @@ def test_no_secret_is_in_any_message(
     assert "kanarien" not in caplog.text
 
 
+@pytest.mark.parametrize("token", [f"{CANARY}\nX: y", f"{CANARY}\u2026", f"{CANARY} a", f"{CANARY}\x7f"])
+def test_a_token_that_no_header_can_hold_is_told_before_anything_is_asked(
+        server: Server, target: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(DownloadError, match="^HF_TOKEN holds"):
+        download(server.url, target, sha256=SHA256)
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("proxy", [
     f"http://anna:{CANARY}@127.0.0.1:1", f"what://anna:{CANARY}@x", f"http://anna:{CANARY}@[", "http:///"])
 def test_no_proxys_password_is_in_any_message(
