@@ -130,10 +130,10 @@ class Generation:
 def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int, int]:
     """The size in multiples of 64 closest to a picture's aspect and area, as far as the model is at home there.
 
-    native: side of the squares that the model was trained on.
+    native: side of the squares that the model was trained on. One of smaller squares than SD 1.5's saw no other sizes.
     """
     least, most = native**2, (native * 3 // 2) ** 2
-    area = min(max(width * height, least), most)
+    area = min(max(width * height, least), most if native >= NATIVE else least)
     sides = range(native // 2, 2 * native + 1, 64)
 
     def distance(size: tuple[int, int]) -> float:

@@ -232,7 +232,7 @@ def test_a_persons_own_mask_counts_at_the_photos_pixels(form: str, monkeypatch: 
     lines = (DISC * (np.arange(300) % 2)).astype(np.uint8)
     photo: Any = PHOTO
     mask: Any = Image.fromarray(lines)
-    wanted = lines
+    wanted: NDArray[Any] = lines
     if form == "transparent":
         mask = Image.merge("LA", [Image.new("L", mask.size, 128), mask])
     elif form == "inverted":

@@ -17,7 +17,7 @@ def test_comfortable_sizes(picture: tuple[int, int], size: tuple[int, int]) -> N
 
 
 def test_a_smaller_model_has_smaller_sizes() -> None:
-    assert comfortable_size(1000, 1000, native=128) == (192, 192)
+    assert comfortable_size(1000, 1000, native=128) == (128, 128)
     assert reference_size("fc", native=128) == (128, 128)
 
 

@@ -229,7 +229,7 @@ class _Band:
         if not self._across.size:
             return
         if spec is None:
-            lit: Planes = self._color.transpose(2, 0, 1) * self._alpha
+            lit = self._color.astype(np.float32).transpose(2, 0, 1) * self._alpha
         else:
             lit = _tone(self._surface.lit(spec, self._across, self._down, self._aspect))
             lit *= self._alpha

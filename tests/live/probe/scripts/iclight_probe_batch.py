@@ -21,6 +21,9 @@ def batch(source: str = Body(), out: str = Body(), iclight: dict[str, Any] = Bod
     arguments = _defaults(runner)
     own = next(script for script in runner.alwayson_scripts if script.title() == "IC-Light")
     arguments[own.args_from:own.args_to] = [iclight, *[None] * (own.args_to - own.args_from - 1)]
+    for script in runner.alwayson_scripts:
+        if script.title() == "Sampler":  # the page's steps and sampler, which take the place of the processing's
+            arguments[script.args_from:script.args_from + 2] = job["steps"], job["sampler_name"]
     with queue_lock:
         p = StableDiffusionProcessingImg2Img(init_images=[None], outpath_samples=out, outpath_grids=out, **job)
         p.scripts, p.script_args = runner, tuple(arguments)
