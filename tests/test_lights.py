@@ -313,6 +313,7 @@ def test_parse_light() -> None:
     ({"lights": [{**LAMP, "radius": 4.1}]}, r"^lights\[0\].radius"),
     ({"lights": [{**LAMP, "radius": None}]}, r"^lights\[0\].radius .* null"),
     ({"lights": [SUN] * 33}, "33 entries. Use at most 32"),
+    pytest.param({"lights": [{"kind": "spot"}] * 300_000}, "300000 entries", id="a long list, refused unread"),
 ])
 def test_refusals_name_the_field_at_fault(value: Any, at_fault: str) -> None:
     with pytest.raises(LightError, match=at_fault):
