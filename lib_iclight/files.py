@@ -6,7 +6,9 @@ thing that cannot be looked at is not there; a folder that may not be read is pa
 
 from __future__ import annotations
 
+import errno
 import fnmatch
+import io
 import logging
 import os
 import stat
@@ -18,6 +20,8 @@ from pathlib import Path
 log = logging.getLogger("iclight")
 
 State = tuple[int, int, int, int, int]
+MAX_LIST = 64_000_000
+"""bytes of a list, table or description that people write; a table of 100,000 pictures has some 10 million"""
 _ESCAPED = frozenset("\\:\x7f") | {chr(code) for code in range(32)}
 
 
@@ -90,6 +94,25 @@ def shown_name(path: Path) -> str:
     """
     return "".join(f"%{ord(letter) & 0xff:02x}" if letter in _ESCAPED or "\udc80" <= letter <= "\udcff" else
                    letter if not "\ud800" <= letter <= "\udfff" else f"%u{ord(letter):04x}" for letter in path.name)
+
+
+def content(path: Path, most: int = MAX_LIST) -> bytes:
+    """The bytes of a regular file. Raises OSError and ValueError as reading does, and OSError, with what it is as its
+    `strerror`, for what would be waited for or read for ever (a pipe, a device) and for more than `most` bytes.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # of a folder opening says so
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with path.open("rb") as file:
+        data = file.read(most + 1) if found.st_size <= most else b""
+    if max(len(data), found.st_size) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+    return data
+
+
+def text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """The text of a regular file of at most MAX_LIST bytes, all its line ends as \\n. Raises as `content` does."""
+    return io.TextIOWrapper(io.BytesIO(content(path)), encoding, errors).read()
 
 
 @contextmanager

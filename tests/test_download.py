@@ -460,7 +460,9 @@ CANARY = "hf_kanarienvogel"
 @pytest.mark.parametrize("behaviour", [
     honest, another_file, status(401), status(404), status(503), sending(BODY, Content_Length="9" * 5000),
     lambda request: request.send_response_only(418, request.headers["Authorization"]) or request.end_headers(),
-    lambda request: request.head(302, Location="http://" + (request.headers["Authorization"] or "")[7:] + ":x@[/"),
+    *(lambda request, to=to: request.head(302, Location=to % (request.headers["Authorization"] or "")[7:]) for to in (
+        "http://%s:x@[/", "http://%s:x@a:99999999/", "http://%s:x@/", "what://%s:x@a/", "http://%s:x@.invalid/",
+        "http://%s:x@127.0.0.1:1/")),
     lambda request: None], ids=lambda value: "")
 def test_no_secret_is_in_any_message(
         server: Server, target: Path, token: str, behaviour: Callable[[Request], None],
@@ -480,6 +482,16 @@ def test_no_secret_is_in_any_message(
                 assert str(target.parent) not in error.sentence
             target.unlink(missing_ok=True)
     assert "kanarien" not in caplog.text
+
+
+@pytest.mark.parametrize("token", [f"{CANARY}\nX: y", f"{CANARY}\u2026", f"{CANARY} a", f"{CANARY}\x7f"])
+def test_a_token_that_no_header_can_hold_is_told_before_anything_is_asked(
+        server: Server, target: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(DownloadError, match="^HF_TOKEN holds"):
+        download(server.url, target, sha256=SHA256)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("proxy", [

@@ -10,10 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from lib_iclight import files
+from lib_iclight.batch.recipe import load_json
+from lib_iclight.batch.rules import read_rules
 from lib_iclight.errors import ICLightError, MattingError
+from lib_iclight.hosts.standalone.checkpoint import Folder
+from lib_iclight.hosts.standalone.controlnet import load_controlnet
 from lib_iclight.matting import Cutter, model_names, obstacle
+from lib_iclight.stage import load, load_environment
+from lib_iclight.stage.lp import read_lp
+from lib_iclight.stage.rig import EIGHT
+from lib_iclight.stage.writer import StageWriter
 from lib_iclight.weights import find_weights
 
 LOOKS: list[Callable[[Path], object]] = [
@@ -52,12 +61,15 @@ def test_a_forbidden_folder_is_passed_over_with_one_warning(
     assert len(caplog.records) == 1 and str(place) in caplog.text
 
 
-def test_below_a_folder_the_readable_ones_are_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_below_a_folder_the_readable_ones_are_walked(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_bytes(b"")
     forbidden(monkeypatch, tmp_path / "b")
-    assert [path.parent.name for path in files.walk([tmp_path])] == ["a", "c"]
+    for _ in range(2):
+        assert [path.parent.name for path in files.walk([tmp_path])] == ["a", "c"]
+    assert [str(tmp_path / "b") in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_another_accounts_home_keeps_nobody_from_cut_outs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +107,54 @@ def test_names_are_found_as_they_are_before_as_they_are_shown(tmp_path: Path) ->
     assert files.named(paths, "a%3Ab") == paths[2]
     assert files.named(paths[:1], "A%3ab") == files.named(paths[:1], "a%3ab") == paths[0]
     assert files.named(paths, "other") is None
+
+
+def test_a_regular_file_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    assert files.content(tmp_path / "a", 11) == b"\xef\xbb\xbfone\r\ntwo"
+    assert files.text(tmp_path / "a", "utf-8-sig") == "one\ntwo"
+    with pytest.raises(OSError, match="it has more than 10 bytes"):
+        files.content(tmp_path / "a", 10)
+    with pytest.raises(IsADirectoryError):
+        files.content(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.content(tmp_path / "b")
+    grown = os.stat(tmp_path)  # a file that grows after it was looked at, as those in /proc seem to
+    monkeypatch.setattr(os, "stat", lambda path: os.stat_result((0o100644, *grown[1:6], 0, *grown[7:])))
+    with pytest.raises(OSError, match="more than 10"):
+        files.content(tmp_path / "a", 10)
+
+
+READ: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a panorama": ("sky.png", load_environment), "a panorama of light": ("sky.hdr", load_environment),
+    "a stage": ("stage.json", load), "a stage's folder": ("stage.json", lambda path: load(path.parent)),
+    "a stage that is begun": ("stage.json", lambda path: StageWriter(path.parent, EIGHT)),
+    "light positions": ("a.lp", read_lp), "a recipe": ("a.json", lambda path: load_json(path, "the recipe")),
+    "rules": ("a.csv", read_rules), "a checkpoint's folder": ("unet/config.json", lambda path: Folder(path.parents[1])),
+    "a ControlNet's folder": ("config.json", lambda path: load_controlnet(path.parent, torch.float16)),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="other systems have no such files")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "too long"])
+@pytest.mark.parametrize("what", READ)
+def test_what_people_write_is_read_of_regular_files_of_bounded_length(what: str, kind: str, tmp_path: Path) -> None:
+    """Anything else would be waited for, or fill the memory."""
+    name, read = READ[what]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 3 << 30)  # a hole
+    with pytest.raises(ICLightError) as caught:
+        read(path)
+    assert len(str(caught.value)) < 400
 
 
 def test_places_and_reasons_name_no_whole_path() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any, Literal
 
 import numpy as np
@@ -312,10 +313,35 @@ def test_parse_light() -> None:
     ({"lights": [{**LAMP, "radius": 4.1}]}, r"^lights\[0\].radius"),
     ({"lights": [{**LAMP, "radius": None}]}, r"^lights\[0\].radius .* null"),
     ({"lights": [SUN] * 33}, "33 entries. Use at most 32"),
+    pytest.param({"lights": [{"kind": "spot"}] * 300_000}, "300000 entries", id="a long list, refused unread"),
 ])
 def test_refusals_name_the_field_at_fault(value: Any, at_fault: str) -> None:
     with pytest.raises(LightError, match=at_fault):
         parse_light(value)
+
+
+@pytest.mark.parametrize("value", [
+    "\ud800", {"\ud800": 1}, {"ambient": "\udfff"}, {"lights": "\ud800"}, {"lights": ["\ud800"]},
+    {"lights": [{"\ud800": 1, "kind": "point"}]}, {"lights": [{"kind": "\ud800"}]},
+    {"lights": [{**SUN, "color": "\ud800"}]}, {"lights": [{**SUN, "angle": "\ud800\0\x1b"}]},
+    '{"\\ud800": 1}', '{"\\ud800": 1, "\\ud800": 2}'])
+def test_what_is_no_text_is_refused_in_one_that_can_be_sent(value: Any) -> None:
+    """JSON can hold half of a letter, which no UTF-8 can."""
+    with pytest.raises(LightError) as caught:
+        parse_light(value)
+    assert caught.value.sentence.encode("utf-8") and caught.value.sentence.isprintable()
+
+
+def test_many_lamps_on_a_large_map_take_little_beside_it() -> None:
+    """Drawn in bands: its whole planes in floats would be thirteen times the picture itself."""
+    lamps = LightSpec(lights=tuple(Point(number / 31, 0.5, 0.9) for number in range(32)))
+    tracemalloc.start()
+    try:
+        picture = drawn(lamps, 640, 1600)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 3 * picture.nbytes
 
 
 @pytest.mark.filterwarnings("error")

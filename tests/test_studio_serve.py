@@ -24,6 +24,7 @@ from running import running
 from lib_iclight.errors import SettingsError
 from lib_iclight.panel.gradio_host import GRADIO_4
 from lib_iclight.session import Session
+from lib_iclight.studio import page as studio_page
 from lib_iclight.studio import serve
 from lib_iclight.studio.serve import known_names, listening, main, own_folder, prepared
 
@@ -284,6 +285,23 @@ def test_the_own_folder_goes_whatever_happens(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a file").write_bytes(b"")
     with pytest.raises(SettingsError, match="no temporary folder can be made"), own_folder():
         pass
+
+
+@pytest.mark.skipif(not GRADIO_4, reason="Gradio 3 keeps all files until the folder goes in the end")
+def test_an_upload_goes_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the studio runs; days are a second here."""
+    monkeypatch.setattr(studio_page, "HOUR", 1)
+    monkeypatch.setattr(studio_page, "DAY", 1)
+    session = Session.open(models=tmp_path / "models", device="cpu")
+    with prepared(session, token="t") as (server, [address]), running(server):
+        port = urlsplit(address).port
+        assert port is not None
+        path = Path(Site(port, "t", tmp_path).upload("a.png", PNG))
+        for _ in range(300):
+            if not path.exists():
+                break
+            threading.Event().wait(0.2)
+        assert not path.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

@@ -195,7 +195,7 @@ def test_a_batch_tab_takes_the_next_picture(script: Any) -> None:
 @pytest.mark.parametrize("settings", [
     {"foreground": None}, {"foreground": "garbage"}, {"mode": "fbc"}, {"foregrund": "x"},
     {"light_denoise": float("nan")}, {"enabled": "yes"}, {"matting": "no-such-model"},
-    {"start": "light"}, {"start": "background"},
+    {"start": "light"}, {"start": "background"}, {"light": {"\ud800": 1}}, {"\ud800": 1}, {"mode": "\ud800"},
     {"foreground": picture(9, (1, 1))}, {"foreground": picture(9, alpha=0).crop((40, 0, 64, 64)), "matting": "auto"},
 ])
 def test_a_mistake_stops_the_job_with_its_sentence(script: Any, settings: dict[str, Any]) -> None:
@@ -204,6 +204,7 @@ def test_a_mistake_stops_the_job_with_its_sentence(script: Any, settings: dict[s
         fake.process_images(p)
     assert caught.value.status_code == 422
     assert caught.value.detail.startswith("IC-Light: ")
+    assert caught.value.detail.encode("utf-8")  # as the server sends it
     assert p.passes == []
 
 

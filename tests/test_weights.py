@@ -223,13 +223,28 @@ def raw(path: Path, header: bytes, size: int | None = None, length: int | None =
 
 NINES = b"9" * 10**6
 NEST = b"[" * 10**6
+ENTRY = b'{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+
+
+def one(tensor: bytes, size: int) -> tuple[bytes, int, None]:
+    """A file that is sound but for what its header says of its one tensor, of `size` bytes."""
+    header = b'{"a":' + tensor + b"}"
+    return header, 8 + len(header) + size, None
+
+
 HOSTILE = {
     "no length": (b"{}", 3 * 10**9, 0),
     "a length of one": (b"{}", 10**6, 1),
     "a side of a million digits": (b'{"a":{"dtype":"F32","shape":[' + NINES + b'],"data_offsets":[0,4]}}', None, None),
     "a place of a million digits": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,' + NINES + b']}}', None, None),
-    "a side of 300 digits": (b'{"a":{"dtype":"X","shape":[1' + b"0" * 300 + b'],"data_offsets":[0,4]}}', None, None),
-    "a thousand sides": (b'{"a":{"dtype":"F32","shape":[' + b"1," * 400 + b'1],"data_offsets":[0,4]}}', None, None),
+    "a side of 300 digits": one(b'{"dtype":"X","shape":[1' + b"0" * 300 + b'],"data_offsets":[0,4]}', 4),
+    "a side above what is believed": one(b'{"dtype":"X","shape":[1099511627777],"data_offsets":[0,4]}', 4),
+    "a side below nothing": one(b'{"dtype":"X","shape":[-1],"data_offsets":[0,4]}', 4),
+    "a side that is no whole number": one(b'{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}', 4),
+    "a truth for a side": one(b'{"dtype":"F32","shape":[true],"data_offsets":[0,4]}', 4),
+    "four hundred sides": one(b'{"dtype":"F32","shape":[' + b"1," * 400 + b'1],"data_offsets":[0,4]}', 4),
+    "nine sides": one(b'{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}', 4),
+    "another size than its sides make": one(b'{"dtype":"F32","shape":[2],"data_offsets":[0,4]}', 4),
     "a nest": (b'{"a":' + NEST + b"}", None, None),
     "a nest in the metadata": (b'{"__metadata__":{"a":' + NEST + b"}}", None, None),
     "a long name": (b'{"' + b"a" * 10**6 + b'":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', None, None),
@@ -239,7 +254,8 @@ HOSTILE = {
     "no comma": (b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]} "b":1}', None, None),
     "an end before its beginning": (b'{"a":{"dtype":"X","shape":[],"data_offsets":[0,5]},"b":{"dtype":"X","shape":[],'
                                     b'"data_offsets":[5,0]}}', None, None),
-    "many names": (b"{" + b'"aaaa":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},' * 20_000 + b'"b":0}', None, None),
+    "many names": (b"{" + b",".join(b'"%d":' % number + ENTRY for number in range(10_001)) + b"}", None, None),
+    "a name again and again": (b"{" + (b'"aaaa":' + ENTRY + b",") * 9_000 + b'"b":0}', None, None),
     "much metadata": (b'{"__metadata__":{' + b'"a":"b",' * 200_000 + b'"a":"b"}}', None, None),
     "a header that is too long": (b"{" + b" " * 30_000_000 + b"}", None, None),
     "a header of a hole": (b"{", 20_000_100, 20_000_000),

@@ -15,6 +15,7 @@ from ..cache import LRU, content_key
 from ..effects import check_background, start_of
 from ..errors import ICLightError, SettingsError, hint, kind_name, shown
 from ..fields import Bool
+from ..files import text as text_of
 from ..generation import NATIVE, Generation, suited
 from ..imaging import read_picture
 from ..imaging.decode import opened
@@ -154,7 +155,7 @@ def from_texts(values: Mapping[str, str], folder: Path, where: str) -> dict[str,
 def load_json(path: Path, what: str) -> Any:
     """What a JSON file holds. Raises SettingsError, which says `what`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path, "utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SettingsError(f"{what} {path} cannot be read ({reason}). Give a file of JSON.") from error

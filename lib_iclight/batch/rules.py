@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import SettingsError, plain
+from ..files import text as text_of
 from .recipe import KNOWN, Recipe, from_texts
 
 FILE = "file"
@@ -87,7 +88,7 @@ def read_rules(path: Path) -> Rules:
     Pictures in it are paths from its own folder. Raises SettingsError, which names the row.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"the rules {path} cannot be read ({reason}). Give a CSV file.") from error

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import SettingsError, StageError
 from ..files import reason
+from ..files import text as text_of
 from ..imaging import fit, load_image, split_alpha
 from ..imaging.outputs import plan_outputs
 from ..stage import Stage, from_names, mix_codes, over, read_mix, to_names, weights_of
@@ -67,7 +68,7 @@ def _mixed(args: argparse.Namespace, stage: Stage) -> tuple[Weights, float | str
         raise SettingsError("a saved mix has its own exposure. Leave --exposure out, or give what the mix holds by "
                             "--light or --weights.")
     try:
-        text = args.mix.read_text(encoding="utf-8")
+        text = text_of(args.mix)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else "it is no text"
         raise StageError(f"the mix {args.mix.name} cannot be read ({why}). Save it anew in the desk.") from error

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import StageError
+from ..files import content
 from ..jsontext import read_json
 from ..stage import SKIES, Environment, Stage, load, load_environment, sky
 from ..stage.store import LIST
@@ -36,7 +37,7 @@ def sources_of(args: argparse.Namespace, stage: Stage) -> list[Path]:
 def _mask_of(folder: Path) -> list[Path]:
     """The file of the stage's alpha, whatever its list calls it."""
     try:
-        name = read_json((folder / LIST).read_bytes(), LIST, StageError, "")["alpha"]
+        name = read_json(content(folder / LIST), LIST, StageError, "")["alpha"]
     except (OSError, StageError, KeyError, TypeError):
         return []  # made from an .lp file, or without an alpha
     return [folder / name] if isinstance(name, str) else []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..cache import content_key
 from ..errors import ImageError, SettingsError, StageError
-from ..files import is_dir, listed
+from ..files import content, is_dir, listed
 from ..imaging.outputs import name_of, plan_outputs, same_file
 from ..imaging.save_photo import DEPTHS
 from ..jsontext import read_json
@@ -91,7 +91,7 @@ def _begun(folder: Path, otherwise: int) -> int:
     """The seed of a stage that is there already, so that it is gone on with; else the other one."""
     for path in (folder / "stage.json", folder / "1" / "stage.json"):
         try:
-            seed = read_json(path.read_bytes(), path.name, StageError, "")["seed"]
+            seed = read_json(content(path), path.name, StageError, "")["seed"]
         except (OSError, StageError, KeyError, TypeError):
             continue
         if type(seed) is int and 0 <= seed < 2**32:
@@ -128,7 +128,7 @@ def _bring(file: Path, folder: Path, progress: Progress) -> None:
     stage = read_lp(file)
     _check_apart(folder, [file, *stage.paths])
     sizes = [path.stat().st_size for path in stage.paths]
-    about = {"from": file.name, "pictures": content_key(file.read_bytes(), *sizes)}
+    about = {"from": file.name, "pictures": content_key(content(file), *sizes)}
     writer = StageWriter(folder, stage.lamps, settings=about)
     missing = writer.missing
     for done, lamp in enumerate(missing):

@@ -19,7 +19,9 @@ from PIL import Image
 
 from ..color import LUMINANCE, srgb_to_linear
 from ..errors import ImageError, StageError
-from ..imaging import load_image, split_alpha
+from ..files import content, is_file
+from ..imaging import load_image, read_picture, split_alpha
+from ..imaging.decode import MAX_BYTES
 from .files import to_codes
 from .hdr import exr_from_bytes, read_exr, read_hdr
 from .mix import MAX_EV, MIN_EV
@@ -28,6 +30,8 @@ from .weights import Weights, checked, shares
 
 GRID_WIDTH, GRID_HEIGHT = 64, 32
 """what a panorama is averaged to before its weights are taken"""
+EXR = b"\x76\x2f\x31\x01"
+"""what an OpenEXR file begins with"""
 FINER = 4
 """points to a side of a point of the grid, at which cells are told apart"""
 MIDDLE_GREY = 0.18
@@ -115,14 +119,11 @@ def load_environment(source: Path | bytes, what: str = "environment") -> Environ
 
     An ordinary picture is sRGB and ends at white, so its lamps and sun are weaker than they were. Raises StageError.
     """
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-    except OSError as error:
-        raise StageError(f"the {what} cannot be read ({error.strerror or error}). Check the file's name.") from error
+    data = _bytes_of(source, what) if isinstance(source, Path) else source
     name = source.name if isinstance(source, Path) else f"the {what}"
     if data[:2] == b"#?":
         return from_panorama(read_hdr(data, name), name)
-    if data[:4] == b"\x76\x2f\x31\x01":
+    if data[:4] == EXR:
         return from_panorama(read_exr(source) if isinstance(source, Path) else exr_from_bytes(data), name)
     if isinstance(source, Path) and source.suffix.lower() in (".hdr", ".exr"):
         raise StageError(f"{name} is damaged or not the picture that its name says. Copy or download it anew.")
@@ -131,6 +132,22 @@ def load_environment(source: Path | bytes, what: str = "environment") -> Environ
     except ImageError as error:
         raise StageError(str(error)) from error
     return from_panorama(srgb_to_linear(pixels / 255.0), name)
+
+
+def _bytes_of(path: Path, what: str) -> bytes:
+    """A panorama's file, told to be one by its first bytes. Raises StageError."""
+    try:
+        if is_file(path):
+            with path.open("rb") as file:
+                head = file.read(4)
+            if head[:2] != b"#?" and head != EXR and path.suffix.lower() not in (".hdr", ".exr"):
+                return read_picture(path, what)
+        return content(path, MAX_BYTES)
+    except ImageError as error:
+        raise StageError(str(error)) from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StageError(f"the {what} cannot be read ({why}). Check the file's name.") from error
 
 
 def from_panorama(radiance: NDArray[np.float32], what: str = "the environment") -> Environment:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..errors import StageError
 from ..files import is_dir, listed
+from ..files import text as text_of
 from ..imaging import save_picture
 from ..progress import Progress, silent
 from .rig import Direction, Lamp, check_names
@@ -113,6 +114,6 @@ def _place(folder: Path, name: str) -> Path:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return text_of(path, errors="replace")
     except OSError as error:
         raise StageError(f"{path.name} cannot be read ({error.strerror or error}). Check the file's name.") from error

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import StageError
+from ..files import text as text_of
 from ..imaging.save import encodable, write_whole
 from ..jsontext import read_json
 from . import files
@@ -264,7 +265,7 @@ def inside(folder: Path, name: str) -> Path:
 def _listed(path: Path) -> dict[str, Any]:
     """stage.json's object, its version and list of pictures checked. Raises StageError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StageError(f"there is no {LIST} in {path.parent.name or 'the folder'}: it is not a light stage. "
                          "Make one with the stage command, or write the list by hand.") from error

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .. import locks
 from ..errors import StageError
-from ..files import exists
+from ..files import content, exists
 from ..imaging.save import clear_parts
 from ..jsontext import read_json
 from . import files
@@ -189,7 +189,7 @@ class StageWriter:
         other = StageError(f"the folder {self.folder.name} holds another stage, of other settings, seed, lights or "
                            "subject. Choose another folder, or delete that one.")
         try:
-            values = read_json((self.folder / LIST).read_bytes(), LIST, StageError, "Choose another folder.")
+            values = read_json(content(self.folder / LIST), LIST, StageError, "Choose another folder.")
             listed = {entry["name"]: entry for entry in values["pictures"]}
         except (OSError, KeyError, TypeError) as error:
             raise other from error

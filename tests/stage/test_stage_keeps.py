@@ -73,6 +73,14 @@ def test_a_pipe_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "no regular file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_mix_is_read_of_a_regular_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    stage, mix = made(tmp_path / "set"), tmp_path / "mix.json"
+    os.mkfifo(mix) if kind == "pipe" else mix.symlink_to("/dev/zero")
+    assert cli.main(["mix", str(stage), "-o", str(tmp_path / "a.png"), "--mix", str(mix)]) == 2
+    assert "no regular file" in capsys.readouterr().err
+
+
 def test_a_background_without_an_alpha_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = made(tmp_path / "set", alpha=None)
     argv = ["mix", str(stage), "-o", str(tmp_path / "a.png"), "--light", "left", "--background",

@@ -191,8 +191,7 @@ class Folder(StableDiffusion15):
     def _config(self, part: str) -> dict[str, Any]:
         file = f"{part}/{'scheduler_config.json' if part == 'scheduler' else 'config.json'}"
         try:
-            with (self.path / file).open("rb") as opened:
-                config = json.loads(opened.read(_CONFIG_LIMIT))
+            config = json.loads(files.content(self.path / file, _CONFIG_LIMIT))
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.name} is not a diffusers folder: {file} is missing or broken. Give an SD 1.5 "
                                   ".safetensors file or a diffusers folder.", path=self.path) from error

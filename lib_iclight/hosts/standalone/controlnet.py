@@ -158,7 +158,7 @@ def load_controlnet(path: Path, dtype: torch.dtype) -> Any:
 
     name = files.shown_name(path)
     try:
-        config = json.loads((path / "config.json").read_bytes()) if files.is_dir(path) else dict(CONFIG)
+        config = json.loads(files.content(path / "config.json")) if files.is_dir(path) else dict(CONFIG)
         with init_empty_weights():
             net = ControlNetModel.from_config(config)
         tensors: Any = Stored(_file_of(path))
