@@ -90,7 +90,8 @@ def test_only_what_the_sliders_offer(name: str) -> None:
     ({"prompt": "x" * (LONGEST_PROMPT + 1)}, "prompt is longer than"),
     ({"sampler": ["Euler"]}, "sampler must be one of"), ({"sampler": {}}, "sampler must be one of"),
     ({"sampler": None}, "sampler must be one of"),
-    ({"prompt_syntax": "a1111"}, "prompt_syntax must be one of"), ({"prompt_syntax": None}, "prompt_syntax must be one"),
+    ({"prompt_syntax": "a1111"}, "prompt_syntax must be one of"),
+    ({"prompt_syntax": None}, "prompt_syntax must be one of"),
     ({"mode": []}, "mode must be one of"),
     ({"light": 5}, "LightError"), ({"outputs": 5}, "outputs must be a list"), ({"mask_grow": "x"}, "mask_grow must be"),
     ({"foreground": {"path": "x"}}, "foreground must be a picture")])
@@ -122,8 +123,9 @@ def session(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Sessi
 def test_prompts_and_guidance_are_the_command_lines(session: Session) -> None:
     """The page's values reach the same `Generation`: emphasis and the guidance's end change the picture as there."""
     made: dict[tuple[str, str, float], bytes] = {}
-    for key in (("a lamp", "webui", 1.0), ("a (lamp:1.6) BREAK", "webui", 1.0), ("a (lamp:1.6) BREAK", "plain", 1.0),
-                ("a lamp", "webui", 0.5)):
+    keys: list[tuple[str, str, float]] = [("a lamp", "webui", 1.0), ("a (lamp:1.6) BREAK", "webui", 1.0), ("a (lamp:1.6) BREAK", "plain", 1.0),
+                                          ("a lamp", "webui", 0.5)]
+    for key in keys:
         changed = dict(zip(("prompt", "prompt_syntax", "guidance_end"), key, strict=True))
         [picture], text, told = Studio(session).generate(*values(**changed))
         assert ("Guidance end: 0.5" in text, "Prompt syntax: plain" in text) == (key[2] < 1, key[1] == "plain"), told
@@ -134,7 +136,8 @@ def test_prompts_and_guidance_are_the_command_lines(session: Session) -> None:
     assert len(set(made.values())) == len(made)
 
 
-@pytest.mark.parametrize(("prompt", "sentence"), [("a [cat:dog:0.5]", "[cat:dog:0.5]"), ("<lora:nowhere:1>", "nowhere")])
+@pytest.mark.parametrize(("prompt", "sentence"), [
+    ("a [cat:dog:0.5]", "[cat:dog:0.5]"), ("<lora:nowhere:1>", "nowhere")])
 def test_what_a_prompt_cannot_say_here_is_told(session: Session, prompt: str, sentence: str) -> None:
     pictures, _, told = Studio(session).generate(*values(prompt=prompt))
     assert pictures == [] and sentence in html.unescape(told) and texts.UNEXPECTED not in told

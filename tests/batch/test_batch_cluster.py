@@ -137,7 +137,7 @@ def joining(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[str]]:
         return started[-1]
 
     popen_of = subprocess.Popen
-    monkeypatch.setattr(cluster.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     return started
 
 
@@ -179,16 +179,16 @@ def test_a_cluster_of_this_machine_alone_joins_no_other(photos: Path, tmp_path: 
     """Without an address Ray joins the one that RAY_ADDRESS names, or the machine's latest."""
     import ray
 
-    class Joined(Exception):
+    class JoinedError(Exception):
         """Seen enough."""
 
     def seen(*_: Any) -> None:
         joined.append(ray.get_runtime_context().gcs_address)
-        raise Joined
+        raise JoinedError
 
     joined: list[str] = []
     monkeypatch.setenv("RAY_ADDRESS", nodes.address)
     monkeypatch.setattr(cluster, "_rows", seen)
-    with pytest.raises(Joined):
+    with pytest.raises(JoinedError):
         cluster.run(order(photos, tmp_path / "out"), fill(photos, 1), Report(tmp_path / "out"), cluster.LOCAL)
     assert joined and joined[0] != nodes.address
