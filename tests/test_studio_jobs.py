@@ -123,8 +123,9 @@ def session(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Sessi
 def test_prompts_and_guidance_are_the_command_lines(session: Session) -> None:
     """The page's values reach the same `Generation`: emphasis and the guidance's end change the picture as there."""
     made: dict[tuple[str, str, float], bytes] = {}
-    keys: list[tuple[str, str, float]] = [("a lamp", "webui", 1.0), ("a (lamp:1.6) BREAK", "webui", 1.0), ("a (lamp:1.6) BREAK", "plain", 1.0),
-                                          ("a lamp", "webui", 0.5)]
+    keys: list[tuple[str, str, float]] = [
+        ("a lamp", "webui", 1.0), ("a (lamp:1.6) BREAK", "webui", 1.0), ("a (lamp:1.6) BREAK", "plain", 1.0),
+        ("a lamp", "webui", 0.5)]
     for key in keys:
         changed = dict(zip(("prompt", "prompt_syntax", "guidance_end"), key, strict=True))
         [picture], text, told = Studio(session).generate(*values(**changed))
