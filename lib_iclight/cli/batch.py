@@ -16,12 +16,14 @@ from ..batch.order import Models, Order
 from ..batch.plan import Shard
 from ..batch.recipe import KNOWN, Recipe, check_all, from_json, load_json
 from ..batch.remote import Remote
+from ..batch.report import FAILED as FAILED_ROW
 from ..batch.report import Report, Row, Tally
 from ..batch.rules import Rules, read_rules
 from ..batch.talk import split_payload
 from ..batch.worker import Worker, cleared
-from ..console import printable
+from ..console import Note, printable
 from ..errors import BatchError, SettingsError
+from ..files import exists, is_dir
 from ..folders import Folders
 from ..generation import NATIVE
 from ..imaging.save import WRITABLE
@@ -94,6 +96,8 @@ def _own_flags(command: argparse.ArgumentParser) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> int:
     """Make what is missing; 0, 3 where pictures failed, 130 where it was ended before all was done."""
     _check_together(args)
+    if exists(args.output) and not is_dir(args.output):
+        raise BatchError(f"{args.output} is a file, and -o is the folder that results go to. Choose another one.")
     shard = Shard.parse(args.shard)
     payload, iclight = _payload(args.payload)
     order = order_of(args, iclight)
@@ -115,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 tally = _here(work, session)
     if session is not None and session.note:
-        say(f"note: this is the {session.note}; give --checkpoint for that")
+        warn([Note(f"this is the {session.note}; give --checkpoint for that")])
     return ended(tally, work.report)
 
 
@@ -224,6 +228,8 @@ class Bar:
         bar.set_postfix({"failed": tally.failed} if tally.failed else {}, refresh=False)
         bar.update(tally.made + tally.failed - bar.n)
         bar.refresh()
+        if row is not None and row.state == FAILED_ROW:
+            bar.write(printable(f"failed: {row.input}: {row.sentence}", sys.stderr), file=sys.stderr)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """See `progress.Progress`: what takes long once, such as a download, is told before the bar."""

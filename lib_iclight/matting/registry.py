@@ -24,7 +24,7 @@ DEFAULT = "isnet-general-use"
 RUNTIME = "onnxruntime<1.27"
 """What runs the models, as pip is asked for it; newer ones ask for a newer protobuf than hosts have."""
 
-WAY_OUT = "Or set matting to none to use the picture whole."
+WAY_OUT = "Or set matting (on the command line --matting) to none to use the picture whole."
 """The last sentence of every message about a cut-out that cannot be made."""
 
 LARGEST = 2 * 10**9

@@ -81,4 +81,4 @@ def try_out(path: Path, side: int) -> None:
 
 def _refused(why: str, path: Path) -> MattingError:
     return MattingError(f"{why}, so it is not used. Choose another cut-out model. "
-                        "Or set matting to none to use the picture whole.", path=path)
+                        "Or set matting (on the command line --matting) to none to use the picture whole.", path=path)

@@ -75,6 +75,8 @@ def test_a_folder_with_broken_files(photos: Path, out: Path, tmp_path: Path,
     assert batch(photos, out) == 3
     said = capsys.readouterr()
     assert "6 made, 10 failed" in said.out and "1 file without a picture's ending" in said.err
+    assert all(f"failed: bad/{name}: " in said.err for name in bad)
+    assert "this is the pocket model" in said.err and "pocket" not in said.out
     rows = last(out)
     assert set(rows) == {*good, *(f"bad/{name}" for name in bad)}
     assert all(rows[name]["state"] == "made" and rows[name]["seconds"] > 0 for name in good)
@@ -237,6 +239,14 @@ def test_a_mistake_is_one_line_and_no_file(photos: Path, out: Path, capsys: pyte
     lines = [line for line in capsys.readouterr().err.strip().splitlines() if "is given twice" not in line]
     assert len(lines) == 1 and told in lines[0]
     assert not out.exists() or results(out) == []
+
+
+def test_a_file_in_the_folders_place_is_named(photos: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(photos, 1)
+    out.write_text("mine", encoding="ascii")
+    assert batch(photos, out) == 2
+    assert f"{out} is a file, and -o is the folder" in capsys.readouterr().err
+    assert out.read_text(encoding="ascii") == "mine"
 
 
 def test_a_full_disk_ends_the_batch(photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch,
