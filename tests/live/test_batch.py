@@ -23,7 +23,8 @@ SIZES = [(160, 200), (128, 128), (300, 90), (64, 240), (257, 131), (512, 384), (
 ON = {"enabled": True, "light": "left"}
 JOB = {"prompt": "a cat", "negative_prompt": "bad", "steps": 1, "width": SIZE, "height": SIZE, "cfg_scale": 2.0,
        "seed": 1, "sampler_name": "Euler", "denoising_strength": 0.9, "do_not_save_grid": True}
-FLAGS = ["--light", "left", "--prompt", "a cat", "--width", str(SIZE), "--height", str(SIZE), "--steps", "1"]
+# Of one step k-diffusion's DPM++ 2M SDE makes nothing: it fails (A1111 1.10.1).
+FLAGS = ["--light", "left", "--prompt", "a cat", "--width", str(SIZE), "--height", str(SIZE), "--steps", "2"]
 
 
 @pytest.fixture
