@@ -21,7 +21,7 @@ from ..batch.report import Report, Row, Tally
 from ..batch.rules import Rules, read_rules
 from ..batch.talk import split_payload
 from ..batch.worker import Worker, cleared
-from ..console import Note, printable
+from ..console import printable
 from ..errors import BatchError, SettingsError
 from ..files import exists, is_dir
 from ..folders import Folders
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 tally = _here(work, session)
     if session is not None and session.note:
-        warn([Note(f"this is the {session.note}; give --checkpoint for that")])
+        say(f"note: this is the {session.note}; give --checkpoint for that")
     return ended(tally, work.report)
 
 

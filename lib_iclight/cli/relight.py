@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from .. import infotext
-from ..console import Note
 from ..errors import ImageError
 from ..generation import Generation
 from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     saved, notes, failed = write(made.finished, outputs, generation.batch, form)  # before anything else that can fail
     warn([*made.warnings, *notes, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
-        warn([Note(f"this is the {session.note}; give --checkpoint for that")])
+        say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in saved:
         say(path)
     if failed:

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from ..cache import content_key
-from ..console import Note
 from ..errors import ImageError, SettingsError, StageError
 from ..files import content, is_dir, listed
 from ..imaging.outputs import name_of, plan_outputs, same_file
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
     warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
     if session.note:
-        warn([Note(f"this is the {session.note}; give --checkpoint for that")])
+        say(f"note: this is the {session.note}; give --checkpoint for that")
     for path in (*made.folders, *saved):
         say(path)
     if failed:
