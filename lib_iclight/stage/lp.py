@@ -10,13 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import numpy as np
-from PIL import Image
-
 from ..errors import StageError
 from ..files import is_dir, listed
 from ..files import text as text_of
 from ..imaging import save_picture
+from ..imaging.photo import Photo
 from ..progress import Progress, silent
 from .rig import Direction, Lamp, check_names
 from .store import MAX_PICTURES, Stage, from_files, inside, write_text
@@ -89,11 +87,9 @@ def export(stage: Stage, folder: Path, progress: Progress = silent) -> list[str]
     entries = []
     for place, number in enumerate(kept):
         progress("copying", place, len(kept))
-        codes = stage.codes(number)
-        eight = codes if codes.dtype == np.uint8 else ((codes.astype(np.uint32) + 128) // 257).astype(np.uint8)
         lamp = stage.lamps[number]
         name = f"{place + 1:04d}-{re.sub(r'[^A-Za-z0-9-]+', '-', lamp.name)}.jpg"
-        save_picture(Image.fromarray(eight), folder / name)
+        save_picture(Photo(stage.codes(number)).image(), folder / name)
         entries.append((name, lamp))
     write_lp(folder / "stage.lp", entries)
     return [lamp.name for lamp in stage.lamps if lamp.direction is None]

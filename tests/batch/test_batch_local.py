@@ -277,15 +277,19 @@ class Slow(Session):
         opened = Session.open(device="cpu")
         self.__dict__.update(opened.__dict__)
         self.events: list[tuple[str, str]] = []
+        self.sampling = threading.Event()
 
     def job(self, *args: Any, **kwargs: Any) -> Any:
         made = super().job(*args, **kwargs)
+        if self.events:  # on a busy machine the next ones may be made before the first begins to be sampled
+            self.sampling.wait(300)
         self.events.append(("job", threading.current_thread().name))
         return made
 
     def relight(self, *args: Any, **kwargs: Any) -> Any:
         assert kwargs["job"] is not None
         self.events.append(("relight", threading.current_thread().name))
+        self.sampling.set()
         if len([one for one, _ in self.events if one == "relight"]) == 1:
             until = time.monotonic() + 300
             while sum(one == "job" for one, _ in self.events) < 1 + local.AHEAD and time.monotonic() < until:
