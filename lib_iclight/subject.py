@@ -13,7 +13,7 @@ from . import imaging
 from .cache import content_key
 from .errors import ImageError
 from .imaging.photo import Photo, load_photo
-from .matting import HAZY, Cutout, Refinement, haze
+from .matting import HAZY, WAY_OUT, Cutout, Refinement, haze
 from .progress import Progress, silent
 from .settings import Settings
 
@@ -130,7 +130,7 @@ class Subject:
         cutout = self._cutter.cut(rgb, s.matting, self._progress, own=own, mask=mask, refinement=self._refinement)
         if cutout.alpha.max() < 1 / 255:
             raise ImageError("the foreground is fully transparent: there is nothing to relight. "
-                             "Use another picture or another cut-out model, or set matting to none.")
+                             f"Use another picture or another cut-out model. {WAY_OUT}")
         return cutout
 
     @property

@@ -96,7 +96,7 @@ def test_an_account_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files.expanded("/x") == Path("/x")
     assert files.expanded("~nobody-of-that-name/x") is None
     assert "is missing" in obstacle("isnet-general-use", [])
-    with pytest.raises(MattingError, match="has no home.*matting to none"):
+    with pytest.raises(MattingError, match=r"has no home.*--matting\) to none"):
         Cutter([]).cut(__import__("numpy").zeros((8, 8, 3), "uint8"))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import MattingError
+from .registry import WAY_OUT
 
 TIME_LIMIT = 180.0
 """seconds; the largest known model needs some 40 for loading and one picture on two slow cores"""
@@ -80,5 +81,4 @@ def try_out(path: Path, side: int) -> None:
 
 
 def _refused(why: str, path: Path) -> MattingError:
-    return MattingError(f"{why}, so it is not used. Choose another cut-out model. "
-                        "Or set matting (on the command line --matting) to none to use the picture whole.", path=path)
+    return MattingError(f"{why}, so it is not used. Choose another cut-out model. {WAY_OUT}", path=path)

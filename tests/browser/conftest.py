@@ -65,8 +65,11 @@ def studio(browser: Any, models: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def img2img(browser: Any, models: Path) -> Iterator[str]:
-    """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own."""
+def img2img(studio: str, models: Path) -> Iterator[str]:
+    """The address of a page with what of a WebUI's img2img tab the panel meets: pictures in tabs of their own.
+
+    The studio starts first: while it runs its folder is where Gradio looks for every page's uploads.
+    """
     gr = need("gradio")
     from lib_iclight.folders import Folders
     from lib_iclight.panel.gradio_host import image, in_browser, page_script
@@ -99,9 +102,10 @@ def loading(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def webui(browser: Any, models: Path) -> Iterator[str]:
+def webui(studio: str, models: Path) -> Iterator[str]:
     """The address of a page with what of a WebUI's txt2img tab the desk meets; its Generate makes a stage of 4.
 
+    The studio starts first, as for `img2img`.
     The gallery has a grid first and a mask last, which are not the stage's, and the info is in a hidden field.
     """
     gr = need("gradio")
