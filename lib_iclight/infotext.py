@@ -68,7 +68,7 @@ def read(text: str) -> dict[str, str]:
     if negative:  # a later line that begins so loses its beginning as well
         negative = [line[len(_NEGATIVE):].strip() if line.startswith(_NEGATIVE) else line for line in negative]
     prompts = {"Prompt": "\n".join(stripped[:split]), "Negative prompt": "\n".join(negative).lstrip("\n")}
-    return prompts | found | {name: found[own] for name, own in _OWN.items() if own in found}
+    return found | prompts | {name: found[own] for name, own in _OWN.items() if own in found}
 
 
 def generation_values(params: Mapping[str, str]) -> dict[str, Any]:

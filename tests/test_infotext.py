@@ -97,7 +97,7 @@ def as_webuis_read(text: str) -> dict[str, str]:
         if line.startswith("Negative prompt:"):
             current, line = "Negative prompt", line[16:].strip()
         prompts[current] += ("\n" if prompts[current] else "") + line
-    return prompts | found
+    return found | prompts
 
 
 FOREIGN = st.lists(PIECES | AWKWARD | st.sampled_from([
@@ -110,6 +110,12 @@ FOREIGN = st.lists(PIECES | AWKWARD | st.sampled_from([
 def test_others_text_is_read_as_webuis_read_it(text: str) -> None:
     expected = as_webuis_read(text)
     assert infotext.read(text) == (expected if "Steps" in expected else {})
+
+
+def test_a_pair_named_like_a_prompt_is_not_the_prompt() -> None:
+    """As in WebUIs, whose prompts are the lines before."""
+    params = infotext.read("a cat\nNegative prompt: fog\nSteps: 7, Prompt: a dog, Negative prompt: rain, Seed: 5")
+    assert (params["Prompt"], params["Negative prompt"], params["Seed"]) == ("a cat", "fog", "5")
 
 
 @pytest.mark.parametrize("unit", ["word ", "word: ", 'w: "', 'w: "\\\\", ', "a: b, ", "\\", '"', ",", "a -/", " ",
