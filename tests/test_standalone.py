@@ -740,6 +740,20 @@ def test_half_copied_and_damaged_folders_are_named(
     assert len(str(caught.value)) < 600
 
 
+@pytest.mark.parametrize(("part", "change"), [
+    ("unet", {"layers_per_block": 1_000_000}), ("unet", {"block_out_channels": [32] * 1000}),
+    ("unet", {"layers_per_block": [2, 2, 2, 50_000]}), ("vae", {"layers_per_block": 50_000}),
+    ("text_encoder", {"num_hidden_layers": 50_000}), ("text_encoder", {"vocab_size": 10**12}),
+], ids=lambda value: "-".join(value) if isinstance(value, dict) else None)
+def test_a_model_that_would_take_hours_to_build_is_refused(
+        folder: Path, tmp_path: Path, part: str, change: dict[str, Any]) -> None:
+    """Nothing but that one value is wrong."""
+    whole = json.loads((folder / part / "config.json").read_text())
+    path = spoilt(folder, tmp_path / "absurd", f"{part}/config.json", json.dumps(whole | change).encode())
+    with pytest.raises(CheckpointError, match=f"^absurd is not an SD 1.5 checkpoint: {part}/config.json is damaged"):
+        open_checkpoint(path).load(torch.float16)
+
+
 def test_a_checkpoint_is_judged_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_header(tmp_path / "a.safetensors", sd15_header())
     reads: Any = []

@@ -30,6 +30,8 @@ _CONFIG_LIMIT = 100_000
 """bytes of a configuration; real ones have 2000"""
 _NUMBER_LIMIT = 100_000
 """A larger number in a configuration is no size of SD 1.x's; its vocabulary, the largest, has 49408 words."""
+_COUNT_LIMIT = 100
+"""nor has it more layers, or longer lists; its text encoder has 12 layers"""
 
 
 class Checkpoint(Protocol):
@@ -195,7 +197,7 @@ class Folder(StableDiffusion15):
         except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.name} is not a diffusers folder: {file} is missing or broken. Give an SD 1.5 "
                                   ".safetensors file or a diffusers folder.", path=self.path) from error
-        if not isinstance(config, dict) or not all(map(_is_sound, config.values())):
+        if not isinstance(config, dict) or not all(map(_is_sound, config, config.values())):
             raise CheckpointError(f"{self.name} is not an SD 1.5 checkpoint: {file} is damaged. "
                                   "Use another copy of it.", path=self.path)
         return config
@@ -217,11 +219,12 @@ def _weights_name(part: str, variant: str | None) -> str:
     return f"{stem}.{variant}.safetensors" if variant else f"{stem}.safetensors"
 
 
-def _is_sound(value: object) -> bool:
-    """Can a configuration of SD 1.x hold the value? Absurd sizes would build absurd models."""
+def _is_sound(name: str, value: object) -> bool:
+    """Can a configuration of SD 1.x hold the value? Absurd sizes would build absurd models, or for hours."""
     if isinstance(value, list):
-        return len(value) <= 100 and all(map(_is_sound, value))
-    return not isinstance(value, int | float) or abs(value) <= _NUMBER_LIMIT
+        return len(value) <= _COUNT_LIMIT and all(_is_sound(name, one) for one in value)
+    limit = _COUNT_LIMIT if "layers" in name else _NUMBER_LIMIT
+    return not isinstance(value, int | float) or abs(value) <= limit
 
 
 def _brief(error: BaseException, path: Path) -> str:
