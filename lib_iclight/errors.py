@@ -11,6 +11,8 @@ from typing import Any
 LONGEST = 2000
 """characters of a message; what people and files bring into one has no limit of its own"""
 _VALUE = 60
+_FOLDERS = re.compile(r"""(?:\b[A-Za-z]:[\\/]|\\\\|(?<![\w.:/\\])[\\/])(?:[^\s\\/:'"]+[\\/])*(?=[^\s\\/])""")
+"""of an absolute path all but its last part"""
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -90,6 +92,14 @@ def plain(text: str, longest: int = LONGEST) -> str:
         half = (longest - 5) // 2
         text = f"{text[:half]} ... {text[-half:]}"
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def sentence_of(error: BaseException) -> str:
+    """An error as pages and API clients may see it: of unexpected ones the kind and the message, without folders."""
+    if isinstance(error, ICLightError):
+        return error.sentence
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return plain(f"IC-Light: {type(error).__name__}: {_FOLDERS.sub('', message)}".rstrip(": "))
 
 
 def shown(value: Any) -> str:

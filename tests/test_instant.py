@@ -321,6 +321,16 @@ def post(session: Session) -> Post:
     return lambda given: asyncio.run(answered(given))
 
 
+def test_what_nobody_foresaw_is_told_without_the_servers_folders(
+        post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/people/photo.png")
+
+    monkeypatch.setattr(Session, "preview", fail)
+    answer = post({})
+    assert (answer.status_code, answer.json()) == (500, {"detail": "IC-Light: PermissionError: Permission denied"})
+
+
 def encoded(pixels: NDArray[Any]) -> str:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

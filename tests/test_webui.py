@@ -208,6 +208,27 @@ def test_a_mistake_stops_the_job_with_its_sentence(script: Any, settings: dict[s
     assert p.passes == []
 
 
+@pytest.mark.parametrize("place", ["prepare", "before_sampling", "finish", "bring_back", "end"])
+def test_what_nobody_foresaw_is_told_without_the_servers_folders(
+        script: Any, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("cannot open /srv/people/photo.png")
+
+    from lib_iclight.webui.run import Run
+
+    monkeypatch.setattr(Run, place, fail)
+    with pytest.raises(HTTPException) as caught:
+        encoded(fake.process_images(job(script, is_api=True)))
+    assert (caught.value.status_code, caught.value.detail) == (500, "IC-Light: RuntimeError: cannot open photo.png")
+    with pytest.raises(RuntimeError, match="/srv/people"):  # the person at the page sees the log as well
+        encoded(fake.process_images(job(script)))
+
+
+def encoded(processed: Any) -> list[bytes]:
+    """The pictures as the host sends them."""
+    return [picture.tobytes() for picture in processed.images]
+
+
 def test_on_the_page_the_named_error_comes_out(script: Any) -> None:
     with pytest.raises(ImageError, match="no foreground"):
         fake.process_images(job(script, foreground=None))

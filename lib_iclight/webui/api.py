@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import Body, FastAPI, HTTPException
 
 from .. import __version__
 from ..doctor import examine
-from ..errors import ICLightError, SettingsError, kind_name
+from ..errors import ICLightError, SettingsError, kind_name, sentence_of
 from ..fields import Number, Picture
 from ..hosts.base import Host
 from ..instant import USED
@@ -21,6 +23,7 @@ from ..matting import MODELS
 from ..session import Session
 from ..settings import Settings, schema
 
+log = logging.getLogger("iclight")
 SIDES = Number(minimum=64, maximum=4096)
 """longer sides of a preview that can be asked for"""
 SIDE = 1024
@@ -34,33 +37,54 @@ def add_routes(app: FastAPI, session: Session, host: Host | None = None) -> None
 
     def info() -> dict[str, Any]:
         """GET /iclight/v1/info."""
-        return {
-            "version": __version__,
-            "settings": schema(),
-            "presets": {name: light.to_dict() for name, light in PRESETS.items()},
-            "matting": ["auto", "none", *MODELS],
-            "weights": [
-                {"name": file.name, "kind": file.kind, "layout": file.layout, "dtype": file.dtype, "size": file.size,
-                 "sha256": file.sha256} for file in session.find_weights()],
-        }
+        with answering():
+            weights = [{"name": file.name, "kind": file.kind, "layout": file.layout, "dtype": file.dtype,
+                        "size": file.size, "sha256": file.sha256} for file in session.find_weights()]
+            return {
+                "version": __version__,
+                "settings": schema(),
+                "presets": {name: light.to_dict() for name, light in PRESETS.items()},
+                "matting": ["auto", "none", *MODELS],
+                "weights": weights,
+            }
 
     # No coroutine, so that the server runs it in a thread of its own.
     def preview(given: Any = Body(...)) -> dict[str, Any]:  # noqa: B008
         """POST /iclight/v1/preview."""
-        try:
+        with answering():
             return previewed(given, session)
-        except ICLightError as error:
-            raise HTTPException(422, error.sentence) from error
 
     def doctor() -> dict[str, Any]:
         """GET /iclight/v1/doctor."""
-        with examining:  # it reads whole files
+        with answering(), examining:  # it reads whole files
             report = examine(session, host=host.name if host else "none", adapter=host.adapter if host else "none")
         return {"right": report.right, "text": str(report)}
 
     app.add_api_route("/iclight/v1/doctor", doctor, methods=["GET"], tags=["IC-Light"])
     app.add_api_route("/iclight/v1/info", info, methods=["GET"], tags=["IC-Light"])
     app.add_api_route("/iclight/v1/preview", preview, methods=["POST"], tags=["IC-Light"])
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """What is raised inside as the client can read it; see `refusal`."""
+    try:
+        yield
+    except Exception as error:
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> HTTPException:
+    """HTTP 422 for what the client can mend, 500 for what it cannot, with a sentence that names no folder.
+
+    Of any other exception Forge's API tells nothing, and A1111's all, with the server's paths.
+    """
+    if isinstance(error, HTTPException):
+        return error
+    mendable = isinstance(error, ICLightError)
+    if not mendable:
+        log.error("%s", error, exc_info=error)  # nobody prints what an HTTPException was made of
+    return HTTPException(422 if mendable else 500, sentence_of(error))
 
 
 def previewed(given: Any, session: Session) -> dict[str, Any]:

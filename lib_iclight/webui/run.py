@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from fastapi import HTTPException
 from modules import shared
 from modules.processing import StableDiffusionProcessingImg2Img
 from PIL import Image
@@ -26,6 +25,7 @@ from ..job import Relight
 from ..session import Session
 from ..settings import FIELD, Settings
 from . import frames, fullsize, starts
+from .api import refusal
 from .stages import Stages
 from .state import show_progress
 
@@ -241,10 +241,7 @@ def let_go_of_sampler(p: Any) -> None:
 
 
 def for_the_person(p: Any, error: Exception) -> Exception:
-    """The error as this job's caller can read it: HTTP 422 over the API, itself on the page."""
+    """The error as this job's caller can read it: itself on the page, one with an HTTP status over the API."""
     if isinstance(error, ICLightError):
         log.error("%s", error.report)
-        if getattr(p, "is_api", False):
-            refused: Exception = HTTPException(422, error.sentence)
-            return refused
-    return error
+    return refusal(error) if getattr(p, "is_api", False) else error
