@@ -29,7 +29,7 @@ from ..generation import NATIVE
 from ..imaging.save import WRITABLE
 from ..session import Session
 from ..settings import PICTURES, STAGES
-from .console import say, warn
+from .console import say, tell_model, warn
 from .options import add_settings, lora
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def run(args: argparse.Namespace) -> int:
                                     listen=bar.listen)
             else:
                 tally = _here(work, session)
-    if session is not None and session.note:
-        say(f"note: this is the {session.note}; give --checkpoint for that")
+    if session is not None:
+        tell_model(session)
     return ended(tally, work.report)
 
 
@@ -222,11 +222,12 @@ class Bar:
         self._bar: tqdm[NoReturn] | None = None
 
     def listen(self, tally: Tally, row: Row | None) -> None:
-        """See `local.Listen`. What was there already counts neither as done nor as to do, so that the rate is true."""
+        """See `local.Listen`. What was there already counts as done, yet not in the rate and the time left."""
         bar = self._shown()
-        bar.total = tally.total - tally.there
-        bar.set_postfix({"failed": tally.failed} if tally.failed else {}, refresh=False)
-        bar.update(tally.made + tally.failed - bar.n)
+        bar.total, bar.initial = tally.total, tally.there
+        counts = {"there": tally.there, "failed": tally.failed}
+        bar.set_postfix({name: count for name, count in counts.items() if count}, refresh=False)
+        bar.update(tally.done - bar.n)
         bar.refresh()
         if row is not None and row.state == FAILED_ROW:
             bar.write(printable(f"failed: {row.input}: {row.sentence}", sys.stderr), file=sys.stderr)
@@ -250,5 +251,6 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(desc="batch", unit="picture", file=sys.stderr, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(desc="batch", unit="picture", file=sys.stderr, leave=False, dynamic_ncols=True,
+                             smoothing=0)  # the rate since the begin, which alone heeds `initial`
         return self._bar

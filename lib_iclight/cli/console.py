@@ -15,6 +15,8 @@ from ..progress import Progress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from ..session import Session
+
 
 @contextlib.contextmanager
 def bars() -> Iterator[Progress]:
@@ -45,6 +47,12 @@ def warn(sentences: Iterable[str]) -> None:
     for sentence in sentences:
         word = "note" if isinstance(sentence, Note) else "warning"
         print(printable(f"{word}: {sentence}", sys.stderr), file=sys.stderr)
+
+
+def tell_model(session: Session) -> None:
+    """On standard error what there is to know of the session's model, such as that it is the pocket model."""
+    if session.note:
+        warn([Note(f"this is the {session.note}; give --checkpoint for that")])
 
 
 def each_of(savings: Iterable[Callable[[], Path]]) -> tuple[list[Path], list[ImageError]]:

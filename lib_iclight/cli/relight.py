@@ -14,7 +14,7 @@ from ..imaging.outputs import Output, Outputs, name_of, plan_outputs
 from ..imaging.save_photo import PhotoForm, save_photo
 from ..made import Finished
 from ..settings import PICTURES, Settings
-from .console import bars, each_of, say, warn
+from .console import bars, each_of, say, tell_model, warn
 from .flags import idle_flags
 from .options import (
     add_form,
@@ -57,8 +57,7 @@ def run(args: argparse.Namespace) -> None:
                                depth=None if form is None else form.depth)
     saved, notes, failed = write(made.finished, outputs, generation.batch, form)  # before anything else that can fail
     warn([*made.warnings, *notes, *idle_flags(args, session), *map(str, failed[:-1])])
-    if session.note:
-        say(f"note: this is the {session.note}; give --checkpoint for that")
+    tell_model(session)
     for path in saved:
         say(path)
     if failed:

@@ -19,7 +19,7 @@ from ..progress import Progress
 from ..settings import PICTURES, STAGES
 from ..stage import StageWriter, load
 from ..stage.lp import export, read_lp
-from .console import bars, each_of, say, warn
+from .console import bars, each_of, say, tell_model, warn
 from .flags import idle_flags, spelt
 from .options import add_settings, control_parts, controls_of, generation_of, session_of, settings_of
 
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> None:
         made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args), depth=args.depth)
     saved, failed = each_of(partial(_save, args.output, extra, generation.batch) for extra in made.extras)
     warn([*made.warnings, *idle_flags(args, session), *map(str, failed[:-1])])
-    if session.note:
-        say(f"note: this is the {session.note}; give --checkpoint for that")
+    tell_model(session)
     for path in (*made.folders, *saved):
         say(path)
     if failed:

@@ -24,6 +24,7 @@ from lib_iclight.batch.order import Order
 from lib_iclight.batch.recipe import Recipe
 from lib_iclight.batch.report import Report, Row, Tally, read_report
 from lib_iclight.batch.worker import Worker
+from lib_iclight.cli.batch import Bar
 from lib_iclight.imaging import read_text
 from lib_iclight.imaging.save import part_of
 from lib_iclight.infotext import read
@@ -336,3 +337,17 @@ def test_what_fails_in_a_strange_way_is_told_by_its_kind(photos: Path, out: Path
     tally = local.run(Worker(order(photos, out), Claims(out), session), names, Report(out))
     assert (tally.made, tally.failed) == (0, 2)
     assert all(row["sentence"].startswith("IndexError: ") for row in last(out).values())
+
+
+def test_the_bar_counts_what_was_there_yet_not_in_its_rate(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    totals = []
+    for there, made in ((1, 0), (2, 0), (2, 1)):
+        bar.listen(Tally(4, made=made, there=there), None)
+        shown = bar._shown()
+        totals.append((shown.n, shown.total))
+    assert totals == [(1, 4), (2, 4), (3, 4)]
+    told = shown.format_dict
+    assert told["rate"] is None and told["n"] - told["initial"] == 1
+    bar.close()
+    assert "there=2" in capsys.readouterr().err
