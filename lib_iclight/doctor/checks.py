@@ -15,7 +15,7 @@ from ..matting import DEFAULT, MODELS, is_as_released, located, model_names, obs
 from ..progress import Progress
 from ..session import Session
 from ..settings import Settings
-from .report import Line, tried
+from .report import UNTRIED, Line, tried
 
 Pixels = NDArray[np.uint8]
 
@@ -71,11 +71,11 @@ def cutouts(session: Session, progress: Progress, photo: object = None) -> Itera
     here = {name: path for name in model_names(session.folders.matting)
             if (path := located(name, session.folders.matting)) is not None}
     if not here:
-        yield Line("cut-out", "not tried: there is no model here")
+        yield Line("cut-out", f"{UNTRIED}: there is no model here")
         return
     blocked = obstacle(next(iter(here)), session.folders.matting)
     if blocked:
-        yield Line("cut-out", f"not tried: {blocked}")
+        yield Line("cut-out", f"{UNTRIED}: {blocked}")
         return
     first = DEFAULT if DEFAULT in here else next(iter(here))
     strange = [name for name, path in here.items()

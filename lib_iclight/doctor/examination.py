@@ -10,7 +10,7 @@ from ..session import Session
 from ..settings import MODES
 from ..weights import Offsets, find
 from . import checks, facts
-from .report import Line, Report, tried
+from .report import UNTRIED, Line, Report, tried
 
 
 def examine(session: Session, *, host: str = "none", adapter: str = "standalone", device: str = "auto",
@@ -28,7 +28,7 @@ def examine(session: Session, *, host: str = "none", adapter: str = "standalone"
              *tried("weights", lambda: facts.weights(session.folders, progress)),
              *tried("cut-out", lambda: facts.cutouts(session.folders))]
     if checkpoint is None:
-        lines.append(Line("noise", "not tried here: `iclight doctor --checkpoint FILE --weights-dir FOLDER` does"))
+        lines.append(Line("noise", f"{UNTRIED} here: `iclight doctor --checkpoint FILE --weights-dir FOLDER` does"))
     else:
         lines += tried("checkpoint", lambda: _sampling(session, checkpoint, device))
     lines += [*tried("light map", checks.light_maps),
@@ -53,7 +53,7 @@ def _noise(session: Session, checkpoint: Checkpoint, kind: str, device: str) -> 
 
     offsets = _offsets(session, checkpoint, kind)
     if offsets is None:
-        yield Line(f"noise {kind}", "not tried: no weights of this kind are here")
+        yield Line(f"noise {kind}", f"{UNTRIED}: no weights of this kind are here")
         return
     sound = equations.sound(offsets)
     yield sound

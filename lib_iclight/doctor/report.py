@@ -11,6 +11,8 @@ from ..files import reason
 
 log = logging.getLogger("iclight")
 _WORDS = {None: "", True: "right", False: "wrong"}
+UNTRIED = "not tried"
+"""how the line of a check begins that had nothing to try"""
 
 
 class Line(NamedTuple):
@@ -42,7 +44,9 @@ class Report(NamedTuple):
         """The last line."""
         checks = [line for line in self.lines if line.right is not None]
         wrong = sum(not line.right for line in checks)
-        return f"{len(checks)} checks, all right" if not wrong else f"{len(checks)} checks, {wrong} wrong"
+        untried = sum(line.told.startswith(UNTRIED) for line in self.lines)
+        return (f"{len(checks)} checks, {f'{wrong} wrong' if wrong else 'all right'}"
+                + (f"; {untried} not tried" if untried else ""))
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.lines), self.verdict])
