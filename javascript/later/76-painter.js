@@ -10,7 +10,7 @@
     const {make} = iclight.page;
     const {Sum, over} = iclight.pixels;
 
-    const QUICK_PIXELS = 2 ** 17; // of a plain canvas while something moves, times one picture
+    const QUICK_PIXELS = 2 ** 16; // of a plain canvas while something moves, times one picture
     const BACKGROUND = {own: 0, picture: 1, none: 2};
 
     const VERTEX = `#version 300 es
@@ -153,8 +153,8 @@
     class PlainPainter {
         constructor(set) {
             this.canvas = make("canvas", {width: set.viewWidth, height: set.viewHeight});
+            this.canvas.style.aspectRatio = `${set.viewWidth} / ${set.viewHeight}`; // also of fewer pixels
             this.context = this.canvas.getContext("2d");
-            this.small = make("canvas");
             const pictures = set.lamps.map((_, number) => set.view(number)), data = set.viewMask();
             const mask = data && {width: set.viewWidth, height: set.viewHeight, data};
             const pixels = set.viewWidth * set.viewHeight * Math.sqrt(pictures.length);
@@ -179,12 +179,9 @@
             const made = sum.picture();
             if (background !== "own" && mask) over(made, mask.data, background === "none" ? null : under);
             this.painted = made;
-            const image = new ImageData(made.data, width, height), {canvas, context} = this;
-            if (width === canvas.width && height === canvas.height) return context.putImageData(image, 0, 0);
-            [this.small.width, this.small.height] = [width, height];
-            this.small.getContext("2d").putImageData(image, 0, 0);
-            context.clearRect(0, 0, canvas.width, canvas.height);
-            return context.drawImage(this.small, 0, 0, canvas.width, canvas.height);
+            // The page scales fewer pixels to its own size: quicker than drawing them larger here.
+            if (this.canvas.width !== width) Object.assign(this.canvas, {width, height});
+            this.context.putImageData(new ImageData(made.data, width, height), 0, 0);
         }
 
         read() { return this.painted; }
