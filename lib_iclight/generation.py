@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from .errors import SettingsError, hint, shown
 from .settings import RECOMMENDED
 
+_LORA_TAG = re.compile(r"<lora:[^<>]+>")
 NATIVE = 512
 """Side of the square pictures that SD 1.5 was trained on; up to half as much again it is at its best."""
 
@@ -114,6 +116,8 @@ class Generation:
             found.append("The guidance's end is not used: at cfg 1 there is no guidance.")
         if self.cfg == 1 and self.negative_prompt != Generation.negative_prompt:
             found.append("The negative prompt is not used: at cfg 1 there is no guidance away from it.")
+        if self.prompt_syntax == "plain" and _LORA_TAG.search(f"{self.prompt} {self.negative_prompt}"):
+            found.append("The LoRA in the prompt is not used: with plain prompts its tag is read as words.")
         return found
 
     @property
