@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lib_iclight import errors
 from lib_iclight.cli import INSTALLED, parser_of_all
@@ -105,11 +106,17 @@ def recommended() -> str:
 
 def presets() -> str:
     """Every preset, as a spec."""
+    def lamp(one: dict[str, Any]) -> str:
+        place = ("from {angle:g}°" if one["kind"] == "directional" else "a lamp at ({x:g}, {y:g}), radius {radius:g}")
+        more = [one["color"] if one["color"] != "#ffffff" else "",
+                *(f"{name} {one[name]:g}" for name, usual in (("intensity", 1), ("hole", 0))
+                  if one.get(name, usual) != usual)]
+        return " ".join([place.format(**one), *([f"({', '.join(filter(None, more))})"] if any(more) else [])])
+
     def told(name: str) -> str:
         spec = PRESETS[name].to_dict()
         lights = spec.get("lights", [])
-        lamps = ", ".join("from {angle:g}°".format(**one) if one["kind"] == "directional"
-                          else "a lamp at ({x:g}, {y:g}), radius {radius:g}".format(**one) for one in lights)
+        lamps = ", ".join(map(lamp, lights))
         return "; ".join(filter(None, [f"ambient {spec['ambient']}" if "ambient" in spec else "", lamps])) or "no light"
 
     return table(("preset", "light"), ((f"`{name}`", told(name)) for name in PRESETS))

@@ -109,8 +109,9 @@ def test_what_was_found_is_no_warning(tmp_path: Path, capsys: pytest.CaptureFixt
     quick = ["--width", "64", "--height", "64", "--steps", "1", "--device", "cpu", "--background-tint", "0.5"]
     assert cli.main(["relight", *argv, "-o", str(tmp_path / "a.png"), *quick]) == 0
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("note: ", "warning: "))]
-    assert [line.partition(" ")[0] for line in sorted(told)] == ["note:", "warning:"]
-    assert "note: Light from the right" in sorted(told)[0] and "tint" in sorted(told)[1]
+    assert [line.partition(" ")[0] for line in sorted(told)] == ["note:", "note:", "warning:"]
+    assert "note: Light from the right" in sorted(told)[0] and "tint" in sorted(told)[2]
+    assert "note: this is the pocket model" in sorted(told)[1]
 
 
 def test_a_sketch_does_not_hang_on_a_background_that_is_not_shown(session: Session) -> None:

@@ -8,7 +8,7 @@
         empty: "Drop a light stage here: its pictures and its stage.json.",
         emptyMore: "Or pictures that are named after their light, like left.png, right.png, top.png and ambient.png.",
         loading: "Opening the pictures …",
-        opened: "pictures. Press on the picture to put a lamp there, or turn the knobs around it.",
+        opened: "pictures. Press on the picture to put a lamp there, or the chosen one, or turn the knobs around it.",
         around: "The picture, and the lights around it",
         presets: "Light",
         lights: "Light",

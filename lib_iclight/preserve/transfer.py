@@ -77,7 +77,7 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
         # What has lost the original's detail there has lost the light's as well: what is left is the model's.
         light += trust.clip(0.0, 1.0) * (1.0 + lacking.mean(axis=0)) * (fine - lacking * own)
         ratio, detail, trust = coarser, smooth, trusted
-        if side / 2.5 >= radius:
+        if math.sqrt(2.0) * side / 2.5 >= radius:  # of the levels the one whose radius is nearest, they double
             return light + coarser, _around(after, before, weight)
         side, unsure = 2 * side - 1, unsure / 4
 
