@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import logging
 import random
-import statistics
 import sys
 import time
 from collections import Counter
@@ -239,15 +238,13 @@ def soak(forge: Forge, count: int, seed: int) -> int:
             print(f"{number + 1} jobs: {held[-1]['anonymous'] / MIB:.0f} MiB of its own, "
                   f"{held[-1]['mapped'] / MIB:.0f} MiB of files", file=sys.stderr, flush=True)
     assert plain(forge) == before, "the UNet or the plain picture is another after all these jobs"
-    # What the process holds after a job hangs on its kind, merged weights or none: windows are compared, not jobs.
-    own = [one["anonymous"] / MIB for one in held]
-    first, last = own[STEADY:2 * STEADY] or own, own[-STEADY:]
-    print("| memory of its own, MiB | median | the most |\n| --- | --- | --- |")
-    for what, window in ((f"jobs {STEADY + 1} to {2 * STEADY}", first), (f"the last {STEADY} of {count}", last)):
-        print(f"| {what} | {statistics.median(window):.0f} | {max(window):.0f} |")
-    growth = max(statistics.median(last) / statistics.median(first), max(last) / max(first))
-    print(f"\nGrown to {growth:.3f}; at most {GROWTH} is allowed.")
-    return int(growth > GROWTH)
+    own = [one["anonymous"] for one in held]
+    steady = own[min(STEADY, count) - 1]
+    print("| memory of its own | MiB | of that after the 50th job |\n| --- | --- | --- |")
+    for what, size in (("after the 50th job", steady), ("the most after it", max(own[STEADY - 1:] or own)),
+                       (f"after the last of {count}", own[-1])):
+        print(f"| {what} | {size / MIB:.0f} | {size / steady:.3f} |")
+    return int(own[-1] > GROWTH * steady)
 
 
 if __name__ == "__main__":

@@ -38,14 +38,14 @@ def add_routes(app: FastAPI, session: Session, host: Host | None = None) -> None
     def info() -> dict[str, Any]:
         """GET /iclight/v1/info."""
         with answering():
-            weights = [{"name": file.name, "kind": file.kind, "layout": file.layout, "dtype": file.dtype,
-                        "size": file.size, "sha256": file.sha256} for file in session.find_weights()]
             return {
                 "version": __version__,
                 "settings": schema(),
                 "presets": {name: light.to_dict() for name, light in PRESETS.items()},
                 "matting": ["auto", "none", *MODELS],
-                "weights": weights,
+                "weights": [
+                    {"name": file.name, "kind": file.kind, "layout": file.layout, "dtype": file.dtype,
+                     "size": file.size, "sha256": file.sha256} for file in session.find_weights()],
             }
 
     # No coroutine, so that the server runs it in a thread of its own.

@@ -77,6 +77,7 @@ def test_a_folder_with_broken_files(photos: Path, out: Path, tmp_path: Path,
     said = capsys.readouterr()
     assert "6 made, 10 failed" in said.out and "1 file without a picture's ending" in said.err
     assert all(f"failed: bad/{name}: " in said.err for name in bad)
+    assert "this is the pocket model" in said.err and "pocket" not in said.out
     rows = last(out)
     assert set(rows) == {*good, *(f"bad/{name}" for name in bad)}
     assert all(rows[name]["state"] == "made" and rows[name]["seconds"] > 0 for name in good)
