@@ -74,8 +74,9 @@
         // Knobs -----------------------------------------------------------------------------------------------------
 
         knob({name}, number, place) {
-            const button = make("button", {type: "button", class: "iclight-desk-knob", role: "slider", title: name,
-                "aria-label": name, "aria-valuemin": 0, "aria-valuemax": MOST, "data-knob": name,
+            const label = this.desk.label(name);
+            const button = make("button", {type: "button", class: "iclight-desk-knob", role: "slider", title: label,
+                "aria-label": label, "aria-valuemin": 0, "aria-valuemax": MOST, "data-knob": name,
                 pointerdown: (event) => this.grasp(event, number), dblclick: () => this.desk.toggle(number),
                 focus: () => this.desk.choose({what: "set", index: number}),
                 keydown: (event) => this.turn(event, number)});

@@ -43,7 +43,7 @@
                 {get: () => desk.editedSpec}));
             this.setFields = new SetFields(Object.defineProperties(editing(desk, "set"), {
                 spec: {get: () => ({lights: desk.editedHand})},
-                names: {get: () => desk.set.lamps.map(({name}) => name)}}));
+                names: {get: () => desk.set.lamps.map(({name}) => desk.label(name))}}));
             this.tiles = make("div", {class: "iclight-tiles", role: "group", "aria-label": texts.presets});
             this.copy = desk.button("copy", () => desk.copyLamp());
             this.remove = desk.button("remove", () => desk.removeLamp());
@@ -123,9 +123,8 @@
                 const canvas = make("canvas", {width: THUMB[0], height: THUMB[1], "aria-hidden": "true"});
                 const thumb = desk.thumb(name);
                 if (thumb) canvas.getContext("2d").putImageData(new ImageData(thumb.data, ...THUMB), 0, 0);
-                const label = desk.labels[name] || name.charAt(0).toUpperCase() + name.slice(1).replace("-", " ");
                 const tile = make("button", {type: "button", class: "iclight-tile", "data-light": name,
-                    click: () => desk.preset(name)}, canvas, make("span", {}, label));
+                    click: () => desk.preset(name)}, canvas, make("span", {}, desk.label(name)));
                 tile.disabled = !thumb;
                 return tile;
             }));
@@ -141,10 +140,10 @@
             if (moving) (ofSet ? this.setFields : this.lampFields).fill();
             else (ofSet ? this.setFields : this.lampFields).update();
             for (const slider of [this.turn, this.saturation, this.ev]) slider.fill();
-            if (moving) return;
             for (const tile of this.tiles.children) {
                 tile.setAttribute("aria-pressed", String(state.kind === "light" && tile.dataset.light === state.light));
             }
+            if (moving) return;
             this.copy.disabled = this.remove.disabled = !state.spec?.lights.length || ofSet;
             this.hidden.hidden = state.kind !== "environment";
             this.environment.textContent = state.kind === "environment" ? desk.set.environments[state.id].name

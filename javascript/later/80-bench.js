@@ -20,6 +20,13 @@
         constructor() {
             this.times = []; // milliseconds of script that each frame took
             this.chosen = {what: "lamp", index: 0};
+            this.settled = true; // no change is on its way
+        }
+
+        /** What the page calls a light: a preset by its label, another as its maker named it. */
+        label(name) {
+            const plain = () => name.charAt(0).toUpperCase() + name.slice(1).replace("-", " ");
+            return this.labels[name] || (Object.hasOwn(this.presets, name) ? plain() : name);
         }
 
         // The state -------------------------------------------------------------------------------------------------
@@ -50,6 +57,8 @@
 
         /** A state on its way: shown in the next frame. */
         live(state) {
+            if (this.settled) this.say(""); // what was said is of the change before
+            this.settled = false;
             this.halt();
             this.state = state;
             this.measure(); // what fingers do until then is about this state
@@ -68,6 +77,7 @@
             cancelAnimationFrame(this.waiting);
             this.waiting = null;
             this.history.add(JSON.stringify(this.state));
+            this.settled = true;
             this.refresh();
             if (!this.weights.flat().some(Boolean)) this.say(this.texts.black);
         }
@@ -77,6 +87,7 @@
             this.halt();
             if (entry === undefined) return;
             this.state = JSON.parse(entry);
+            this.settled = true;
             this.refresh();
             this.say(by < 0 ? this.texts.undone : this.texts.redone);
         }
@@ -195,9 +206,9 @@
         }
 
         mixByHand(lights) {
-            if (this.state.kind !== "weights") this.say(this.texts.byHand);
-            const {auto, ev, background} = this.state;
+            const {kind, auto, ev, background} = this.state;
             this.live({kind: "weights", lights, auto, ev, background});
+            if (kind !== "weights") this.say(this.texts.byHand);
         }
 
         turnKnob(number, intensity) {

@@ -234,6 +234,8 @@ def test_a_knob_is_dragged(at_desk: Client) -> None:
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y - 60, steps=4)
+    page.wait_for_selector("[data-light=left][aria-pressed=false]")  # while it is still held
+    assert "by hand" in page.inner_text(".iclight-desk [role=status]")
     page.mouse.up()
     lights = at_desk.state["lights"]
     assert lights[1]["intensity"] == pytest.approx(0.5, abs=0.02) and lights[0]["intensity"] == 1
@@ -245,6 +247,29 @@ def test_a_knob_is_dragged(at_desk: Client) -> None:
     assert at_desk.state["lights"][0]["intensity"] == 0
     page.dblclick("[data-knob=left]")
     assert at_desk.state["lights"][0]["intensity"] == 1
+
+
+def test_what_is_said_is_of_the_latest_change(at_desk: Client) -> None:
+    page, said = at_desk.page, lambda: at_desk.page.inner_text(".iclight-desk [role=status]")
+    assert "pictures" in said()
+    page.click("[data-light=left]")
+    assert said() == ""
+    page.click("[data-do=undo]")
+    assert said() == "Undone"
+    page.locator("[data-field=ev]").press("ArrowRight")
+    assert said() == ""
+    page.click("[data-do=addPoint]")
+    assert "added" in said()
+    page.click("[data-light=right]")
+    assert said() == ""
+
+
+def test_the_sets_lights_are_called_as_their_presets_are(at_desk: Client) -> None:
+    knob = at_desk.page.locator("[data-knob=top-left]")
+    assert (knob.get_attribute("aria-label"), knob.get_attribute("title")) == ("Top left", "Top left")
+    knob.focus()
+    chosen = at_desk.page.locator("[data-field=chosen] >> visible=true")
+    assert chosen.locator("option:checked").inner_text() == "Top left"
 
 
 def test_a_panorama_is_turned(at_desk: Client, tmp_path: Path) -> None:
