@@ -16,9 +16,11 @@ from safetensors.torch import save_file
 from test_standalone import make_job
 
 from lib_iclight.errors import HostError, SettingsError, WeightsError
+from lib_iclight.folders import Folders
 from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone import memory
 from lib_iclight.hosts.standalone.host import Options, Standalone
+from lib_iclight.hosts.standalone.loras import NO_LORAS, Lora
 from lib_iclight.hosts.standalone.memory import LEAN, Guest, free_bytes, is_out_of_memory, means, named_out_of_memory
 from lib_iclight.hosts.standalone.storage import Shrunk
 from lib_iclight.hosts.standalone.vae import TILED
@@ -149,6 +151,98 @@ def test_shrunk_weights_are_small_again_after_an_error() -> None:
         model(torch.ones(2, 5))
     assert model[0].weight.dtype == torch.float16
     assert model(torch.ones(2, 4)).shape == (2, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rounded(Miniature):
+    """The miniature as a file in `file` would give it, worked with in float32."""
+
+    file: torch.dtype = torch.float16
+
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        models = super().load(dtype)
+        for model in (models.vae, models.text_encoder):
+            model.load_state_dict({key: value.to(self.file).to(value) for key, value in model.state_dict().items()})
+        return models
+
+
+def large(model: torch.nn.Module) -> list[torch.nn.Module]:
+    return [layer for layer in model.modules()
+            if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d | torch.nn.Embedding)]
+
+
+def bits(model: torch.nn.Module) -> set[torch.dtype]:
+    """The dtypes of the model's large weights as they are kept."""
+    return {layer.weight.dtype for layer in large(model)}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("file", [torch.float16, torch.bfloat16, torch.float32])
+def test_what_a_file_has_in_half_precision_is_kept_so_and_works_bit_for_bit(
+        file: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Rounded(file=file)
+    host = Standalone(checkpoint, device=CPU)
+    for module in ("text", "vae"):
+        monkeypatch.setattr(f"lib_iclight.hosts.standalone.{module}.exact", lambda *args: None)
+    whole = Standalone(checkpoint, device=CPU)
+    assert (bits(whole.vae._whole), bits(whole.text.model)) == ({torch.float32}, {torch.float32})
+    generator = torch.Generator().manual_seed(1)
+    latent = torch.randn(1, 4, 8, 12, generator=generator)
+    pixels = torch.randint(256, (64, 96, 3), generator=generator).numpy().astype(np.uint8)
+    for _ in range(2):
+        for model in (host.vae._whole, host.text.model):  # fp16 holds small tensors of a bf16 file too
+            assert file in bits(model) <= ({torch.float16, file} if file != torch.float32 else {file})
+        assert all(torch.equal(*pair) for pair in zip(host.contexts("a (red:1.3) cat", "dog"),
+                                                      whole.contexts("a (red:1.3) cat", "dog"), strict=True))
+        assert torch.equal(host.vae.encode(pixels), whole.vae.encode(pixels))
+        assert host.vae.decode(latent).tobytes() == whole.vae.decode(latent).tobytes()
+        host.text._kept.clear()
+    assert host.vae.key == whole.vae.key, "latents that are kept fit both"
+    stored = [sum(layer.weight.nbytes for layer in large(one.vae._whole)) for one in (host, whole)]  # type: ignore[misc]
+    assert stored[0] * 4 == stored[1] * file.itemsize
+
+
+def test_half_weights_are_half_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Standalone(Rounded(), device=CPU)
+    expected = host.contexts("a cat", "")[0]
+    latent = torch.zeros(1, 4, 8, 8)
+    decoded = host.vae.decode(latent).tobytes()
+    with torch.inference_mode():
+        with pytest.raises(RuntimeError):
+            host.vae._whole.decoder.conv_in(torch.zeros(1, 5, 8, 8))
+        with pytest.raises(RuntimeError):
+            host.text.model.text_model.encoder.layers[0].mlp.fc1(torch.zeros(1, 5))
+    assert (bits(host.vae._whole), bits(host.text.model)) == ({torch.float16}, {torch.float16})
+    host.text._kept.clear()
+    assert torch.equal(host.contexts("a cat", "")[0], expected)
+    assert host.vae.decode(latent).tobytes() == decoded
+
+
+def test_a_lora_and_a_textual_inversion_on_half_weights_are_exact(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(4)
+    modules = ("text_model_encoder_layers_0_self_attn_q_proj", "text_model_embeddings_token_embedding")
+    outputs = {modules[0]: 24, modules[1]: 49408}
+    save_file({f"lora_te_{module}.lora_{end}.weight": torch.randn(shape, generator=generator) * 0.3
+               for module in modules for end, shape in (("up", (outputs[module], 2)), ("down", (2, 24)))},
+              tmp_path / "style.safetensors")
+    save_file({"emb_params": torch.randn(2, 24, generator=generator)}, tmp_path / "mycat.safetensors")
+    folders, lora = Folders((), (), (), (tmp_path,)), Lora(tmp_path / "style.safetensors", 0.7)
+    host = Standalone(Rounded(), device=CPU, folders=folders)
+    with monkeypatch.context() as patch:
+        patch.setattr("lib_iclight.hosts.standalone.text.exact", lambda *args: None)
+        whole = Standalone(Rounded(), device=CPU, folders=folders)
+    loras = host._loras_of([lora])
+    layer, table = (host.text.model.get_submodule(name) for name in (
+        "text_model.encoder.layers.0.self_attn.q_proj", "text_model.embeddings.token_embedding"))
+    seen = []
+    for turn in (NO_LORAS, loras, NO_LORAS, loras):
+        for one in (host, whole):
+            one.text.use(turn)
+        found, expected = (one.text.encode("a mycat, warm") for one in (host, whole))
+        assert torch.equal(found, expected)
+        assert {layer.weight.dtype, table.weight.dtype} == {torch.float32 if turn is loras else torch.float16}
+        seen.append(found)
+    assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3]) and not torch.equal(seen[0], seen[1])
 
 
 @pytest.mark.parametrize(("name", "most"), [("low", 2.0), ("fp8", 40.0)])

@@ -17,6 +17,7 @@ from .emphasis import parts_of
 from .loras import NO_LORAS, Loras
 from .memory import Guest, Means
 from .prompts import CHUNK, END, START, pair
+from .storage import exact
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -149,6 +150,7 @@ class TextEncoder:
     def __init__(self, model: Any, tokenizer: CLIPTokenizer, means: Means, embeddings: Embeddings) -> None:
         """model: on the CPU."""
         self._model = model if means.moves else model.to(means.device)
+        self._small = exact(model, means.compute) if means.device.type == "cpu" else None
         self._tokenizer = tokenizer
         self._means = means
         self._embeddings = embeddings
@@ -170,15 +172,21 @@ class TextEncoder:
         self._used = None  # so that after an interrupt the next job writes all anew
         parameters = dict(self._model.named_parameters())
         for key, weight in self._plain.items():
-            parameters[key].copy_(weight)
+            self._put(key, parameters[key], weight)
         for key, deltas in loras.text.items():
             parameter = parameters[key]
             plain = self._plain.setdefault(key, parameter.detach().cpu().clone())
             value = plain.to(parameter.device, torch.float32)
             for delta in deltas:
                 value = value + delta.of(value.shape, value.device)
-            parameter.copy_(value)
+            self._put(key, parameter, value)
         self._used = loras.name
+
+    def _put(self, key: str, parameter: torch.Tensor, value: torch.Tensor) -> None:
+        if self._small is not None and key in self._small:
+            self._small.write(key, value)
+        else:
+            parameter.copy_(value)
 
     def contexts(self, prompt: str, negative_prompt: str,
                  syntax: PromptSyntax = "webui") -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,6 +17,7 @@ from ...cache import content_key
 from ...errors import HostError
 from ...frame import Pixels
 from .memory import Guest, Means, clear, is_out_of_memory
+from .storage import exact
 
 log = logging.getLogger("iclight")
 
@@ -48,6 +49,8 @@ class VAE:
                 self._half.to(means.device)
             else:
                 self._whole.to(means.device)
+        if means.device.type == "cpu":  # whose memory also holds the picture that is decoded
+            exact(model, torch.float32)
         self._overflows = False
         for one in (self._whole, self._half):
             if one is None:
