@@ -46,8 +46,7 @@ def generator() -> ModuleType:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_generated_parts_are_current(name: str) -> None:
-    """`python -m docs.generate` writes them."""
-    assert generator().generated(PAGES[name]) == PAGES[name]
+    assert generator().generated(PAGES[name]) == PAGES[name], "`python -m docs.generate` writes them anew"
 
 
 def test_a_part_that_is_not_current_is_seen() -> None:
@@ -127,7 +126,7 @@ def test_pages_keep_their_names_and_are_in_the_navigation() -> None:
     assert {f"{name}.md" for name in STABLE} <= set(PAGES)
     navigation = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2])
     assert len(set(navigation)) == len(navigation)
-    assert set(PAGES) == set(navigation)
+    assert set(PAGES) == set(navigation), "each page of docs/ has a line under nav in mkdocs.yml, and no other"
 
 
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
