@@ -129,12 +129,28 @@ def test_pages_keep_their_names_and_are_in_the_navigation() -> None:
     assert set(PAGES) == set(navigation), "each page of docs/ has a line under nav in mkdocs.yml, and no other"
 
 
+def built(top: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """The site of the mkdocs.yml in `top`. With --quiet warnings would not count (mkdocs 1.6)."""
+    return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site),
+                           "--config-file", str(top / "mkdocs.yml")],
+                          capture_output=True, text=True, check=False, cwd=top)
+
+
+@pytest.mark.parametrize("text", ["[dead](nowhere.md)", "[dead](index.md#nowhere)", "![dead](images/nowhere.webp)",
+                                  "[out](../README.md)"])
+def test_a_dead_link_of_a_page_is_seen(text: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Start\n\n{text}\n", "utf-8")
+    config = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[0]
+    (tmp_path / "mkdocs.yml").write_text(f"{config}\nnav: [index.md]\n", "utf-8")
+    done = built(tmp_path, tmp_path / "site")
+    assert done.returncode != 0 and re.search("index.md.*(nowhere|README)", done.stderr), done.stderr
+
+
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     """Dead links, anchors and pages that are nowhere are warnings, and so errors."""
-    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir",
-                            str(tmp_path / "site"), "--config-file", str(ROOT / "mkdocs.yml")],
-                           capture_output=True, text=True, check=False, cwd=ROOT)
-    assert built.returncode == 0, built.stdout + built.stderr
+    done = built(ROOT, tmp_path / "site")
+    assert done.returncode == 0, done.stdout + done.stderr
     pages = {page.stem for page in (tmp_path / "site").glob("*.html")}
     assert {Path(name).stem for name in PAGES} <= pages
     start = (tmp_path / "site" / "index.html").read_text("utf-8")
