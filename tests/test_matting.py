@@ -90,7 +90,8 @@ def session(folder: Path, model: bytes) -> object:
 def test_every_model_is_wanted_as_it_is() -> None:
     assert list(MODELS) == list(WANTED), "WANTED has a row for each model of registry._ALL, in the same order"
     for model in MODELS.values():
-        assert model.url is not None and model.url.startswith("https://github.com/danielgatis/rembg/releases/")
+        assert model.url is not None and model.url.startswith("https://github.com/danielgatis/rembg/releases/"), (
+            f"{model.name}: the manual says that models come from rembg's releases")
         assert len(model.md5 or "") == 32 or len(model.sha256 or "") == 64
     assert [name for name, model in MODELS.items() if model.notice] == CONDITIONAL
 
