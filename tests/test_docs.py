@@ -137,6 +137,11 @@ def built(top: Path, site: Path) -> subprocess.CompletedProcess[str]:
                           capture_output=True, text=True, check=False, cwd=top)
 
 
+def test_the_start_leads_to_every_page() -> None:
+    missing = [name for name in PAGES if f"({name})" not in PAGES["index.md"]]
+    assert missing == ["index.md"], "name the page in the table of docs/index.md"
+
+
 @pytest.mark.parametrize("text", ["[dead](nowhere.md)", "[dead](index.md#nowhere)", "![dead](images/nowhere.webp)",
                                   "[out](../README.md)"])
 def test_a_dead_link_of_a_page_is_seen(text: str, tmp_path: Path) -> None:
