@@ -46,8 +46,7 @@ def generator() -> ModuleType:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_generated_parts_are_current(name: str) -> None:
-    """`python -m docs.generate` writes them."""
-    assert generator().generated(PAGES[name]) == PAGES[name]
+    assert generator().generated(PAGES[name]) == PAGES[name], "`python -m docs.generate` writes them anew"
 
 
 def test_a_part_that_is_not_current_is_seen() -> None:
@@ -82,7 +81,8 @@ def test_every_flag_is_named() -> None:
 def test_every_preset_model_and_error_is_named() -> None:
     kinds = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, ICLightError)]
     assert len(kinds) > 9
-    assert not [name for name in (*PRESETS, *MODELS, *kinds) if not named(name)]
+    unnamed = [name for name in (*PRESETS, *MODELS, *kinds) if not named(name)]
+    assert not unnamed, "`python -m docs.generate` brings them into the manual"
 
 
 def test_every_route_is_named() -> None:
@@ -127,15 +127,36 @@ def test_pages_keep_their_names_and_are_in_the_navigation() -> None:
     assert {f"{name}.md" for name in STABLE} <= set(PAGES)
     navigation = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2])
     assert len(set(navigation)) == len(navigation)
-    assert set(PAGES) == set(navigation)
+    assert set(PAGES) == set(navigation), "each page of docs/ has a line under nav in mkdocs.yml, and no other"
+
+
+def built(top: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """The site of the mkdocs.yml in `top`. With --quiet warnings would not count (mkdocs 1.6)."""
+    return subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site),
+                           "--config-file", str(top / "mkdocs.yml")],
+                          capture_output=True, text=True, check=False, cwd=top)
+
+
+def test_the_start_leads_to_every_page() -> None:
+    missing = [name for name in PAGES if f"({name})" not in PAGES["index.md"]]
+    assert missing == ["index.md"], "name the page in the table of docs/index.md"
+
+
+@pytest.mark.parametrize("text", ["[dead](nowhere.md)", "[dead](index.md#nowhere)", "![dead](images/nowhere.webp)",
+                                  "[out](../README.md)"])
+def test_a_dead_link_of_a_page_is_seen(text: str, tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Start\n\n{text}\n", "utf-8")
+    config = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[0]
+    (tmp_path / "mkdocs.yml").write_text(f"{config}\nnav: [index.md]\n", "utf-8")
+    done = built(tmp_path, tmp_path / "site")
+    assert done.returncode != 0 and re.search("index.md.*(nowhere|README)", done.stderr), done.stderr
 
 
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     """Dead links, anchors and pages that are nowhere are warnings, and so errors."""
-    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir",
-                            str(tmp_path / "site"), "--config-file", str(ROOT / "mkdocs.yml")],
-                           capture_output=True, text=True, check=False, cwd=ROOT)
-    assert built.returncode == 0, built.stdout + built.stderr
+    done = built(ROOT, tmp_path / "site")
+    assert done.returncode == 0, done.stdout + done.stderr
     pages = {page.stem for page in (tmp_path / "site").glob("*.html")}
     assert {Path(name).stem for name in PAGES} <= pages
     start = (tmp_path / "site" / "index.html").read_text("utf-8")
@@ -171,7 +192,9 @@ def unlike(text: str, original: str) -> list[str]:
 @pytest.mark.parametrize("name", TRANSLATED)
 def test_a_translated_readme_has_what_the_original_has(name: str) -> None:
     text, original = ((ROOT / one).read_text("utf-8") for one in (name, ENGLISH))
-    assert unlike(text, original) == []
+    ours, theirs = skeleton(text), skeleton(original)
+    told = {part: [one for one in theirs[part] if one not in ours[part]] for part in unlike(text, original)}
+    assert not told, f"{name} has other parts than {ENGLISH}, or in another order; it lacks {told}"
     assert f"]({name})" in original and f"]({ENGLISH})" in text, "each leads to the other"
 
 

@@ -29,7 +29,14 @@ pytestmark = pytest.mark.usefixtures("one_thread", "offline")
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
-RECIPES = ("four_sides", "product_set", "portrait_stage")
+RECIPES: dict[str, tuple[tuple[object, ...], str]] = {
+    "four_sides": (("photos/mine.png",), "left.png"),
+    "product_set": (("photos", "--background", EXAMPLES / "rendered-wall.png"), "mine-??????????.png"),
+    "portrait_stage": (("photos/mine.png", "--rig", "4"), "sunset.png"),
+}
+"""script -> what a person gives it, a photo or its folder first, and the file of a picture that then comes out"""
+OTHER_SCRIPTS = ("api",)
+"""what is no recipe: it needs a running WebUI"""
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 STEPS = 6
 
@@ -66,6 +73,13 @@ def lean(picture: NDArray[np.float32], inside: NDArray[np.bool_], axis: int) -> 
 
 
 # --- the recipes --------------------------------------------------------------------------------------------------
+
+
+def test_every_recipe_is_tested_and_told() -> None:
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - set(OTHER_SCRIPTS)
+    assert scripts == set(RECIPES), "RECIPES has each script of examples/ that is a recipe, and no other"
+    told = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    assert not [name for name in (*RECIPES, *OTHER_SCRIPTS) if f"`examples/{name}.py`" not in told], "docs/recipes.md"
 
 
 def test_four_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,14 +171,11 @@ def test_a_persons_own_checkpoint_and_photo(name: str, tmp_path: Path, monkeypat
     shade[..., 3] = 255
     shade[:20, :, 3] = 0
     Image.fromarray(shade).save(photos / "mine.png")
-    given: dict[str, list[object]] = {
-        "four_sides": [photos / "mine.png"], "portrait_stage": [photos / "mine.png", "--rig", "4"],
-        "product_set": [photos, "--background", EXAMPLES / "rendered-wall.png"]}
-    assert run(name, [*given[name], "--out", tmp_path / "out", "--steps", 1, "--checkpoint", "mine.safetensors",
+    given, made = RECIPES[name]
+    assert run(name, [*given, "--out", tmp_path / "out", "--steps", 1, "--checkpoint", "mine.safetensors",
                       "--prompt", "a thing"], monkeypatch) == 0
     assert opened and set(opened) == {"mine.safetensors"}
-    [result] = list((tmp_path / "out").glob({"four_sides": "left.png", "portrait_stage": "sunset.png",
-                                             "product_set": "mine-??????????.png"}[name]))
+    [result] = list((tmp_path / "out").glob(made))
     with Image.open(result) as picture:
         assert picture.width * picture.height > 0.9 * 512 * 512
         assert picture.width / picture.height == pytest.approx(2 / 3, rel=0.1)

@@ -90,7 +90,8 @@ def test_imports_point_down(path: Path) -> None:
         return
     assert own in HEIGHT, f"{own} has no place among the layers: give it one in LAYERS"
     imported = parts(ast.parse(path.read_text(encoding="utf-8")), module, is_package) - {own, "lib_iclight"}
-    assert not [part for part in imported if HEIGHT[part] >= HEIGHT[own]]
+    above = [part for part in imported if HEIGHT[part] >= HEIGHT[own]]
+    assert not above, f"{own} may import lower layers only: move down what it needs of {above}, or see LAYERS"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -108,7 +109,7 @@ def test_nothing_heavy_is_imported_at_start(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(LIB.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, "a part of it wants a module of its own"
 
 
 def test_the_readers_see_imports_inside_functions() -> None:

@@ -86,6 +86,7 @@ def test_the_commands_of_a_page_run(page: str, desk: Path) -> None:
         words = runnable(line, desk)
         code = main(words)
         # The doctor finds that the cut-out model is not the released one, which is so.
-        assert code in ((0, 1) if words[0] == "doctor" else (0,)), words
+        assert code in ((0, 1) if words[0] == "doctor" else (0,)), (
+            f"{words} did not run. The files that it needs are those that `desk` above puts there, or earlier lines")
         if "-o" in words:
             assert (desk / words[words.index("-o") + 1]).exists(), words

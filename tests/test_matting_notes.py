@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,12 +73,15 @@ def test_a_missing_onnxruntime_is_told(webui: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_choosing_a_model_with_conditions_asks_first(webui: Any) -> None:
-    choice, question, accept = webui.notes.ask("bria-rmbg")
-    assert (choice["value"], question["visible"], accept["visible"]) == ("auto", True, True)
-    assert "non-commercial" in question["value"] and "bria-rmbg" in accept["value"]
-    choice, *rest = webui.notes.accepted(accept["value"])
-    assert choice == "bria-rmbg" and not any(update["visible"] for update in rest)
-    for other in ["auto", "none", "my own", *(name for name in MODELS if name != "bria-rmbg")]:
+    conditional = [name for name, model in MODELS.items() if model.notice]
+    assert "bria-rmbg" in conditional
+    for name in conditional:
+        choice, question, accept = webui.notes.ask(name)
+        assert (choice["value"], question["visible"], accept["visible"]) == ("auto", True, True)
+        assert html.escape(MODELS[name].notice) in question["value"] and name in accept["value"]
+        choice, *rest = webui.notes.accepted(accept["value"])
+        assert choice == name and not any(update["visible"] for update in rest)
+    for other in ["auto", "none", "my own", *(name for name in MODELS if name not in conditional)]:
         choice, question, accept = webui.notes.ask(other)
         assert ("value" in choice, question["visible"], accept["visible"]) == (False, False, False)
 

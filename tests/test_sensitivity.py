@@ -68,7 +68,8 @@ CHANGED: dict[str, tuple[Any, ...]] = {
 
 
 def test_every_setting_is_changed() -> None:
-    assert set(CHANGED) | {"enabled"} == {field.name for field in FIELDS}
+    assert set(CHANGED) | {"enabled"} == {field.name for field in FIELDS}, (
+        "CHANGED has values of each setting that change what a job gives out")
 
 
 def beside() -> Iterator[dict[str, Any]]:

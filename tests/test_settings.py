@@ -40,6 +40,8 @@ OTHERS: dict[str, Any] = {
 
 
 def test_defaults() -> None:
+    new = set(FIELD) - set(DEFAULTS)
+    assert not new, "a setting has its default in DEFAULTS, and another value in OTHERS"
     assert {field.name: getattr(Settings(), field.name) for field in FIELDS} == DEFAULTS
     assert set(FIELD) == set(DEFAULTS) and len(FIELDS) == len(DEFAULTS)
     assert Settings.from_dict({}) == Settings()
@@ -206,6 +208,7 @@ def test_values_come_back_from_text_and_json(field: Field) -> None:
     if field.name in PICTURES:
         assert not field.infotext and field.name not in Settings().to_dict()
         return
+    assert field.name in OTHERS, f"{field.name} has another value than its default in OTHERS"
     for value in (field.default, OTHERS[field.name]):
         value = field.kind.check(field.name, value)
         assert field.kind.check(field.name, field.kind.to_json(value)) == value

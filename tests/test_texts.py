@@ -104,22 +104,29 @@ CHINESE = FOLDER / "zh_CN.json"
 
 
 def test_the_languages_that_we_have() -> None:
-    assert [file.stem for file in LANGUAGES] == ["de", "ja", "zh_CN"]
+    found = [file.stem for file in LANGUAGES]
+    assert {"de", "ja", "zh_CN"} <= set(found)
+    manual = (FOLDER.parent / "docs" / "panel.md").read_text(encoding="utf-8").partition("## Other languages")[2]
+    assert not [name for name in found if f"`{name}`" not in manual], "docs/panel.md names each under Other languages"
 
 
 @pytest.mark.parametrize("file", LANGUAGES, ids=lambda file: file.stem)
 def test_every_text_is_translated(file: Path) -> None:
     translated = json.loads(file.read_text(encoding="utf-8"))
     wanted = all_texts() | {*OF_THE_HOST} | set(json.loads(CHINESE.read_text(encoding="utf-8")))
-    assert wanted - set(translated) == set()
-    assert all(text.strip() for text in translated.values())
+    missing = sorted(wanted - set(translated))
+    lines = "\n".join(f"    {json.dumps(text, ensure_ascii=False)}: \"\"," for text in missing)
+    assert not missing, f"localizations/{file.name} has no translation of these {len(missing)}:\n{lines}"
+    empty = [key for key, text in translated.items() if not text.strip()]
+    assert not empty, f"localizations/{file.name} has an empty translation of these {len(empty)}: {empty}"
 
 
 @pytest.mark.parametrize("file", LANGUAGES, ids=lambda file: file.stem)
 def test_names_and_numbers_stay_in_every_language(file: Path) -> None:
     translated = json.loads(file.read_text(encoding="utf-8"))
     lost = {key: sorted(set(KEPT.findall(key)) - set(KEPT.findall(text))) for key, text in translated.items()}
-    assert not {key: names for key, names in lost.items() if names}
+    told = "\n".join(f"    {', '.join(names)} of {key!r}" for key, names in lost.items() if names)
+    assert not told, f"what stands for a value is not kept in localizations/{file.name}:\n{told}"
 
 
 @pytest.mark.parametrize("file", LANGUAGES, ids=lambda file: file.stem)

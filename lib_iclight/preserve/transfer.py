@@ -67,7 +67,7 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
     ratio, detail, trust = np.log(after / before), np.log(luminance(before)), weight
     light = np.zeros_like(ratio)
     both = np.concatenate([after, before])
-    side, unsure = 3, _half_a_code(after) + _half_a_code(before)
+    side, before_it, unsure = 3, 0.0, _half_a_code(after) + _half_a_code(before)
     while True:
         means, trusted = _means(both, weight, side)
         coarser, smooth = np.log(means[:3] / means[3:]), np.log(luminance(means[3:]))
@@ -75,10 +75,14 @@ def _light(after: Planes, before: Planes, weight: NDArray[np.float32], radius: f
         fine -= fine.clip(-unsure, unsure)  # a smooth light would come in steps
         lacking = _lacking(fine, own, weight, WIDER * side + 1)
         # What has lost the original's detail there has lost the light's as well: what is left is the model's.
-        light += trust.clip(0.0, 1.0) * (1.0 + lacking.mean(axis=0)) * (fine - lacking * own)
-        ratio, detail, trust = coarser, smooth, trusted
-        if math.sqrt(2.0) * side / 2.5 >= radius:  # of the levels the one whose radius is nearest, they double
-            return light + coarser, _around(after, before, weight)
+        kept = trust.clip(0.0, 1.0) * (1.0 + lacking.mean(axis=0)) * (fine - lacking * own)
+        reached = side / 2.5
+        if reached >= radius:  # levels double: of the last one so much as the radius lies beyond the one before
+            share = math.log(radius / before_it) / math.log(reached / before_it) if before_it else 1.0
+            light += ratio + np.float32(share) * (kept + coarser - ratio)
+            return light, _around(after, before, weight)
+        light += kept
+        ratio, detail, trust, before_it = coarser, smooth, trusted, reached
         side, unsure = 2 * side - 1, unsure / 4
 
 
