@@ -250,7 +250,11 @@ def test_a_knob_is_dragged(at_desk: Client) -> None:
 
 
 def test_what_is_said_is_of_the_latest_change(at_desk: Client) -> None:
-    page, said = at_desk.page, lambda: at_desk.page.inner_text(".iclight-desk [role=status]")
+    page = at_desk.page
+
+    def said() -> str:
+        return page.inner_text(".iclight-desk [role=status]")
+
     assert "pictures" in said()
     page.click("[data-light=left]")
     assert said() == ""
