@@ -253,7 +253,7 @@ def test_what_is_said_is_of_the_latest_change(at_desk: Client) -> None:
     page = at_desk.page
 
     def said() -> str:
-        return page.inner_text(".iclight-desk [role=status]")
+        return str(page.inner_text(".iclight-desk [role=status]"))
 
     assert "pictures" in said()
     page.click("[data-light=left]")
