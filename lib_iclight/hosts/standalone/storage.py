@@ -79,9 +79,8 @@ def exact(model: Any, compute: torch.dtype) -> Shrunk:
     What the model computes stays the same bit for bit.
     """
     shrunk = Shrunk(model, None, compute)
-    for key, weight in dict(model.named_parameters()).items():
-        if key in shrunk:
-            shrunk.write(key, weight.detach())
+    for key in [key for key, _ in model.named_parameters() if key in shrunk]:  # keys alone: weights go one by one
+        shrunk.write(key, model.get_parameter(key).detach())
     return shrunk
 
 
