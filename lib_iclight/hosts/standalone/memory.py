@@ -3,9 +3,10 @@ runs out."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,8 +128,11 @@ def out_of_memory(device: torch.device) -> HostError:
 
 
 def clear(device: torch.device) -> None:
-    """Give what is no longer used back to the device."""
+    """Give what is no longer used back to the device, main memory to the system (where the C library is glibc)."""
     gc.collect()
+    if device.type == "cpu":
+        with suppress(AttributeError, OSError, TypeError):  # of macOS, of musl, of Windows
+            ctypes.CDLL(None).malloc_trim(0)
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

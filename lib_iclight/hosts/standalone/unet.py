@@ -12,7 +12,7 @@ from ...errors import CheckpointError, WeightsError
 from ...weights import Offsets
 from ...weights.stored import let_go, shape_of
 from .loras import NO_LORAS, Loras
-from .memory import Means
+from .memory import Means, clear
 from .storage import Shrunk
 
 FIRST = "conv_in.weight"
@@ -60,6 +60,7 @@ class RelitUNet:
         finally:
             let_go(self._base)
             let_go(tensors)
+        clear(self._means.device)  # what the sums, and other models as they were loaded, left free in between
         self._used = name
         return True
 
