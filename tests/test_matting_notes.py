@@ -74,7 +74,7 @@ def test_a_missing_onnxruntime_is_told(webui: Any, monkeypatch: pytest.MonkeyPat
 
 def test_choosing_a_model_with_conditions_asks_first(webui: Any) -> None:
     conditional = [name for name, model in MODELS.items() if model.notice]
-    assert "bria-rmbg" in conditional
+    assert "bria-rmbg" in conditional and "non-commercial" in webui.notes.ask("bria-rmbg")[1]["value"]
     for name in conditional:
         choice, question, accept = webui.notes.ask(name)
         assert (choice["value"], question["visible"], accept["visible"]) == ("auto", True, True)
