@@ -217,6 +217,23 @@ def test_half_weights_are_half_again_after_an_error(monkeypatch: pytest.MonkeyPa
     assert host.vae.decode(latent).tobytes() == decoded
 
 
+@pytest.mark.parametrize("memory", ["high", "low", "fp8"])
+def test_models_that_are_loaded_in_inference_mode_work_alike(memory: str) -> None:
+    expected = Standalone(Rounded(), device=CPU, options=Options(memory=memory))
+    latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    concat = torch.zeros(1, 4, 8, 8)
+    with torch.inference_mode():  # as the doctor's comparison is
+        host = Standalone(Rounded(), device=CPU, options=Options(memory=memory))
+        contexts = host.contexts("a cat", "dog")
+        assert all(torch.equal(*pair) for pair in zip(contexts, expected.contexts("a cat", "dog"), strict=True))
+        assert host.vae.decode(latent).tobytes() == expected.vae.decode(latent).tobytes()
+        for one in (host, expected):
+            one.unet.use(CHECKPOINT.offsets("fc"))
+        step = torch.tensor([500])
+        assert torch.equal(host.predict(latent, step, contexts, concat, 2.0),
+                           expected.predict(latent, step, contexts, concat, 2.0))
+
+
 def test_a_lora_and_a_textual_inversion_on_half_weights_are_exact(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(4)

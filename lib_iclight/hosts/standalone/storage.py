@@ -56,8 +56,10 @@ class Shrunk:
         return layer.weight.detach().to(self.compute) * self._kept[layer][1]
 
     def _keep(self, layer: Any, stored: torch.Tensor, scale: float) -> None:
-        self._kept[layer] = (stored, scale)
-        layer.weight = torch.nn.Parameter(stored, requires_grad=False)
+        with torch.inference_mode(False), torch.no_grad():  # what is made in inference mode could not be made whole
+            stored = stored.clone() if stored.is_inference() else stored
+            self._kept[layer] = (stored, scale)
+            layer.weight = torch.nn.Parameter(stored, requires_grad=False)
 
     def _before(self, layer: Any, _: Any) -> None:
         stored, scale = layer.weight.data, self._kept[layer][1]
