@@ -60,7 +60,7 @@ CHANGED: dict[str, tuple[Any, ...]] = {
     "mask_contrast": (0.7,), "mask_threshold": (0.3,), "mask_grow": (30.0,), "mask_feather": (30.0,),
     "mask_largest": (True,), "mask_solid": (True,), "mask_invert": (True,),
     "preserve_color": (0.8,), "preserve_detail": (0.8,),
-    "detail_radius": (40.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
+    "detail_radius": (20.0,), "detail_mode": ("add",), "keep_background": (True,), "background_tint": (0.7,),
     "harmonise": (0.6,),
     "weights": ("other.safetensors",), "outputs": (("cutout", "raw"), ("lightmap",), ("normals",), ("albedo",)),
 }

@@ -133,7 +133,7 @@ def clear(device: torch.device) -> None:
     if device.type == "cpu":
         with suppress(AttributeError, OSError, TypeError):  # of macOS, of musl, of Windows
             ctypes.CDLL(None).malloc_trim(0)
-    if device.type == "cuda":
+    elif device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
