@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SIZE = 128
+SIZE = 256
 """pixels of a picture, each way"""
 SEED = 20250101
 
 # --- the networks: together at most 30 MB in the repository ------------------------------------------------------
 
 VAE: dict[str, Any] = {
-    "block_out_channels": (32, 64, 96, 128), "layers_per_block": 1, "norm_num_groups": 1, "sample_size": SIZE,
+    "block_out_channels": (24, 48, 96, 128), "layers_per_block": 1, "norm_num_groups": 1, "sample_size": SIZE,
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
     "mid_block_add_attention": False,
 }
 UNET: dict[str, Any] = {
-    "sample_size": SIZE // 8, "block_out_channels": (80, 96, 112), "layers_per_block": 1, "norm_num_groups": 16,
-    "cross_attention_dim": 48, "attention_head_dim": (5, 6, 7),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "sample_size": SIZE // 8, "block_out_channels": (64, 96, 128), "layers_per_block": 1, "norm_num_groups": 16,
+    "cross_attention_dim": 48, "attention_head_dim": (2, 3, 4),
+    "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
 }
 TEXT_ENCODER: dict[str, Any] = {
     "hidden_size": 48, "intermediate_size": 128, "num_attention_heads": 4, "num_hidden_layers": 2, "projection_dim": 48,
@@ -60,8 +60,8 @@ class Device:
 DEVICES: Mapping[str, Device] = {
     "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, fresh_every=10, renew=True, keep=False,
                    save_every=20, crop=128),
-    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=320, fresh_every=4, renew=False, keep=True,
-                  save_every=120, crop=64),
+    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=256, fresh_every=25, renew=False, keep=True,
+                  save_every=120, crop=96),
 }
 
 
@@ -85,30 +85,34 @@ class Stage:
     """decay of the moving average of the weights, which is what gets published"""
     initial: str | None = None
     """the stage whose weights it starts from"""
+    half: float = 0.0
+    """the share of its steps that learn from pictures of half the size, four times as many at once"""
     like: str | None = None
     """the stage whose number of steps it runs, instead of a share"""
 
 
-_UNET: dict[str, Any] = {"batches": {"cuda": 512, "cpu": 16}, "rates": {"cuda": 1.5e-3, "cpu": 8e-4}}
+_UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1.5e-3}}
 STAGES: Mapping[str, Stage] = {
-    "vae": Stage(0.23, {"cuda": 96, "cpu": 8}, {"cuda": 1.5e-3, "cpu": 1e-3}, average=0.995),
-    "decoder": Stage(0.06, {"cuda": 64, "cpu": 2}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
+    "vae": Stage(0.20, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
+    "decoder": Stage(0.06, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
                      initial="vae"),
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
-    "base": Stage(0.14, **_UNET),
-    "fbc": Stage(0.18, **_UNET, initial="base"),
-    "fc-begin": Stage(0.11, **_UNET, cooldown=0.1, initial="base"),
+    "base": Stage(0.09, **_UNET, half=1.0),
+    "fbc-begin": Stage(0.11, **_UNET, cooldown=0.1, half=1.0, initial="base"),
+    "fbc": Stage(0.13, **_UNET, cooldown=0.7, half=0.2, initial="fbc-begin"),
+    "fc-begin": Stage(0.10, **_UNET, cooldown=0.1, half=1.0, initial="base"),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin"),
-    "fc-without": Stage(0.04, **_UNET, cooldown=1.0, initial="fc-begin", like="fc"),
-    "fcon": Stage(0.03, **_UNET, cooldown=1.0, initial="fc"),
+    "fc": Stage(0.06, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
+    "fc-without": Stage(0.06, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
+    "fcon": Stage(0.02, **_UNET, cooldown=1.0, half=0.2, initial="fc"),
 }
 LATENTS_SHARE = 0.06
 """of the budget, to render and encode what the UNets learn from"""
 PARTS: Mapping[str, str] = {"vae": "coders", "decoder": "coders", "text": "coders", "base": "base", "fbc": "fbc",
+                            "fbc-begin": "fbc",
                             "fc": "fc", "fc-begin": "fc-without", "fc-without": "fc-without", "fcon": "fcon"}
 """stage -> the file that it is published in; with the manifest and the sheet they are eight files"""
-INPUTS: Mapping[str, int] = {"base": 4, "fbc": 12}
+INPUTS: Mapping[str, int] = {"base": 4, "fbc-begin": 12, "fbc": 12}
 """of a stage's UNet, where they are not fc's 8"""
 
 # --- losses ------------------------------------------------------------------------------------------------------
@@ -128,8 +132,10 @@ HIGH_NOISE_LIMIT = 30.0
 """of the loss's weight at high noise"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
-OFFSET_NOISE = 0.1
-"""fcon: of the noise that is the same all over a latent"""
+COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
+    "fbc-begin": {1: 0.4, 2: 0.3, 4: 0.2}, "fbc": {1: 0.4, 2: 0.3, 4: 0.2}, "fcon": {1: 0.1}}
+"""stage -> cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. fbc knows the light from the
+background: the colours that shine through white noise are chance, and it learns not to believe them"""
 CONSISTENCY_WEIGHT = 0.1
 """of the light-transport consistency loss; the paper's weight beside its relighting loss"""
 CONSISTENCY_EVERY = 3

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, pad
+from torch.nn.functional import interpolate, mse_loss, pad
 
 from . import config
 from .latents import Latents
@@ -51,6 +52,7 @@ def make_unet(run: Run, stage: str) -> UNet:
     torch.manual_seed(config.SEED + 2)
     inputs, initial = config.INPUTS.get(stage, 8), config.STAGES[stage].initial
     unet = UNet(config.UNET, inputs)
+    carry_noise(unet)
     state = run.weights(stage) or (run.weights(initial) if initial else None)
     if state is not None:
         first = state["conv_in.weight"]  # new inputs count for nothing at first
@@ -58,8 +60,44 @@ def make_unet(run: Run, stage: str) -> UNet:
         unet.load_state_dict(state)
     elif initial:
         raise SystemExit(f"{run.out} has no {initial} yet. Train that stage before {stage}.")
-    unet = unet.to(run.device)
-    return channels_last(unet) if run.device.type == "cuda" else unet
+    return channels_last(unet.to(run.device))
+
+
+CARRIED = 4.0
+"""what stands beside the carried noise, whose standard deviation is 1, so that norms change little with it"""
+
+
+@torch.no_grad()
+def carry_noise(unet: UNet) -> None:
+    """Let a new UNet begin by predicting its noisy latent as the noise: from random weights it learns that late.
+
+    At high noise a prediction's error counts many times over in the picture, so that it must be exact to a hundredth
+    before the rest matters. Four channels each, a group of the last norm, carry a latent's channel x as x, -x and two
+    constants from the first convolution past all blocks to the last, where silu(x) - silu(-x) = x.
+    """
+    last, count = _last_residual(unet), 16
+    shortcut, before = last.conv_shortcut, last.conv_shortcut.weight.shape[1] - unet.width
+    for layer in (unet.conv_in, shortcut, last.conv2):
+        layer.weight[:count], _bias(layer)[:count] = 0, 0
+    unet.conv_out.weight.zero_()
+    _bias(unet.conv_out).zero_()
+    unet.conv_norm_out.weight[:count] = ((1 + CARRIED**2) / 2) ** 0.5
+    shortcut.weight[range(count), range(before, before + count)] = 1
+    for channel in range(4):
+        for place, sign in ((4 * channel, 1), (4 * channel + 1, -1)):
+            unet.conv_in.weight[place, channel, 1, 1] = sign
+            _bias(unet.conv_in)[place + 2] = sign * CARRIED
+            unet.conv_out.weight[channel, place, 1, 1] = sign
+
+
+def _last_residual(unet: UNet) -> Any:
+    block: Any = unet.up_blocks[-1]
+    return block.resnets[-1]
+
+
+def _bias(layer: Any) -> Tensor:
+    bias: Tensor = layer.bias
+    return bias
 
 
 def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
@@ -73,7 +111,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     if run.done(stage):
         return
     unet, products, count = make_unet(run, stage), noise_schedule(run.device), len(latents)
-    batch, device = run.batch(stage), run.device
+    device, share = run.device, config.STAGES[stage].half
     merger = fit_merger(run, latents) if stage == "fc" else None
     forked = stage in ("fc", "fc-without")
 
@@ -84,7 +122,8 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         # For the consistency loss a third of the batch each is lit by a, by b and by both, with the same noise.
         triples = forked and step % config.CONSISTENCY_EVERY == 0
         groups = 3 if triples else 1
-        size = batch // groups
+        half = int((step + 1) * share) > int(step * share)
+        size = run.batch(stage, half) // groups
         scenes = draw(count, size).repeat(groups)
         if triples:
             lit = torch.arange(3, device=device).repeat_interleave(size)
@@ -94,21 +133,22 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             source = (lit + 1 + draw(LIGHTINGS - 1, size)) % LIGHTINGS
         with torch.no_grad():
             context = encoder(latents.captions.draw(scenes, lit, generator))
-        clean, t = latents.of("pictures", scenes, lit), timesteps(size, generator).repeat(groups)
+        clean, t = latents.of("pictures", scenes, lit, half), timesteps(size, generator).repeat(groups)
         noise = torch.randn(clean[:size].shape, generator=generator, device=device)
-        if stage == "fcon":
-            noise = noise + config.OFFSET_NOISE * torch.randn(size, 4, 1, 1, generator=generator, device=device)
+        for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
+            coarse = torch.randn(size, 4, cells, cells, generator=generator, device=device)
+            noise = noise + amount * interpolate(coarse, size=noise.shape[2:], mode="bilinear")
         noise = noise.repeat(groups, 1, 1, 1)
         noisy = noised(clean, noise, products[t])
         parts = [noisy]
         if stage != "base":
-            parts.append(latents.of("foregrounds", scenes, source))
-        if stage == "fbc":
-            parts.append(latents.of("backdrops", scenes, lit))
+            parts.append(latents.of("foregrounds", scenes, source, half))
+        if stage in ("fbc-begin", "fbc"):
+            parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
         terms = {"noise": noise_loss(predicted, noise, products[t])}
         if triples and merger:
-            masks = latents.masks[scenes[:size]]
+            masks = latents.masks(scenes[:size], half)
             terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
         return terms
 

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from . import config
 from .nets import VAE
-from .pool import CaptionBank, Chunk, kept_chunk, on_grey, write_tensors
+from .pool import CaptionBank, Chunk, halved, kept_chunk, on_grey, write_tensors
 from .run import Run
 
-AT_ONCE = {"cuda": 512, "cpu": 8}
+AT_ONCE = {"cuda": 512, "cpu": 2}
 """pictures that are encoded at once"""
 KINDS = ("pictures", "backdrops", "foregrounds")
 
@@ -21,8 +21,8 @@ KINDS = ("pictures", "backdrops", "foregrounds")
 class Latents:
     """Scaled latents by kind (pictures, backdrops, foregrounds on grey), float16 [N, 4 lightings, 4, h, w].
 
-    scale: the VAE's scaling factor, which makes the pictures' latents as wide as noise; masks: the alpha at their size,
-    [N, 1, h, w]; captions: for every picture.
+    scale: the VAE's scaling factor, which makes the pictures' latents as wide as noise; captions: for every picture.
+    All are there once more for the pictures at half the size.
     """
 
     def __init__(self, run: Run, vae: VAE) -> None:
@@ -39,8 +39,7 @@ class Latents:
             chunks.append(_encoded(run, vae, chunk, index))
             subjects += chunk.subjects
             lights += chunk.lights
-        self._arrays = {kind: torch.cat([one[kind] for one in chunks]) for kind in KINDS}
-        self.masks = torch.cat([one["masks"] for one in chunks])
+        self._arrays = {name: torch.cat([one[name] for one in chunks]) for name in chunks[0]}
         if "scale" not in run.manifest:
             run.manifest["scale"] = config.LATENT_STD / float(self._arrays["pictures"].float().std())
         run.manifest |= {"scenes": len(subjects), "scenes for": [run.budget, run.kind.chunk]}
@@ -49,11 +48,19 @@ class Latents:
         self.captions = CaptionBank(subjects, lights, run.device)
 
     def __len__(self) -> int:
-        return len(self.masks)
+        return len(self._arrays["masks"])
 
-    def of(self, kind: str, scenes: Tensor, lighting: Tensor) -> Tensor:
+    def of(self, kind: str, scenes: Tensor, lighting: Tensor, half: bool = False) -> Tensor:
         """float32 [B, 4, h, w] of these scenes under these lightings, [B] each."""
-        return self._arrays[kind][scenes, lighting].float() * self.scale
+        return self._arrays[_name(kind, half)][scenes, lighting].float() * self.scale
+
+    def masks(self, scenes: Tensor, half: bool = False) -> Tensor:
+        """The alpha at the latents' size, [B, 1, h, w], of scenes [B]."""
+        return self._arrays[_name("masks", half)][scenes]
+
+
+def _name(kind: str, half: bool) -> str:
+    return f"half {kind}" if half else kind
 
 
 def _encoded(run: Run, vae: VAE, chunk: Chunk, index: int) -> dict[str, Tensor]:
@@ -62,12 +69,14 @@ def _encoded(run: Run, vae: VAE, chunk: Chunk, index: int) -> dict[str, Tensor]:
     if path and path.is_file():
         result: dict[str, Tensor] = load_file(path, device=str(run.device))
         return result
-    alpha = chunk.alpha[:, None]
-    sources = {"pictures": chunk.pictures, "backdrops": chunk.backdrops,
-               "foregrounds": on_grey(chunk.pictures, alpha)}
-    found = {kind: encode(vae, pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
-             for kind, pictures in sources.items()}
-    found["masks"] = avg_pool2d(chunk.alpha.float() / 255, 8)
+    found = {}
+    for half in (False, True):
+        pictures, backdrops, alpha = ((halved(one) if half else one)
+                                      for one in (chunk.pictures, chunk.backdrops, chunk.alpha))
+        sources = dict(zip(KINDS, (pictures, backdrops, on_grey(pictures, alpha[:, None])), strict=True))
+        for kind, source in sources.items():
+            found[_name(kind, half)] = encode(vae, source.flatten(0, 1)).unflatten(0, source.shape[:2])
+        found[_name("masks", half)] = avg_pool2d(alpha.float() / 255, 8)
     if path:
         write_tensors({key: value.contiguous().cpu() for key, value in found.items()}, path)
     return found

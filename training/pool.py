@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from . import config
 from .captions import LENGTH, Tokenizer, caption
@@ -89,6 +90,13 @@ def on_grey(pictures: Tensor, alpha: Tensor) -> Tensor:
     """uint8 [..., 3, H, W] with alpha uint8 [..., 1, H, W] over grey 127, as lib_iclight composites; uint8."""
     blended = 127 + (pictures.float() - 127) * (alpha.float() / 255)
     return blended.clamp(0, 255).to(torch.uint8)
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """uint8 [..., H, W] at half the size."""
+    small = avg_pool2d(pictures.flatten(0, -3).float(), 2).round().to(torch.uint8)
+    result: Tensor = small.unflatten(0, pictures.shape[:-2])
+    return result
 
 
 class PicturePool:

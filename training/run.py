@@ -79,11 +79,11 @@ class Run:
         """Seconds that count for the budget: on the CPU those that it gave us, so that a busy machine costs nothing."""
         return time.monotonic() if self.device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
-    def batch(self, stage: str) -> int:
-        """A stage's batch; of whole pictures fewer, the larger they are."""
+    def batch(self, stage: str, half: bool = False) -> int:
+        """A stage's batch; of whole pictures fewer, the larger they are. half: of pictures of half the size."""
         batch = config.STAGES[stage].batches[self.device.type]
         whole = stage not in ("vae", "text")
-        return max(3, round(batch * (config.SIZE / self.size) ** 2)) if whole else batch
+        return max(3, round(batch * (config.SIZE / self.size) ** 2)) * (4 if half else 1) if whole else batch
 
     def generator(self, *numbers: int) -> torch.Generator:
         """A generator on the device, seeded by these numbers."""

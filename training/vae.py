@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from . import config
 from .nets import VAE, channels_last
-from .pool import PicturePool
+from .pool import PicturePool, halved
 from .run import Run, fit
 
 
@@ -116,11 +116,14 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
         whole.encoder.requires_grad_(False)
         whole.quant_conv.requires_grad_(False)
     features, batch = RandomFeatures().to(run.device), run.batch(stage)
-    side = run.kind.crop if stage == "vae" else run.size
+    side, share = min(run.kind.crop, run.size // 2) if stage == "vae" else run.size, config.STAGES[stage].half
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         pool.at_step(step)
-        crops, alpha = pool.crops(batch, side, generator)
+        half = int((step + 1) * share) > int(step * share)
+        crops, alpha = pool.crops(batch, side * (2 if half else 1), generator)
+        if half:
+            crops, alpha = halved(crops), avg_pool2d(alpha, 2)
         pixels = crops.float().contiguous(memory_format=torch.channels_last)
         mean, log_variance = whole.encode(pixels / 127 - 1)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
