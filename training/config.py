@@ -90,6 +90,10 @@ class Stage:
     like: str | None = None
     """the stage whose number of steps it runs, instead of a share"""
 
+    def halves(self, step: int) -> bool:
+        """Whether this step is one of the share that learns from pictures of half the size; they are spread evenly."""
+        return int((step + 1) * self.half) > int(step * self.half)
+
 
 _UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1.5e-3}}
 STAGES: Mapping[str, Stage] = {

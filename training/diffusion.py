@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, mse_loss, pad
 
 from . import config
 from .latents import Latents
-from .nets import TextEncoder, UNet, channels_last
+from .nets import TextEncoder, UNet, bias_of, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
 
@@ -52,7 +52,6 @@ def make_unet(run: Run, stage: str) -> UNet:
     torch.manual_seed(config.SEED + 2)
     inputs, initial = config.INPUTS.get(stage, 8), config.STAGES[stage].initial
     unet = UNet(config.UNET, inputs)
-    carry_noise(unet)
     state = run.weights(stage) or (run.weights(initial) if initial else None)
     if state is not None:
         first = state["conv_in.weight"]  # new inputs count for nothing at first
@@ -60,6 +59,8 @@ def make_unet(run: Run, stage: str) -> UNet:
         unet.load_state_dict(state)
     elif initial:
         raise SystemExit(f"{run.out} has no {initial} yet. Train that stage before {stage}.")
+    else:
+        carry_noise(unet)
     return channels_last(unet.to(run.device))
 
 
@@ -75,29 +76,20 @@ def carry_noise(unet: UNet) -> None:
     before the rest matters. Four channels each, a group of the last norm, carry a latent's channel x as x, -x and two
     constants from the first convolution past all blocks to the last, where silu(x) - silu(-x) = x.
     """
-    last, count = _last_residual(unet), 16
+    block: Any = unet.up_blocks[-1]  # what lies in a ModuleList has no type of its own
+    last, count = block.resnets[-1], 16
     shortcut, before = last.conv_shortcut, last.conv_shortcut.weight.shape[1] - unet.width
     for layer in (unet.conv_in, shortcut, last.conv2):
-        layer.weight[:count], _bias(layer)[:count] = 0, 0
+        layer.weight[:count], bias_of(layer)[:count] = 0, 0
     unet.conv_out.weight.zero_()
-    _bias(unet.conv_out).zero_()
+    bias_of(unet.conv_out).zero_()
     unet.conv_norm_out.weight[:count] = ((1 + CARRIED**2) / 2) ** 0.5
     shortcut.weight[range(count), range(before, before + count)] = 1
     for channel in range(4):
         for place, sign in ((4 * channel, 1), (4 * channel + 1, -1)):
             unet.conv_in.weight[place, channel, 1, 1] = sign
-            _bias(unet.conv_in)[place + 2] = sign * CARRIED
+            bias_of(unet.conv_in)[place + 2] = sign * CARRIED
             unet.conv_out.weight[channel, place, 1, 1] = sign
-
-
-def _last_residual(unet: UNet) -> Any:
-    block: Any = unet.up_blocks[-1]
-    return block.resnets[-1]
-
-
-def _bias(layer: Any) -> Tensor:
-    bias: Tensor = layer.bias
-    return bias
 
 
 def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
@@ -111,7 +103,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     if run.done(stage):
         return
     unet, products, count = make_unet(run, stage), noise_schedule(run.device), len(latents)
-    device, share = run.device, config.STAGES[stage].half
+    device = run.device
     merger = fit_merger(run, latents) if stage == "fc" else None
     forked = stage in ("fc", "fc-without")
 
@@ -122,7 +114,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         # For the consistency loss a third of the batch each is lit by a, by b and by both, with the same noise.
         triples = forked and step % config.CONSISTENCY_EVERY == 0
         groups = 3 if triples else 1
-        half = int((step + 1) * share) > int(step * share)
+        half = config.STAGES[stage].halves(step)
         size = run.batch(stage, half) // groups
         scenes = draw(count, size).repeat(groups)
         if triples:

@@ -25,14 +25,20 @@ def channels_last(module: AnyModule) -> AnyModule:
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in its types
 
 
+def bias_of(layer: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one."""
+    assert layer.bias is not None
+    return layer.bias
+
+
 class Norm(nn.GroupNorm):
     """A group norm in the dtype that it is given: autocast would make it, and all after it, float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, ...] -> the same."""
+        """[B, C, H, W] -> the same."""
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-            if x.device.type == "cuda" or x.ndim != 4 or not torch.is_grad_enabled():
+            if x.device.type == "cuda" or not torch.is_grad_enabled():
                 return nn.functional.group_norm(x, self.num_groups, weight, bias, self.eps)
             # On a CPU the backward pass of channels_last takes up to six times as long as that of ordinary order.
             normed = nn.functional.group_norm(x.contiguous(), self.num_groups, weight, bias, self.eps)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from . import config
-from .nets import VAE, channels_last
+from .nets import VAE, bias_of, channels_last
 from .pool import PicturePool, halved
 from .run import Run, fit
 
@@ -41,9 +41,9 @@ def make_vae() -> VAE:
                 module.bias[:carried].zero_()
         for part in (vae.encoder, vae.decoder):
             part.conv_in.weight[:carried].zero_()
-            _bias(part.conv_in)[:carried] = torch.tensor([0.0] * 6 + [constant, -constant])
+            bias_of(part.conv_in)[:carried] = torch.tensor([0.0] * 6 + [constant, -constant])
             part.conv_out.weight.zero_()
-            _bias(part.conv_out).zero_()
+            bias_of(part.conv_out).zero_()
             part.conv_norm_out.weight[:6] = (2 * constant**2 / len(part.conv_norm_out.weight)) ** 0.5
             for color in range(3):
                 part.conv_in.weight[color, color, 1, 1], part.conv_in.weight[color + 3, color, 1, 1] = 1, -1
@@ -51,14 +51,9 @@ def make_vae() -> VAE:
         torch.nn.init.normal_(vae.encoder.conv_out.weight[3], std=0.1)
         for mixing in (vae.quant_conv, vae.post_quant_conv):
             mixing.weight.copy_(torch.eye(len(mixing.weight))[:, :, None, None])
-            _bias(mixing).zero_()
-        _bias(vae.quant_conv)[4:].fill_(config.INITIAL_LOG_VARIANCE)
+            bias_of(mixing).zero_()
+        bias_of(vae.quant_conv)[4:].fill_(config.INITIAL_LOG_VARIANCE)
     return vae
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
 
 
 class RandomFeatures(nn.Module):
@@ -116,11 +111,11 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
         whole.encoder.requires_grad_(False)
         whole.quant_conv.requires_grad_(False)
     features, batch = RandomFeatures().to(run.device), run.batch(stage)
-    side, share = min(run.kind.crop, run.size // 2) if stage == "vae" else run.size, config.STAGES[stage].half
+    side = min(run.kind.crop, run.size // 2) if stage == "vae" else run.size
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         pool.at_step(step)
-        half = int((step + 1) * share) > int(step * share)
+        half = config.STAGES[stage].halves(step)
         crops, alpha = pool.crops(batch, side * (2 if half else 1), generator)
         if half:
             crops, alpha = halved(crops), avg_pool2d(alpha, 2)
