@@ -27,7 +27,7 @@ from lib_iclight.settings import Settings
 from training import config, measures, train
 from training import export as exporting
 from training.captions import Tokenizer, caption, words
-from training.diffusion import carry_noise, noise_schedule
+from training.diffusion import carry_noise, make_unet, noise_schedule
 from training.latents import Latents
 from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
 from training.nets import VAE, TextEncoder, UNet
@@ -59,7 +59,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that train in no time, and few scenes."""
     for name, value in TINY.items():
         monkeypatch.setattr(config, name, value)
-    few = dataclasses.replace(config.DEVICES["cpu"], chunk=2, vae_chunks=2, latent_chunks=2, crop=32)
+    few = dataclasses.replace(config.DEVICES["cpu"], chunk=2, vae_chunks=2, latent_chunks=2, half_chunks=1, crop=32)
     monkeypatch.setattr(config, "DEVICES", {"cpu": few})
     monkeypatch.setattr(config, "MERGER_STEPS", 2)
 
@@ -129,6 +129,20 @@ def test_a_new_unet_predicts_its_noisy_latent_as_the_noise(side: int) -> None:
         assert (unet(latent, times, context) - latent).square().mean() < 1e-4
 
 
+def test_a_stage_takes_over_what_it_has_inputs_for(tmp_path: Path, tiny: None) -> None:
+    run = Run(tmp_path, tmp_path / "p", CPU, 60)
+    for stage in ("base", "fbc-begin", "fc-begin"):
+        unet = make_unet(run, stage)
+        run.publish(stage, unet.state_dict(), {"step": 1, "seconds": 1.0, "ended": True, "curve": []})
+    base, fbc, fc = ((run.weights(stage) or {})["conv_in.weight"] for stage in ("base", "fbc-begin", "fc-begin"))
+    assert torch.equal(fbc[:, :4], base)
+    assert not fbc[:, 4:].any(), "what is new counts for nothing at first"
+    assert fbc.shape[1] == 12
+    assert torch.equal(fc, fbc[:, :8])
+    with pytest.raises(SystemExit, match="no fbc-begin yet"):
+        make_unet(Run(tmp_path, tmp_path / "other", CPU, 60), "fbc")
+
+
 def test_training_needs_no_more_than_it_says() -> None:
     beyond = "{'diffusers', 'transformers', 'lib_iclight', 'skimage', 'scipy', 'matplotlib', 'gradio'}"
     code = f"import sys, training.train; assert not {beyond} & set(sys.modules), {beyond} & set(sys.modules)"
@@ -183,6 +197,20 @@ def test_a_pool_is_at_a_step_what_it_was_however_it_got_there(tmp_path: Path) ->
     assert (alpha.flatten(1).amax(1) == 0).any(), "walls and drawn gradients have no subject"
 
 
+def test_whole_pictures_come_with_their_subject_under_another_light(tmp_path: Path) -> None:
+    kind = dataclasses.replace(config.DEVICES["cpu"], chunk=2, vae_chunks=1, vae_start=1)
+    pool = PicturePool(kind, 32, CPU, tmp_path)
+    pool.at_step(0)
+    picture, wall, subject, alpha = pool.whole(8, torch.Generator().manual_seed(1))
+    inside, outside = ((alpha == share).expand_as(picture) for share in (1, 0))
+    assert (subject[outside] == 127).all()
+    for lit, other, mask in zip(picture, subject, inside, strict=True):
+        assert not torch.equal(lit[mask], other[mask])
+    farther = torch.nn.functional.max_pool2d(alpha, 9, 1, 4).expand_as(picture) == 0
+    shaded = picture[farther].float() <= wall[farther].float() + 1
+    assert shaded.all(), "beside the subject there is its wall, or its shadow on it"
+
+
 def test_on_grey_is_the_programs_own() -> None:
     picture = torch.tensor([[[[0, 255, 200]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
     alpha = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
@@ -197,7 +225,7 @@ def test_half_the_size_is_the_mean_of_four() -> None:
 def test_latents_are_there_at_both_sizes(tmp_path: Path, tiny: None) -> None:
     latents = Latents(Run(tmp_path, tmp_path / "p", CPU, 0.01, 64), make_vae())
     scenes = torch.tensor([0, 3])
-    assert len(latents) == 4
+    assert (latents.count(), latents.count(half=True)) == (4, 6)
     for half, side in ((False, 8), (True, 4)):
         for kind in ("pictures", "backdrops", "foregrounds"):
             assert latents.of(kind, scenes, scenes, half).shape == (2, 4, side, side)
@@ -280,6 +308,34 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monke
     assert torch.equal(again["weight"], whole["weight"])
 
 
+def _one_of_two(rank: int, folder: Path) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    run = Run(folder / "a", folder / "a" / "p", CPU, 1e6)
+    module, drawn = nn.Linear(1, 1, bias=False), list[float]()
+    nn.init.zeros_(module.weight)
+
+    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        drawn.append(float(torch.randn(1, generator=generator)))
+        return {"square": (module.weight - 0.4 * rank).square().mean()}  # one wants 0, the other 0.4
+
+    made = fit(run, "text", module, loss_of, 400)
+    published = (run.weights("text") or {})["weight"]
+    torch.save([made.state_dict()["weight"], published, drawn[:5], run.manifest["stages"]], folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_learn_as_one(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(  # type: ignore[attr-defined,no-untyped-call]
+        _one_of_two, (tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert torch.equal(first[0], second[0]), "the weights are the same"
+    assert first[0].item() == pytest.approx(0.2, abs=0.02), "and what both want together"
+    assert first[1].item() == second[1].item() == pytest.approx(first[0].item(), abs=1e-3)
+    assert first[2] != second[2], "each draws scenes of its own"
+    assert first[3] == second[3]
+    assert first[3]["text"]["step"] == 400
+
+
 def test_a_loss_that_is_no_number_goes_back_and_learns_slower(tmp_path: Path) -> None:
     run = Run(tmp_path, tmp_path / "p", CPU, 1e6)
     broken: list[int] = []
@@ -315,6 +371,18 @@ def test_parts_are_small_and_say_what_is_in_them(tmp_path: Path) -> None:
     assert again.weights("fc") is None
 
 
+def test_a_stage_is_over_when_a_later_one_has_replaced_its_weights(tmp_path: Path) -> None:
+    run, record = Run(tmp_path, tmp_path / "p", CPU, 60), {"step": 1, "seconds": 1.0, "ended": True, "curve": []}
+    for stage in ("vae", "decoder", "base", "fbc-begin", "fc-begin"):
+        run.publish(stage, {"weight": torch.ones(3)}, record)
+    assert [stage for stage in config.STAGES if run.taken_over(stage)] == ["vae"]
+    run.publish("fbc", {"weight": torch.ones(3)}, record)
+    assert [stage for stage in config.STAGES if run.taken_over(stage)] == ["vae", "fbc-begin"]
+    assert run.weights("fbc-begin") is None
+    assert run.weights("base") is not None
+    assert run.weights("fc-begin") is not None
+
+
 def test_what_is_published_and_stored_keeps_to_its_limits() -> None:
     def numbers(model: nn.Module) -> int:
         return sum(value.numel() for value in model.state_dict().values())
@@ -337,11 +405,18 @@ def test_one_command_trains_all_and_its_export_relights(tmp_path: Path) -> None:
     train.train(run(), until="fbc")
     published = tmp_path / "work" / "published"
     assert not (published / "fc.safetensors").exists()
+    before = run().weights("decoder")
     train.train(run())
+    refined = run().weights("refine")
+    assert before
+    assert refined
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], refined[key])}
+    assert changed == {"decoder", "post_quant_conv"}, "latents are the encoder's: it is held"
     files = {path.name: path.stat().st_mtime_ns for path in published.iterdir()}
     assert set(files) == {"manifest.json", "sheet.png", *(f"{part}.safetensors" for part in config.PARTS.values())}
     manifest = json.loads((published / "manifest.json").read_text())
     assert set(manifest["stages"]) == set(config.STAGES)
+    assert len(manifest["scenes"]) == 2
     assert manifest["stages"]["fc"]["step"] == manifest["stages"]["fc-without"]["step"]
     assert set(manifest["figures"]) == {"benchmark", "products"}
     train.train(run())

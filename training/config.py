@@ -29,7 +29,7 @@ TEXT_ENCODER: dict[str, Any] = {
 
 # --- the data ----------------------------------------------------------------------------------------------------
 
-PRODUCTS_EVERY = 2
+PRODUCTS_EVERY = 3
 """every so many-th chunk of scenes has the better subjects, the others those of the benchmark; 0: none has"""
 
 
@@ -45,6 +45,8 @@ class Device:
     """how many of them are there at its first step"""
     latent_chunks: int
     """at most; what there is of them when their share of the budget is over is what the UNets learn from"""
+    half_chunks: int
+    """at most; further ones, of half the size alone: they are cheap, and a long training learns few scenes by heart"""
     fresh_every: int
     """steps of the VAE after which a chunk is added"""
     renew: bool
@@ -58,10 +60,10 @@ class Device:
 
 
 DEVICES: Mapping[str, Device] = {
-    "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, fresh_every=10, renew=True, keep=False,
-                   save_every=20, crop=128),
-    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=256, fresh_every=25, renew=False, keep=True,
-                  save_every=120, crop=96),
+    "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, half_chunks=0, fresh_every=10, renew=True,
+                   keep=False, save_every=20, crop=128),
+    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=256, half_chunks=1024, fresh_every=25,
+                  renew=False, keep=True, save_every=120, crop=96),
 }
 
 
@@ -97,24 +99,26 @@ class Stage:
 
 _UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1.5e-3}}
 STAGES: Mapping[str, Stage] = {
-    "vae": Stage(0.20, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
-    "decoder": Stage(0.06, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
+    "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
+    "decoder": Stage(0.05, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
                      initial="vae"),
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
-    "base": Stage(0.09, **_UNET, half=1.0),
-    "fbc-begin": Stage(0.11, **_UNET, cooldown=0.1, half=1.0, initial="base"),
-    "fbc": Stage(0.13, **_UNET, cooldown=0.7, half=0.2, initial="fbc-begin"),
-    "fc-begin": Stage(0.10, **_UNET, cooldown=0.1, half=1.0, initial="base"),
+    "base": Stage(0.06, **_UNET, half=1.0),
+    "fbc-begin": Stage(0.20, **_UNET, cooldown=0.1, half=1.0, initial="base"),
+    "fc-begin": Stage(0.07, **_UNET, cooldown=0.1, half=1.0, initial="fbc-begin"),
+    "fbc": Stage(0.10, **_UNET, cooldown=0.7, half=0.2, initial="fbc-begin"),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(0.06, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
-    "fc-without": Stage(0.06, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
+    "fc": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
+    "fc-without": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
     "fcon": Stage(0.02, **_UNET, cooldown=1.0, half=0.2, initial="fc"),
+    "refine": Stage(0.05, {"cuda": 16, "cpu": 2}, {"cuda": 5e-4, "cpu": 3e-4}, cooldown=0.7, average=0.995,
+                    initial="decoder"),
 }
-LATENTS_SHARE = 0.06
-"""of the budget, to render and encode what the UNets learn from"""
-PARTS: Mapping[str, str] = {"vae": "coders", "decoder": "coders", "text": "coders", "base": "base", "fbc": "fbc",
-                            "fbc-begin": "fbc",
-                            "fc": "fc", "fc-begin": "fc-without", "fc-without": "fc-without", "fcon": "fcon"}
+LATENTS_SHARE, HALF_LATENTS_SHARE = 0.06, 0.03
+"""of the budget, to render and encode what the UNets learn from: at both sizes, and further scenes at half the size"""
+PARTS: Mapping[str, str] = {
+    "vae": "coders", "decoder": "coders", "refine": "coders", "text": "coders", "base": "base", "fbc-begin": "fbc",
+    "fbc": "fbc", "fc": "fc", "fc-begin": "fc-without", "fc-without": "fc-without", "fcon": "fcon"}
 """stage -> the file that it is published in; with the manifest and the sheet they are eight files"""
 INPUTS: Mapping[str, int] = {"base": 4, "fbc-begin": 12, "fbc": 12}
 """of a stage's UNet, where they are not fc's 8"""
@@ -131,8 +135,10 @@ SUBJECT_WEIGHT = 2.0
 """how much more the VAE's losses count over the subject"""
 LATENT_NOISE = 0.1
 """of a latent's standard deviation: the decoder learns to overlook that much of a UNet's inexactness"""
+REFINE_STEPS = 8
+"""of fbc, whose latents the decoder learns to make true pictures of"""
 MIN_SNR = 5.0
-HIGH_NOISE_LIMIT = 30.0
+HIGH_NOISE_LIMIT = 100.0
 """of the loss's weight at high noise"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""

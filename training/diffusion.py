@@ -1,7 +1,8 @@
-"""The stages of the UNets: base (text to picture), fbc, fc-begin, fc, fc-without, fcon."""
+"""The stages of the UNets: base (text to picture), fbc-begin, fc-begin, fbc, fc, fc-without, fcon."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, mse_loss, pad
 
 from . import config
+from .captions import UNWANTED, Tokenizer
 from .latents import Latents
 from .nets import TextEncoder, UNet, bias_of, channels_last
 from .pool import LIGHTINGS, write_tensors
@@ -48,13 +50,16 @@ def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
 
 
 def make_unet(run: Run, stage: str) -> UNet:
-    """What a stage begins with: its own published weights, those of the stage before it, or random ones."""
+    """What a stage begins with: its own published weights, those of the stage before it, or random ones.
+
+    Inputs that the stage before did not have count for nothing at first; those that it had beyond ours are left out.
+    """
     torch.manual_seed(config.SEED + 2)
     inputs, initial = config.INPUTS.get(stage, 8), config.STAGES[stage].initial
     unet = UNet(config.UNET, inputs)
     state = run.weights(stage) or (run.weights(initial) if initial else None)
     if state is not None:
-        first = state["conv_in.weight"]  # new inputs count for nothing at first
+        first = state["conv_in.weight"][:, :inputs]
         state["conv_in.weight"] = pad(first, (0, 0, 0, 0, 0, inputs - first.shape[1]))
         unet.load_state_dict(state)
     elif initial:
@@ -102,7 +107,9 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     """
     if run.done(stage):
         return
-    unet, products, count = make_unet(run, stage), noise_schedule(run.device), len(latents)
+    unet, products = make_unet(run, stage), noise_schedule(run.device)
+    if run.compiled:
+        unet.compile(dynamic=False)
     device = run.device
     merger = fit_merger(run, latents) if stage == "fc" else None
     forked = stage in ("fc", "fc-without")
@@ -116,7 +123,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         groups = 3 if triples else 1
         half = config.STAGES[stage].halves(step)
         size = run.batch(stage, half) // groups
-        scenes = draw(count, size).repeat(groups)
+        scenes = draw(latents.count(half), size).repeat(groups)
         if triples:
             lit = torch.arange(3, device=device).repeat_interleave(size)
             source = torch.full_like(lit, 3)
@@ -204,7 +211,7 @@ def fit_merger(run: Run, latents: Latents) -> Merger:
     generator, batch = run.generator(4), 256 if run.device.type == "cuda" else 16
     for step in range(config.MERGER_STEPS):
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / config.MERGER_STEPS)
-        scenes = torch.randint(len(latents), (batch,), generator=generator, device=run.device)
+        scenes = torch.randint(latents.count(), (batch,), generator=generator, device=run.device)
         a, b, both = (latents.of("pictures", scenes, torch.full_like(scenes, lit)) for lit in range(3))
         loss = mse_loss(merger(a, b), both)
         optimizer.zero_grad()
@@ -212,6 +219,21 @@ def fit_merger(run: Run, latents: Latents) -> Merger:
         optimizer.step()
     write_tensors({key: value.cpu() for key, value in merger.state_dict().items()}, path)
     return merger.eval().requires_grad_(False)
+
+
+def relighter(run: Run, encoder: TextEncoder) -> Callable[[Tensor, Tensor, torch.Generator], Tensor]:
+    """fbc as it is published, without a prompt: (latents of subjects on grey, of lit walls) -> of relit pictures."""
+    unet, scale = make_unet(run, "fbc").eval(), run.manifest["scale"]
+    with torch.no_grad():
+        contexts = encoder(Tokenizer()(["", UNWANTED]).long().to(run.device))
+
+    def relight(subjects: Tensor, walls: Tensor, generator: torch.Generator) -> Tensor:
+        wanted, unwanted = (one.expand(len(subjects), -1, -1) for one in contexts)
+        concat = torch.cat([subjects, walls], 1) * scale
+        result: Tensor = sample(unet, concat, wanted, unwanted, generator, steps=config.REFINE_STEPS) / scale
+        return result
+
+    return relight
 
 
 @torch.no_grad()

@@ -131,6 +131,17 @@ class PicturePool:
         while self._next < wanted:
             self.add()
 
+    def whole(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """uint8 [count, 3, H, W]: pictures, their walls and subjects under another light on grey; alpha, 0..1."""
+        def draw(high: int) -> Tensor:
+            return torch.randint(high, (count,), generator=generator, device=self._device)
+
+        scene, lit = draw(self.filled), draw(LIGHTINGS)
+        other = (lit + 1 + draw(LIGHTINGS - 1)) % LIGHTINGS
+        alpha = self.alpha[scene]
+        return (self.pictures[scene, lit], self.backdrops[scene, lit], on_grey(self.pictures[scene, other], alpha),
+                alpha.float() / 255)
+
     def crops(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """uint8 [count, 3, side, side] and alpha [count, 1, side, side], 0..1.
 

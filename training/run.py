@@ -7,12 +7,13 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -41,17 +42,17 @@ class Run:
     budget: float
     """seconds for all stages together, see `clock`"""
     size: int = config.SIZE
+    compiled: bool = False
+    """whether the UNets are compiled for training"""
     manifest: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.work / "state").mkdir(parents=True, exist_ok=True)
         self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / "manifest.json"
-        if path.is_file():
-            self.manifest = json.loads(path.read_text("utf-8"))
-            if self.manifest["size"] != self.size:
-                raise SystemExit(f"{self.out} is of a run with {self.manifest['size']} pixels. "
-                                 f"Go on with --size {self.manifest['size']}, or in another folder.")
+        self.read_manifest()
+        if self.manifest.get("size", self.size) != self.size:
+            raise SystemExit(f"{self.out} is of a run with {self.manifest['size']} pixels. "
+                             f"Go on with --size {self.manifest['size']}, or in another folder.")
         if self.device.type == "cuda":
             self.device = torch.device("cuda", torch.cuda.current_device())
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
@@ -60,6 +61,16 @@ class Run:
             "unet": config.UNET, "vae": config.VAE, "text_encoder": config.TEXT_ENCODER}
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+
+    @property
+    def rank(self) -> int:
+        """Which of the processes that train together this one is; the first does all writing."""
+        return dist.get_rank() if dist.is_initialized() else 0
+
+    @property
+    def processes(self) -> int:
+        """How many train together, each with its part of every batch."""
+        return dist.get_world_size() if dist.is_initialized() else 1
 
     @property
     def kind(self) -> config.Device:
@@ -80,10 +91,11 @@ class Run:
         return time.monotonic() if self.device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
     def batch(self, stage: str, half: bool = False) -> int:
-        """A stage's batch; of whole pictures fewer, the larger they are. half: of pictures of half the size."""
-        batch = config.STAGES[stage].batches[self.device.type]
-        whole = stage not in ("vae", "text")
-        return max(3, round(batch * (config.SIZE / self.size) ** 2)) * (4 if half else 1) if whole else batch
+        """This process's part of a batch: of whole pictures fewer, the larger they are. half: of half the size."""
+        batch = config.STAGES[stage].batches[self.device.type] / self.processes
+        if stage in ("vae", "text"):
+            return max(1, round(batch))
+        return max(3, round(batch * (config.SIZE / self.size) ** 2)) * (4 if half else 1)
 
     def generator(self, *numbers: int) -> torch.Generator:
         """A generator on the device, seeded by these numbers."""
@@ -91,6 +103,25 @@ class Run:
         for number in numbers:
             seed = (seed * 1_000_003 + number) % 2**62
         return torch.Generator(self.device).manual_seed(seed)
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Make each the mean over the processes."""
+        if self.processes > 1:
+            flat = torch.cat([one.flatten() for one in tensors]) / self.processes
+            dist.all_reduce(flat)
+            for one, mean in zip(tensors, flat.split([one.numel() for one in tensors]), strict=True):
+                one.copy_(mean.view_as(one))
+
+    def agreed(self, numbers: Sequence[float]) -> list[float]:
+        """The means over the processes, so that all decide alike."""
+        found = torch.tensor(numbers, dtype=torch.float64)
+        self.average([found])
+        return found.tolist()
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.processes > 1:
+            dist.barrier()
 
     # --- what is published ---
 
@@ -100,6 +131,11 @@ class Run:
         if not record or not record["ended"]:
             return False
         return bool(config.STAGES[stage].like) or record["seconds"] >= 0.98 * self.seconds(stage)
+
+    def taken_over(self, stage: str) -> bool:
+        """Whether a later stage goes on with this one's weights and has replaced them, see `publish`."""
+        return any(config.STAGES[later].initial == stage and config.PARTS[later] == config.PARTS[stage]
+                   for later in self.manifest["stages"])
 
     def seconds(self, stage: str) -> float:
         """A stage's share of the budget."""
@@ -121,6 +157,15 @@ class Run:
 
         They replace those of the stage that it started from, if these are in the same file.
         """
+        if not self.rank:
+            self._write(stage, state)
+            self.manifest["stages"][stage] = record
+            self.write_manifest()
+        self.wait()
+        if self.rank:
+            self.read_manifest()
+
+    def _write(self, stage: str, state: Mapping[str, Tensor]) -> None:
         part = config.PARTS[stage]
         kept: dict[str, Tensor] = {}
         for path in self.out.glob(f"{part}*.safetensors"):
@@ -143,11 +188,17 @@ class Run:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             self.manifest["files"][path.name] = {"bytes": path.stat().st_size, "sha256": digest,
                                                 "stages": sorted({name.split(".")[0] for name in group})}
-        self.manifest["stages"][stage] = record
-        self.write_manifest()
+
+    def read_manifest(self) -> None:
+        """Take what the written manifest says, if there is one."""
+        path = self.out / "manifest.json"
+        if path.is_file():
+            self.manifest = json.loads(path.read_text("utf-8"))
 
     def write_manifest(self) -> None:
         """Write what the manifest says now."""
+        if self.rank:
+            return
         part = self.out / "manifest.json.part"
         part.write_text(json.dumps(self.manifest, indent=1), "utf-8")
         part.replace(self.out / "manifest.json")
@@ -172,12 +223,14 @@ class Training:
         self.run, self.stage, self.modules = run, stage, modules
         self.choice, self.path = config.STAGES[stage], run.work / "state" / f"{stage}.pt"
         self.average = copy.deepcopy(modules).requires_grad_(False)
-        self.optimizer = _optimizer(modules, run.device)
+        self.optimizer = _optimizer(modules)
         self.progress, self.curve = Progress(steps=steps), list[dict[str, float]]()
         if not self.restore() and stage in run.manifest["stages"]:
             old = run.manifest["stages"][stage]  # only published weights are there: they are what `modules` begin as
             self.progress, self.curve = Progress(old["step"], old["seconds"], steps), old["curve"]
-        if not self.path.is_file():
+        new = not self.path.is_file()
+        run.wait()
+        if new:
             self.save(ended=False)
 
     @property
@@ -206,9 +259,10 @@ class Training:
     def save(self, ended: bool) -> None:
         """A checkpoint to go on from, and the averaged weights to be used."""
         progress, part = self.progress, self.path.with_suffix(".part")
-        torch.save({"weights": self.modules.state_dict(), "average": self.average.state_dict(), "curve": self.curve,
-                    "optimizer": self.optimizer.state_dict(), "progress": vars(progress)}, part)
-        part.replace(self.path)
+        if not self.run.rank:
+            torch.save({"weights": self.modules.state_dict(), "average": self.average.state_dict(), "curve": self.curve,
+                        "optimizer": self.optimizer.state_dict(), "progress": vars(progress)}, part)
+            part.replace(self.path)
         self.run.publish(self.stage, self.average.state_dict(), {
             "step": progress.step, "seconds": round(progress.seconds, 1), "ended": ended, "speed": progress.speed,
             "batch": self.run.batch(self.stage), "curve": _thinned(self.curve)})
@@ -218,12 +272,14 @@ class Training:
         progress = self.progress
         for group in self.optimizer.param_groups:
             group["lr"] = group["speed"] * self.rate
-        numbers = sorted(config.STAGES).index(self.choice.like or self.stage), progress.step
+        numbers = (sorted(config.STAGES).index(self.choice.like or self.stage), progress.step,
+                   *([self.run.rank] if self.run.rank else []))
         with self.run.autocast():
             terms = loss_of(progress.step, self.run.generator(*numbers))
         loss = torch.stack([term.float() for term in terms.values()]).sum()
         self.optimizer.zero_grad()
         loss.backward()
+        self.run.average([weight.grad for weight in self.modules.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
         self.optimizer.step()
         decay = min(self.choice.average, (progress.step + 1) / (progress.step + 10))
@@ -240,7 +296,8 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
     stops being a number, it goes back to the last checkpoint and learns half as fast.
     """
     training, sums = Training(run, stage, modules.train(), steps), dict[str, list[Tensor]]()
-    before, started, saved = training.progress.seconds, run.clock(), time.monotonic()
+    before = saved = training.progress.seconds
+    started = run.clock()
     every = READ_EVERY if run.device.type == "cuda" else 1
     bar = tqdm(desc=stage, initial=training.progress.step, mininterval=10)
     while training.share < 1 or training.progress.step < LEAST_STEPS:
@@ -249,7 +306,8 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
         bar.update()
         step = training.progress.step
         if step % READ_EVERY == 0 or step == LEAST_STEPS:
-            means = {key: float(torch.stack(values).float().mean()) for key, values in sums.items()}
+            means = dict(zip(sums, run.agreed([float(torch.stack(values).float().mean()) for values in sums.values()]),
+                             strict=True))
             sums.clear()
             bar.set_postfix({key: f"{value:.4f}" for key, value in means.items()}, refresh=False)
             if not all(math.isfinite(value) for value in means.values()):
@@ -262,17 +320,17 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
             else:
                 training.curve.append({"step": step, **means})
         if step % every == 0:
-            training.progress.seconds = before + run.clock() - started
-            if time.monotonic() - saved > run.kind.save_every and not sums:
+            training.progress.seconds = before + run.agreed([run.clock() - started])[0]
+            if training.progress.seconds - saved > run.kind.save_every and not sums:
                 training.save(ended=False)
-                saved = time.monotonic()
-    training.progress.seconds = before + run.clock() - started
+                saved = training.progress.seconds
+    training.progress.seconds = before + run.agreed([run.clock() - started])[0]
     training.save(ended=True)
     bar.close()
     return training.average
 
 
-def _optimizer(modules: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+def _optimizer(modules: nn.Module) -> torch.optim.Optimizer:
     """AdamW; what takes the conditions in learns faster."""
     fast: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
@@ -281,7 +339,7 @@ def _optimizer(modules: nn.Module, device: torch.device) -> torch.optim.Optimize
             continue
         (fast if any(part in key for part in config.FAST) else rest).append(weight)
     return torch.optim.AdamW([{"params": rest, "speed": 1.0}, {"params": fast, "speed": config.FAST_FACTOR}],
-                             weight_decay=1e-4, betas=(0.9, 0.99), fused=device.type == "cuda")
+                             weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
 
 
 def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -1,7 +1,8 @@
-"""The stages vae (both halves) and decoder (the decoder alone, further, on whole pictures)."""
+"""The stages vae (both halves), decoder and refine (the decoder alone, further, on whole pictures)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ from . import config
 from .nets import VAE, bias_of, channels_last
 from .pool import PicturePool, halved
 from .run import Run, fit
+
+LATEST = ("refine", "decoder", "vae")
+"""the stages that a VAE may be of, the best first"""
+Relight = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+"""(latents of subjects under another light on grey and of lit walls) -> latents of relit pictures, unscaled"""
 
 
 def make_vae() -> VAE:
@@ -104,12 +110,7 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
     """
     if run.done(stage):
         return
-    whole = make_vae()
-    whole.load_state_dict(run.weights(stage) or run.weights("vae") or whole.state_dict())
-    whole = channels_last(whole.to(run.device))
-    if stage == "decoder":
-        whole.encoder.requires_grad_(False)
-        whole.quant_conv.requires_grad_(False)
+    whole = _begun(run, stage)
     features, batch = RandomFeatures().to(run.device), run.batch(stage)
     side = min(run.kind.crop, run.size // 2) if stage == "vae" else run.size
 
@@ -135,9 +136,43 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
     fit(run, stage, whole, loss_of)
 
 
+def refine(run: Run, pool: PicturePool, relight: Relight) -> None:
+    """Let the decoder make true pictures of what fbc makes, too: its latents' errors differ from place to place.
+
+    Half of each batch are fbc's latents of whole pictures, the others the pictures' own.
+    """
+    if run.done("refine"):
+        return
+    whole = _begun(run, "refine")
+    features, batch = RandomFeatures().to(run.device), run.batch("refine")
+
+    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        pool.at_step(step)
+        *sources, alpha = pool.whole(batch, generator)
+        pixels, walls, subjects = (one.float().contiguous(memory_format=torch.channels_last) for one in sources)
+        with torch.no_grad():
+            own = whole.encode(pixels / 127 - 1)[0]
+            wall, subject = (whole.encode(one[::2] / 127 - 1)[0] for one in (walls, subjects))
+            latent = own.clone()
+            latent[::2] = relight(subject, wall, generator)
+        return reconstruction(whole.decode(latent), pixels / 127.5 - 1, alpha, features)
+
+    fit(run, "refine", whole, loss_of)
+
+
+def _begun(run: Run, stage: str) -> VAE:
+    """What a stage begins with; after the first its encoder is held."""
+    whole, initial = make_vae(), config.STAGES[stage].initial
+    whole.load_state_dict(run.weights(stage) or (run.weights(initial) if initial else None) or whole.state_dict())
+    if initial:
+        whole.encoder.requires_grad_(False)
+        whole.quant_conv.requires_grad_(False)
+    return channels_last(whole.to(run.device))
+
+
 def load(run: Run) -> VAE:
     """The trained VAE, as far as it is."""
-    vae, state = VAE(config.VAE), run.weights("decoder") or run.weights("vae")
+    vae, state = VAE(config.VAE), next((found for stage in LATEST if (found := run.weights(stage))), None)
     if state is None:
         raise SystemExit(f"{run.out} has no VAE yet. Train the stage vae first.")
     vae.load_state_dict(state)
