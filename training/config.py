@@ -138,14 +138,22 @@ LATENT_NOISE = 0.1
 REFINE_STEPS = 8
 """of fbc, whose latents the decoder learns to make true pictures of"""
 MIN_SNR = 5.0
+LATENT_WEIGHTS = (1.2, 1.5, 0.9, 0.4)
+"""of the latent's channels in the UNets' loss. The first three begin as colours, and their errors cost 3 to 30 times as
+much of a decoded picture as the last one's"""
+EVEN_SIZES = (1, 2, 4, 8)
+"""latent pixels, each way, over which errors are averaged to count again: an even error costs a picture four times as
+much as a fine one"""
 HIGH_NOISE_LIMIT = 100.0
 """of the loss's weight at high noise"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
+WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 1.25, "fbc": 1.25}
 COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
-    "fbc-begin": {1: 0.4, 2: 0.3, 4: 0.2}, "fbc": {1: 0.4, 2: 0.3, 4: 0.2}, "fcon": {1: 0.1}}
-"""stage -> cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. fbc knows the light from the
-background: the colours that shine through white noise are chance, and it learns not to believe them"""
+    "fbc-begin": {1: 0.6, 2: 0.6, 4: 0.6, 8: 0.6}, "fbc": {1: 0.6, 2: 0.6, 4: 0.6, 8: 0.6}, "fcon": {1: 0.1}}
+"""stage -> how strong the white noise is; stage -> cells across -> of noise that varies that slowly. 1 is IC-Light's
+offset noise. fbc knows the light from the background, and the colours that shine through a sampler's noise are chance:
+it learns with more noise than it will meet, and so not to believe them"""
 CONSISTENCY_WEIGHT = 0.1
 """of the light-transport consistency loss; the paper's weight beside its relighting loss"""
 CONSISTENCY_EVERY = 3

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, mse_loss, pad
+from torch.nn.functional import avg_pool2d, interpolate, mse_loss, pad
 
 from . import config
 from .captions import UNWANTED, Tokenizer
@@ -36,11 +36,15 @@ def noise_loss(predicted: Tensor, noise: Tensor, products: Tensor) -> Tensor:
     """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023) and by 1 / product up to a limit.
 
     The latter counts errors as if velocities were predicted (Salimans and Ho, 2022): light, colours and what the
-    prompt says are settled at high noise, where the plain error hardly counts.
+    prompt says are settled at high noise, where the plain error hardly counts. As in the decoded picture, even errors
+    count more than fine ones and channels as `LATENT_WEIGHTS` says; what is best stays the same.
     """
     ratio = products / (1 - products)
     weights = (config.MIN_SNR / ratio).clamp(max=1) * (1 / products).clamp(max=config.HIGH_NOISE_LIMIT)
-    return (weights.view(-1, 1, 1, 1) * (predicted - noise).square()).mean() / weights.mean()
+    error = (predicted - noise) * noise.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
+    sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
+    squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
+    return (weights * squared).mean() / weights.mean()
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -110,7 +114,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     unet, products = make_unet(run, stage), noise_schedule(run.device)
     if run.compiled:
         unet.compile(dynamic=False)
-    device = run.device
+    device, inputs = run.device, unet.conv_in.weight.shape[1]
     merger = fit_merger(run, latents) if stage == "fc" else None
     forked = stage in ("fc", "fc-without")
 
@@ -134,15 +138,16 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             context = encoder(latents.captions.draw(scenes, lit, generator))
         clean, t = latents.of("pictures", scenes, lit, half), timesteps(size, generator).repeat(groups)
         noise = torch.randn(clean[:size].shape, generator=generator, device=device)
+        noise = noise * config.WHITE_NOISE.get(stage, 1.0)
         for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
             coarse = torch.randn(size, 4, cells, cells, generator=generator, device=device)
             noise = noise + amount * interpolate(coarse, size=noise.shape[2:], mode="bilinear")
         noise = noise.repeat(groups, 1, 1, 1)
         noisy = noised(clean, noise, products[t])
         parts = [noisy]
-        if stage != "base":
+        if inputs > 4:
             parts.append(latents.of("foregrounds", scenes, source, half))
-        if stage in ("fbc-begin", "fbc"):
+        if inputs > 8:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
         terms = {"noise": noise_loss(predicted, noise, products[t])}
