@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from .latents import Latents
 from .nets import TextEncoder, UNet, bias_of, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
+from .vae import Relight
 
 
 def noise_schedule(device: torch.device) -> Tensor:
@@ -226,8 +226,8 @@ def fit_merger(run: Run, latents: Latents) -> Merger:
     return merger.eval().requires_grad_(False)
 
 
-def relighter(run: Run, encoder: TextEncoder) -> Callable[[Tensor, Tensor, torch.Generator], Tensor]:
-    """fbc as it is published, without a prompt: (latents of subjects on grey, of lit walls) -> of relit pictures."""
+def relighter(run: Run, encoder: TextEncoder) -> Relight:
+    """fbc as it is published, without a prompt."""
     unet, scale = make_unet(run, "fbc").eval(), run.manifest["scale"]
     with torch.no_grad():
         contexts = encoder(Tokenizer()(["", UNWANTED]).long().to(run.device))

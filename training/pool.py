@@ -6,6 +6,7 @@ Every chunk of scenes has a seed of its own, so that it is the same whenever it 
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def kept_chunk(folder: Path | None, index: int, count: int, size: int, device: t
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # processes that train together write alike files
     save_file(tensors, part, metadata)
     part.replace(path)
 

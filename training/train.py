@@ -46,10 +46,9 @@ def main() -> None:
 
 def train(run: Run, until: str | None = None) -> None:
     """All stages, each where it was, up to the stage `until`."""
-    left = [name for name in config.STAGES if not run.done(name)]
+    left = [name for name in config.STAGES if not run.done(name) and not run.taken_over(name)]
     order = list(config.STAGES)
     wanted = [name for name in left if until is None or order.index(name) <= order.index(until)]
-    wanted = [name for name in wanted if not run.taken_over(name)]
     if {"vae", "decoder"} & set(wanted):
         pool = PicturePool(run.kind, run.size, run.device, run.data)
         for stage in ("vae", "decoder"):

@@ -139,7 +139,7 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
 def refine(run: Run, pool: PicturePool, relight: Relight) -> None:
     """Let the decoder make true pictures of what fbc makes, too: its latents' errors differ from place to place.
 
-    Half of each batch are fbc's latents of whole pictures, the others the pictures' own.
+    Every second latent of a batch, from the first, is one that fbc made, the others are the pictures' own.
     """
     if run.done("refine"):
         return
