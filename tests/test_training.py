@@ -27,7 +27,7 @@ from lib_iclight.settings import Settings
 from training import config, measures, train
 from training import export as exporting
 from training.captions import Tokenizer, caption, words
-from training.diffusion import carry_noise, make_unet, noise_schedule
+from training.diffusion import carry_noise, loss_weights, make_unet, noise_loss, noise_schedule, timesteps
 from training.latents import Latents
 from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
 from training.nets import VAE, TextEncoder, UNet
@@ -107,6 +107,29 @@ def test_tokens_are_clips() -> None:
 def test_the_noise_schedule_is_diffusers_own() -> None:
     expected = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod
     torch.testing.assert_close(noise_schedule(CPU), expected)
+
+
+def test_drawn_timesteps_count_as_the_weights_say_however_often_they_are_drawn() -> None:
+    products = noise_schedule(CPU)
+    weights = loss_weights(products)
+    drawn, counts = timesteps(4000, products, torch.Generator().manual_seed(1))
+    for errors in (torch.ones(1000), products, 1 - products, (torch.arange(1000) < 300).float()):
+        expected = (weights * errors).sum() / weights.sum()
+        torch.testing.assert_close((counts * errors[drawn]).mean(), expected, rtol=0.02, atol=1e-3)
+    assert drawn.min() < 10 and drawn.max() == 999
+    assert (drawn > 800).float().mean() > 0.5, "where light and colours are settled"
+    assert counts.max() <= 1 / (1 - config.EVEN_TIMES)
+
+
+def test_an_error_of_the_subjects_mean_counts_more_than_as_much_elsewhere() -> None:
+    masks = torch.zeros(1, 1, 16, 16)
+    masks[..., :8] = 1
+    error, nothing = masks.expand(1, 4, 16, 16), torch.zeros(1, 4, 16, 16)
+    inside, outside = (noise_loss(one, nothing, torch.ones(1), masks) for one in (error, error.flip(3)))
+    channels = torch.tensor(config.LATENT_WEIGHTS).mean()
+    torch.testing.assert_close(outside, channels / 2)
+    torch.testing.assert_close(inside - outside, channels * config.MEAN_WEIGHT)
+    torch.testing.assert_close(noise_loss(error, nothing, torch.full((1,), 3.0), masks), inside * 3)
 
 
 def test_a_new_vae_is_an_average_that_knows_colours() -> None:

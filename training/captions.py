@@ -34,7 +34,7 @@ def caption(subject: str, light: str, draw: random.Random) -> str:
     if draw.random() < DROP:
         return draw.choice(["", UNWANTED, draw.choice(DISTRACTORS)])
     parts = []
-    if draw.random() < 0.7:
+    if draw.random() < 0.85:
         parts.append(subject)
     if draw.random() < 0.85:
         if " and " not in light:

@@ -25,26 +25,42 @@ def noise_schedule(device: torch.device) -> Tensor:
     return (1 - betas).cumprod(0).to(device)
 
 
-def timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """Random timesteps, [count]; a stratified sample makes the loss less noisy."""
-    places = torch.arange(count, device=generator.device)
-    return ((places + torch.rand(count, generator=generator, device=generator.device)) * 1000 / count).long().clamp(
-        max=999)
-
-
-def noise_loss(predicted: Tensor, noise: Tensor, products: Tensor) -> Tensor:
-    """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023) and by 1 / product up to a limit.
+def loss_weights(products: Tensor) -> Tensor:
+    """Of squared errors of noise: min(1, 5 / SNR) ("min-SNR", Hang et al., 2023) times 1 / product up to a limit.
 
     The latter counts errors as if velocities were predicted (Salimans and Ho, 2022): light, colours and what the
-    prompt says are settled at high noise, where the plain error hardly counts. As in the decoded picture, even errors
-    count more than fine ones and channels as `LATENT_WEIGHTS` says; what is best stays the same.
+    prompt says are settled at high noise, where the plain error hardly counts.
     """
     ratio = products / (1 - products)
-    weights = (config.MIN_SNR / ratio).clamp(max=1) * (1 / products).clamp(max=config.HIGH_NOISE_LIMIT)
+    return (config.MIN_SNR / ratio).clamp(max=1) * (1 / products).clamp(max=config.HIGH_NOISE_LIMIT)
+
+
+def timesteps(count: int, products: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random timesteps [count] and what each counts, [count], on average 1; products: those of all timesteps.
+
+    A timestep is drawn the more often the more it weighs (importance sampling), but for the share `EVEN_TIMES` of
+    them, so that few counts differ much from 1. The sample is stratified. Both make the loss less noisy.
+    """
+    weights = loss_weights(products)
+    weights = weights / weights.sum()
+    often = config.EVEN_TIMES / len(weights) + (1 - config.EVEN_TIMES) * weights
+    places = torch.arange(count, device=products.device)
+    places = (places + torch.rand(count, generator=generator, device=products.device)) / count
+    drawn = torch.searchsorted(often.cumsum(0), places).clamp(max=len(weights) - 1)
+    return drawn, weights[drawn] / often[drawn]
+
+
+def noise_loss(predicted: Tensor, noise: Tensor, counts: Tensor, masks: Tensor) -> Tensor:
+    """Squared error, of which each picture's counts that much, [B]; masks: the subject's alpha, [B, 1, h, w].
+
+    As in the decoded picture, even errors count more than fine ones, the subject's mean error once more, and channels
+    as `LATENT_WEIGHTS` says; what is best stays the same.
+    """
     error = (predicted - noise) * noise.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
     sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
     squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
-    return (weights * squared).mean() / weights.mean()
+    subject = (error * masks).sum((2, 3)) / masks.sum((2, 3)).clamp(min=1)
+    return (counts * (squared + config.MEAN_WEIGHT * subject.square().mean(1))).mean()
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -136,7 +152,8 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             source = (lit + 1 + draw(LIGHTINGS - 1, size)) % LIGHTINGS
         with torch.no_grad():
             context = encoder(latents.captions.draw(scenes, lit, generator))
-        clean, t = latents.of("pictures", scenes, lit, half), timesteps(size, generator).repeat(groups)
+        clean, masks = latents.of("pictures", scenes, lit, half), latents.masks(scenes, half)
+        t, counts = (one.repeat(groups) for one in timesteps(size, products, generator))
         noise = torch.randn(clean[:size].shape, generator=generator, device=device)
         noise = noise * config.WHITE_NOISE.get(stage, 1.0)
         for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
@@ -150,10 +167,10 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         if inputs > 8:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
-        terms = {"noise": noise_loss(predicted, noise, products[t])}
+        terms = {"noise": noise_loss(predicted, noise, counts, masks)}
         if triples and merger:
-            masks = latents.masks(scenes[:size], half)
-            terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
+            error = consistency(predicted, noisy, products[t], masks[:size], merger)
+            terms["consistency"] = config.CONSISTENCY_WEIGHT * error
         return terms
 
     fit(run, stage, unet, loss_of, _steps(run, stage))
