@@ -121,15 +121,14 @@ def test_drawn_timesteps_count_as_the_weights_say_however_often_they_are_drawn()
     assert counts.max() <= 1 / (1 - config.EVEN_TIMES)
 
 
-def test_an_error_of_the_subjects_mean_counts_more_than_as_much_elsewhere() -> None:
-    masks = torch.zeros(1, 1, 16, 16)
-    masks[..., :8] = 1
-    error, nothing = masks.expand(1, 4, 16, 16), torch.zeros(1, 4, 16, 16)
-    inside, outside = (noise_loss(one, nothing, torch.ones(1), masks) for one in (error, error.flip(3)))
+def test_even_errors_count_more_than_fine_ones_of_the_same_size() -> None:
+    fine = torch.ones(1, 4, 16, 16)
+    fine[..., ::2] = -1
+    nothing, once = torch.zeros_like(fine), torch.ones(1)
     channels = torch.tensor(config.LATENT_WEIGHTS).mean()
-    torch.testing.assert_close(outside, channels / 2)
-    torch.testing.assert_close(inside - outside, channels * config.MEAN_WEIGHT)
-    torch.testing.assert_close(noise_loss(error, nothing, torch.full((1,), 3.0), masks), inside * 3)
+    torch.testing.assert_close(noise_loss(torch.ones_like(fine), nothing, once), channels)
+    torch.testing.assert_close(noise_loss(fine, nothing, once), channels / len(config.EVEN_SIZES))
+    torch.testing.assert_close(noise_loss(fine, nothing, once * 3), channels * 3 / len(config.EVEN_SIZES))
 
 
 def test_a_new_vae_is_an_average_that_knows_colours() -> None:

@@ -146,11 +146,9 @@ EVEN_SIZES = (1, 2, 4, 8)
 much as a fine one"""
 HIGH_NOISE_LIMIT = 100.0
 """of the loss's weight at high noise"""
-EVEN_TIMES = 0.3
+EVEN_TIMES = 0.2
 """the share of the timesteps that is drawn evenly; the others are drawn the more often the more they weigh"""
-MEAN_WEIGHT = 0.5
-"""of the subject's mean error: its colour and brightness are what the prompt and the light say, and learnt late"""
-FAST, FAST_FACTOR = ("attn2", "conv_in"), 3.0
+FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
 WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 1.25, "fbc": 1.25}
 COARSE_NOISE: Mapping[str, Mapping[int, float]] = {

@@ -50,17 +50,16 @@ def timesteps(count: int, products: Tensor, generator: torch.Generator) -> tuple
     return drawn, weights[drawn] / often[drawn]
 
 
-def noise_loss(predicted: Tensor, noise: Tensor, counts: Tensor, masks: Tensor) -> Tensor:
-    """Squared error, of which each picture's counts that much, [B]; masks: the subject's alpha, [B, 1, h, w].
+def noise_loss(predicted: Tensor, noise: Tensor, counts: Tensor) -> Tensor:
+    """Squared error, of which each picture's counts that much, [B].
 
-    As in the decoded picture, even errors count more than fine ones, the subject's mean error once more, and channels
-    as `LATENT_WEIGHTS` says; what is best stays the same.
+    As in the decoded picture, even errors count more than fine ones and channels as `LATENT_WEIGHTS` says; what is
+    best stays the same.
     """
     error = (predicted - noise) * noise.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
     sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
     squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
-    subject = (error * masks).sum((2, 3)) / masks.sum((2, 3)).clamp(min=1)
-    return (counts * (squared + config.MEAN_WEIGHT * subject.square().mean(1))).mean()
+    return (counts * squared).mean()
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -152,7 +151,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             source = (lit + 1 + draw(LIGHTINGS - 1, size)) % LIGHTINGS
         with torch.no_grad():
             context = encoder(latents.captions.draw(scenes, lit, generator))
-        clean, masks = latents.of("pictures", scenes, lit, half), latents.masks(scenes, half)
+        clean = latents.of("pictures", scenes, lit, half)
         t, counts = (one.repeat(groups) for one in timesteps(size, products, generator))
         noise = torch.randn(clean[:size].shape, generator=generator, device=device)
         noise = noise * config.WHITE_NOISE.get(stage, 1.0)
@@ -167,10 +166,10 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         if inputs > 8:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
-        terms = {"noise": noise_loss(predicted, noise, counts, masks)}
+        terms = {"noise": noise_loss(predicted, noise, counts)}
         if triples and merger:
-            error = consistency(predicted, noisy, products[t], masks[:size], merger)
-            terms["consistency"] = config.CONSISTENCY_WEIGHT * error
+            masks = latents.masks(scenes[:size], half)
+            terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
         return terms
 
     fit(run, stage, unet, loss_of, _steps(run, stage))
