@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from lib_iclight.color import srgb_to_linear
 from lib_iclight.demo import BACKGROUND, FOREGROUND
 from lib_iclight.errors import WeightsError
 from lib_iclight.generation import Generation
+from lib_iclight.hosts.standalone import samplers
 from lib_iclight.hosts.standalone.host import Result, Standalone
 from lib_iclight.hosts.standalone.pocket import FOLDER, SIDE, Pocket
 from lib_iclight.imaging import fit, fit_alpha
@@ -127,6 +131,23 @@ def test_fbc_keeps_the_background(host: Standalone, alpha: NDArray[Any]) -> None
     border = np.ones((SIDE, SIDE), bool)
     border[16:-16, 16:-16] = False
     assert np.abs(made - wanted)[border & (alpha < 0.01)].mean() < 25
+
+
+def test_it_is_sampled_as_its_folder_says_that_it_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pocket"
+    shutil.copytree(FOLDER, folder)
+    file = folder / "scheduler" / "scheduler_config.json"
+    seen, make = list[str](), samplers.make_scheduler
+
+    def recorded(sampler: str, prediction: str) -> Any:
+        seen.append(prediction)
+        return make(sampler, prediction)
+
+    monkeypatch.setattr(samplers, "make_scheduler", recorded)
+    for prediction in ("epsilon", "v_prediction"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"prediction_type": prediction}))
+        relight(Standalone(Pocket(folder), device=torch.device("cpu")), steps=1)
+    assert seen == ["epsilon", "v_prediction"]
 
 
 def test_modes_switch_and_leave_nothing_behind(host: Standalone) -> None:

@@ -245,8 +245,9 @@ def test_one_step_is_enough(sampler: str) -> None:
     assert latent.isfinite().all()
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_perfect_prediction_gives_the_picture_back(sampler: str) -> None:
+def test_a_perfect_prediction_gives_the_picture_back(sampler: str, prediction: str) -> None:
     """If the noise is predicted exactly, by SD 1.x's own noise schedule, sampling must end at the clean latent."""
     clean = torch.linspace(-1, 1, 256).reshape(1, 4, 8, 8)
     alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000)**2, 0)
@@ -255,10 +256,12 @@ def test_a_perfect_prediction_gives_the_picture_back(sampler: str) -> None:
     def predict(latent: torch.Tensor, timestep: torch.Tensor, share: float) -> torch.Tensor:
         t = float(timestep)
         alpha = torch.exp(torch.lerp(alphas[int(t)].log(), alphas[min(int(t) + 1, 999)].log(), t - int(t)))
-        return (latent - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        noise = (latent - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+        return noise if prediction == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
 
     latent = samplers.denoise(predict, sampler, start=None, shape=(4, 8, 8), steps=20, strength=1,
-                              generators=[torch.Generator().manual_seed(1)], on_step=lambda: None)
+                              generators=[torch.Generator().manual_seed(1)], on_step=lambda: None,
+                              prediction=prediction)
     # DDIM stops at the schedule's first step, where a noise of 0.029 is left.
     assert (latent - clean).abs().mean() < 0.03
 

@@ -27,7 +27,7 @@ from lib_iclight.settings import Settings
 from training import config, measures, train
 from training import export as exporting
 from training.captions import Tokenizer, caption, words
-from training.diffusion import carry_noise, loss_weights, make_unet, noise_loss, noise_schedule, timesteps
+from training.diffusion import clean_of, make_unet, noise_of, noise_schedule, noised, velocity, velocity_loss
 from training.latents import Latents
 from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
 from training.nets import VAE, TextEncoder, UNet
@@ -109,26 +109,23 @@ def test_the_noise_schedule_is_diffusers_own() -> None:
     torch.testing.assert_close(noise_schedule(CPU), expected)
 
 
-def test_drawn_timesteps_count_as_the_weights_say_however_often_they_are_drawn() -> None:
-    products = noise_schedule(CPU)
-    weights = loss_weights(products)
-    drawn, counts = timesteps(4000, products, torch.Generator().manual_seed(1))
-    for errors in (torch.ones(1000), products, 1 - products, (torch.arange(1000) < 300).float()):
-        expected = (weights * errors).sum() / weights.sum()
-        torch.testing.assert_close((counts * errors[drawn]).mean(), expected, rtol=0.02, atol=1e-3)
-    assert drawn.min() < 10 and drawn.max() == 999
-    assert (drawn > 800).float().mean() > 0.5, "where light and colours are settled"
-    assert counts.max() <= 1 / (1 - config.EVEN_TIMES)
+def test_a_velocity_stands_for_the_clean_latents_and_the_noise() -> None:
+    clean, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    products = noise_schedule(CPU)[[3, 500, 999]]
+    noisy, turned = noised(clean, noise, products), velocity(clean, noise, products)
+    scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    torch.testing.assert_close(turned, scheduler.get_velocity(clean, noise, torch.tensor([3, 500, 999])))
+    torch.testing.assert_close(clean_of(noisy, turned, products), clean)
+    torch.testing.assert_close(noise_of(noisy, turned, products), noise)
 
 
 def test_even_errors_count_more_than_fine_ones_of_the_same_size() -> None:
     fine = torch.ones(1, 4, 16, 16)
     fine[..., ::2] = -1
-    nothing, once = torch.zeros_like(fine), torch.ones(1)
+    nothing, products = torch.zeros_like(fine), torch.full((1,), 0.5)
     channels = torch.tensor(config.LATENT_WEIGHTS).mean()
-    torch.testing.assert_close(noise_loss(torch.ones_like(fine), nothing, once), channels)
-    torch.testing.assert_close(noise_loss(fine, nothing, once), channels / len(config.EVEN_SIZES))
-    torch.testing.assert_close(noise_loss(fine, nothing, once * 3), channels * 3 / len(config.EVEN_SIZES))
+    torch.testing.assert_close(velocity_loss(torch.ones_like(fine), nothing, products), channels)
+    torch.testing.assert_close(velocity_loss(fine, nothing, products), channels / len(config.EVEN_SIZES))
 
 
 def test_a_new_vae_is_an_average_that_knows_colours() -> None:
@@ -138,17 +135,6 @@ def test_a_new_vae_is_an_average_that_knows_colours() -> None:
     with torch.no_grad():
         made = vae.decode(vae.encode(pixels)[0])
     assert torch.corrcoef(torch.stack([made.flatten(), pixels.flatten()]))[0, 1] > 0.94
-
-
-@pytest.mark.parametrize("side", [16, 32])
-def test_a_new_unet_predicts_its_noisy_latent_as_the_noise(side: int) -> None:
-    torch.manual_seed(1)
-    unet = UNet(config.UNET)
-    latent, times, context = torch.randn(4, 4, side, side), torch.tensor([3, 400, 700, 999]), torch.randn(4, 77, 48)
-    with torch.no_grad():
-        assert (unet(latent, times, context) - latent).square().mean() > 0.5
-        carry_noise(unet)
-        assert (unet(latent, times, context) - latent).square().mean() < 1e-4
 
 
 def test_a_stage_takes_over_what_it_has_inputs_for(tmp_path: Path, tiny: None) -> None:
@@ -449,6 +435,7 @@ def test_one_command_trains_all_and_its_export_relights(tmp_path: Path) -> None:
         model = tmp_path / precision
         other = exporting.export(tmp_path / "work", model, precision)
         assert other.is_file()
+        assert Pocket(model).prediction == "v_prediction"
         session = Session(functools.partial(Pocket, model), device="cpu")
         picture = np.full((64, 64, 4), 128, np.uint8)
         for mode, choices in (("fc", {"light": "left"}), ("fbc", {"background": picture[..., :3]}),

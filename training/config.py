@@ -144,10 +144,6 @@ much of a decoded picture as the last one's"""
 EVEN_SIZES = (1, 2, 4, 8)
 """latent pixels, each way, over which errors are averaged to count again: an even error costs a picture four times as
 much as a fine one"""
-HIGH_NOISE_LIMIT = 100.0
-"""of the loss's weight at high noise"""
-EVEN_TIMES = 0.2
-"""the share of the timesteps that is drawn evenly; the others are drawn the more often the more they weigh"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
 WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 1.25, "fbc": 1.25}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,7 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate, mse_loss, pad
 from . import config
 from .captions import UNWANTED, Tokenizer
 from .latents import Latents
-from .nets import TextEncoder, UNet, bias_of, channels_last
+from .nets import TextEncoder, UNet, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
 from .vae import Relight
@@ -25,47 +24,52 @@ def noise_schedule(device: torch.device) -> Tensor:
     return (1 - betas).cumprod(0).to(device)
 
 
-def loss_weights(products: Tensor) -> Tensor:
-    """Of squared errors of noise: min(1, 5 / SNR) ("min-SNR", Hang et al., 2023) times 1 / product up to a limit.
-
-    The latter counts errors as if velocities were predicted (Salimans and Ho, 2022): light, colours and what the
-    prompt says are settled at high noise, where the plain error hardly counts.
-    """
-    ratio = products / (1 - products)
-    return (config.MIN_SNR / ratio).clamp(max=1) * (1 / products).clamp(max=config.HIGH_NOISE_LIMIT)
-
-
-def timesteps(count: int, products: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random timesteps [count] and what each counts, [count], on average 1; products: those of all timesteps.
-
-    A timestep is drawn the more often the more it weighs (importance sampling), but for the share `EVEN_TIMES` of
-    them, so that few counts differ much from 1. The sample is stratified. Both make the loss less noisy.
-    """
-    weights = loss_weights(products)
-    weights = weights / weights.sum()
-    often = config.EVEN_TIMES / len(weights) + (1 - config.EVEN_TIMES) * weights
-    places = torch.arange(count, device=products.device)
-    places = (places + torch.rand(count, generator=generator, device=products.device)) / count
-    drawn = torch.searchsorted(often.cumsum(0), places).clamp(max=len(weights) - 1)
-    return drawn, weights[drawn] / often[drawn]
-
-
-def noise_loss(predicted: Tensor, noise: Tensor, counts: Tensor) -> Tensor:
-    """Squared error, of which each picture's counts that much, [B].
-
-    As in the decoded picture, even errors count more than fine ones and channels as `LATENT_WEIGHTS` says; what is
-    best stays the same.
-    """
-    error = (predicted - noise) * noise.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
-    sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
-    squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
-    return (counts * squared).mean()
+def timesteps(count: int, generator: torch.Generator) -> Tensor:
+    """Random timesteps, [count]; a stratified sample makes the loss less noisy."""
+    places = torch.arange(count, device=generator.device)
+    return ((places + torch.rand(count, generator=generator, device=generator.device)) * 1000 / count).long().clamp(
+        max=999)
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
     """The clean latents with so much noise, [B, 4, h, w]; products: [B]."""
     products = products.view(-1, 1, 1, 1)
     return products.sqrt() * clean + (1 - products).sqrt() * noise
+
+
+def velocity(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
+    """What the UNets predict, [B, 4, h, w] (Salimans and Ho, 2022): noise and clean latents turned by a quarter.
+
+    At high noise, where light and colours are settled, it is minus the clean latents. A UNet that predicts noise has
+    to be exact to a hundredth there: the error of the latents that follow from its noise is 15 times as large.
+    """
+    products = products.view(-1, 1, 1, 1)
+    return products.sqrt() * noise - (1 - products).sqrt() * clean
+
+
+def clean_of(noisy: Tensor, predicted: Tensor, products: Tensor) -> Tensor:
+    """The clean latents that a velocity stands for, [B, 4, h, w]."""
+    products = products.view(-1, 1, 1, 1)
+    return products.sqrt() * noisy - (1 - products).sqrt() * predicted
+
+
+def noise_of(noisy: Tensor, predicted: Tensor, products: Tensor) -> Tensor:
+    """The noise that a velocity stands for, [B, 4, h, w]."""
+    products = products.view(-1, 1, 1, 1)
+    return (1 - products).sqrt() * noisy + products.sqrt() * predicted
+
+
+def velocity_loss(predicted: Tensor, wanted: Tensor, products: Tensor) -> Tensor:
+    """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023).
+
+    As in the decoded picture, even errors count more than fine ones and channels as `LATENT_WEIGHTS` says; what is
+    best stays the same.
+    """
+    weights = (config.MIN_SNR * (1 - products) / products).clamp(max=1)
+    error = (predicted - wanted) * wanted.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
+    sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
+    squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
+    return (weights * squared).mean() / weights.mean()
 
 
 def make_unet(run: Run, stage: str) -> UNet:
@@ -83,37 +87,7 @@ def make_unet(run: Run, stage: str) -> UNet:
         unet.load_state_dict(state)
     elif initial:
         raise SystemExit(f"{run.out} has no {initial} yet. Train that stage before {stage}.")
-    else:
-        carry_noise(unet)
     return channels_last(unet.to(run.device))
-
-
-CARRIED = 4.0
-"""what stands beside the carried noise, whose standard deviation is 1, so that norms change little with it"""
-
-
-@torch.no_grad()
-def carry_noise(unet: UNet) -> None:
-    """Let a new UNet begin by predicting its noisy latent as the noise: from random weights it learns that late.
-
-    At high noise a prediction's error counts many times over in the picture, so that it must be exact to a hundredth
-    before the rest matters. Four channels each, a group of the last norm, carry a latent's channel x as x, -x and two
-    constants from the first convolution past all blocks to the last, where silu(x) - silu(-x) = x.
-    """
-    block: Any = unet.up_blocks[-1]  # what lies in a ModuleList has no type of its own
-    last, count = block.resnets[-1], 16
-    shortcut, before = last.conv_shortcut, last.conv_shortcut.weight.shape[1] - unet.width
-    for layer in (unet.conv_in, shortcut, last.conv2):
-        layer.weight[:count], bias_of(layer)[:count] = 0, 0
-    unet.conv_out.weight.zero_()
-    bias_of(unet.conv_out).zero_()
-    unet.conv_norm_out.weight[:count] = ((1 + CARRIED**2) / 2) ** 0.5
-    shortcut.weight[range(count), range(before, before + count)] = 1
-    for channel in range(4):
-        for place, sign in ((4 * channel, 1), (4 * channel + 1, -1)):
-            unet.conv_in.weight[place, channel, 1, 1] = sign
-            bias_of(unet.conv_in)[place + 2] = sign * CARRIED
-            unet.conv_out.weight[channel, place, 1, 1] = sign
 
 
 def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
@@ -152,7 +126,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         with torch.no_grad():
             context = encoder(latents.captions.draw(scenes, lit, generator))
         clean = latents.of("pictures", scenes, lit, half)
-        t, counts = (one.repeat(groups) for one in timesteps(size, products, generator))
+        t = timesteps(size, generator).repeat(groups)
         noise = torch.randn(clean[:size].shape, generator=generator, device=device)
         noise = noise * config.WHITE_NOISE.get(stage, 1.0)
         for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
@@ -166,7 +140,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         if inputs > 8:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
-        terms = {"noise": noise_loss(predicted, noise, counts)}
+        terms = {"velocity": velocity_loss(predicted, velocity(clean, noise, products[t]), products[t])}
         if triples and merger:
             masks = latents.masks(scenes[:size], half)
             terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
@@ -190,13 +164,10 @@ def _steps(run: Run, stage: str) -> int | None:
 def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tensor, merger: Merger) -> Tensor:
     """The squared error of the clean latent under both lights against what the merger makes of those under each.
 
-    The batch is three groups: under a, under b, under both. A squared error of clean latents is product / (1 - product)
-    of noise's; weighted as that, it is about 1.
+    The batch is three groups: under a, under b, under both.
     """
-    shares = products.view(-1, 1, 1, 1)
-    under_a, under_b, under_both = ((noisy - (1 - shares).sqrt() * predicted) / shares.sqrt()).chunk(3)
-    weight = (shares / (1 - shares) * (1 / shares).clamp(max=config.HIGH_NOISE_LIMIT))[:len(under_a)].clamp(max=1)
-    result: Tensor = (weight * (under_both - merger(under_a, under_b)).square() * masks).mean()
+    under_a, under_b, under_both = clean_of(noisy, predicted, products).chunk(3)
+    result: Tensor = ((under_both - merger(under_a, under_b)).square() * masks).mean()
     return result
 
 
@@ -272,7 +243,7 @@ def sample(unet: UNet, concat: Tensor, context: Tensor, unwanted: Tensor, genera
         t = torch.full((2 * len(noise),), now, device=concat.device)
         both = unet(torch.cat([torch.cat([latent, concat], 1)] * 2), t, torch.cat([context, unwanted])).float()
         wanted, other = both.chunk(2)
-        predicted = other + cfg * (wanted - other)
-        clean = (latent - (1 - products[now]).sqrt() * predicted) / products[now].sqrt()
-        latent = noised(clean, predicted, products[then].expand(len(noise))) if then else clean
+        predicted, here = other + cfg * (wanted - other), products[now].expand(len(noise))
+        clean, left = clean_of(latent, predicted, here), noise_of(latent, predicted, here)
+        latent = noised(clean, left, products[then].expand(len(noise))) if then else clean
     return latent

@@ -61,7 +61,7 @@ def export(work: Path, out: Path, precision: str = "fp8") -> Path:
     for name, model in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder)):
         model.half().save_pretrained(out / name)
     DDPMScheduler(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012,
-                  beta_schedule="scaled_linear").save_pretrained(out / "scheduler")
+                  beta_schedule="scaled_linear", prediction_type="v_prediction").save_pretrained(out / "scheduler")
     stored = {key: _small(value, precision) for key, value in base.items()}
     _write(stored, out / "unet" / "diffusion_pytorch_model.safetensors")
     words = text_encoder.state_dict()

@@ -230,7 +230,7 @@ class UNet(nn.Module):
         self.conv_norm_out, self.conv_out = Norm(common["groups"], before, 1e-5), nn.Conv2d(before, 4, 3, padding=1)
 
     def forward(self, latent: Tensor, timestep: Tensor, context: Tensor) -> Tensor:
-        """[B, inputs, h, w], [B], [B, tokens, width] -> predicted noise, [B, 4, h, w]"""
+        """[B, inputs, h, w], [B], [B, tokens, width] -> predicted velocity, [B, 4, h, w]"""
         half = self.width // 2
         rates = torch.exp(-math.log(10000) / half * torch.arange(half, device=latent.device))
         angles = timestep[:, None].float() * rates

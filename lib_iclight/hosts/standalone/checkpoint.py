@@ -57,6 +57,11 @@ class Checkpoint(Protocol):
         """How many threads of a processor it is fastest with; None for as many as there are."""
         ...
 
+    @property
+    def prediction(self) -> str:
+        """What its UNet predicts, as diffusers' schedulers call it: epsilon, the noise, or v_prediction."""
+        ...
+
     def offsets(self, kind: str) -> Offsets | None:
         """The offsets that it brings for a mode, in diffusers' layout; None where IC-Light's files are meant.
 
@@ -75,6 +80,11 @@ class StableDiffusion15:
     native = NATIVE
     note = ""
     threads: int | None = None
+
+    @property
+    def prediction(self) -> str:
+        """See `Checkpoint`."""
+        return "epsilon"
 
     def offsets(self, kind: str) -> Offsets | None:
         """None: IC-Light's files fit it."""
@@ -137,10 +147,9 @@ class Folder(StableDiffusion15):
         unet = self._config("unet")
         inputs, context = unet.get("in_channels"), unet.get("cross_attention_dim")
         fault = _kind_fault(inputs, context, unet.get("addition_embed_type") is not None)
-        prediction = self._config("scheduler").get("prediction_type", "epsilon") \
-            if files.is_dir(self.path / "scheduler") else "epsilon"
-        if fault is None and prediction != "epsilon":
-            fault = f"predicts {prediction}, not noise"
+        predicted = self._predicted()
+        if fault is None and predicted != self.prediction:
+            fault = f"predicts {predicted}, not noise"
         if fault:
             raise CheckpointError(f"{self.name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
                                   "use such a checkpoint.")
@@ -189,6 +198,11 @@ class Folder(StableDiffusion15):
             raise CheckpointError(f"{self.name} has another tokenizer than SD 1.x, or a damaged one. Delete its folder "
                                   "tokenizer: without it CLIP's own is used.", path=self.path)
         return models
+
+    def _predicted(self) -> str:
+        """What the folder says that its UNet predicts."""
+        config = self._config("scheduler") if files.is_dir(self.path / "scheduler") else {}
+        return str(config.get("prediction_type", "epsilon"))
 
     def _config(self, part: str) -> dict[str, Any]:
         file = f"{part}/{'scheduler_config.json' if part == 'scheduler' else 'config.json'}"

@@ -159,7 +159,7 @@ class Standalone:
 
     def predict(self, latent: torch.Tensor, timestep: torch.Tensor, contexts: Contexts, concat: torch.Tensor,
                 cfg: float, nets: Ready | None = None) -> torch.Tensor:
-        """The guided noise prediction, float32 [B, 4, h, w]; see `RelitUNet` for the arguments' shapes.
+        """The guided prediction, float32 [B, 4, h, w]; see `RelitUNet` for the arguments' shapes.
 
         Both halves of the guidance go through the UNet in one call.
         """
@@ -254,7 +254,8 @@ class _Run:
             with host.sampling(self.nets):
                 latents = denoise(self._predictor(concat), generation.sampler, start=start,
                                   shape=(4, *concat.shape[2:]), steps=generation.steps, strength=strength,
-                                  generators=generators, on_step=lambda: self._step(len(seeds)), device=host.device)
+                                  generators=generators, on_step=lambda: self._step(len(seeds)), device=host.device,
+                                  prediction=host.checkpoint.prediction)
             pictures = [host.vae.decode(latent[None]) for latent in latents]
         return pictures
 

@@ -17,12 +17,12 @@ from ...generation import SAMPLERS
 from ...job import scheduled_steps
 
 Predict = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
-"""(noisy latents float32 [B, 4, h, w], timestep [] on the CPU, share of the steps that are done) -> predicted noise,
-float32 [B, 4, h, w], on the latents' device"""
+"""(noisy latents float32 [B, 4, h, w], timestep [] on the CPU, share of the steps that are done) -> what the UNet
+predicts, float32 [B, 4, h, w], on the latents' device"""
 
 
-def make_scheduler(sampler: str) -> Any:
-    """A new diffusers scheduler with the noise schedule that SD 1.5 was trained with.
+def make_scheduler(sampler: str, prediction: str = "epsilon") -> Any:
+    """A new diffusers scheduler with the noise schedule that SD 1.5 was trained with; prediction: see `Checkpoint`.
 
     The reference demo leaves `beta_schedule` at diffusers' "linear" for its DPM++ and Euler samplers; SD 1.x was
     trained with "scaled_linear", which the demo's own DDIM and all WebUIs use, and so do we.
@@ -32,7 +32,8 @@ def make_scheduler(sampler: str) -> Any:
     choice = SAMPLERS[sampler]
     config: dict[str, Any] = {
         "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
-        "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "linspace", **choice.options}
+        "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "linspace",
+        "prediction_type": prediction, **choice.options}
     return getattr(diffusers, choice.scheduler)(**config)
 
 
@@ -46,13 +47,14 @@ def check_steps(sampler: str, steps: int, strength: float) -> None:
 
 def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape: tuple[int, ...], steps: int,
             strength: float, generators: Sequence[torch.Generator], on_step: Callable[[], None],
-            device: torch.device | str = "cpu") -> torch.Tensor:
+            device: torch.device | str = "cpu", prediction: str = "epsilon") -> torch.Tensor:
     """Clean latents, float32 [B, 4, h, w] on the device, one for each of the generators (on the CPU).
 
     start: latents to begin from, [1 or B, 4, h, w] on the CPU, noised to `strength` (0..1]; None: pure noise, all the
     way. shape: of one of them, [4, h, w]. steps: the number that is really run; `on_step` is called after each.
+    prediction: what `predict` gives, see `Checkpoint`.
     """
-    scheduler = make_scheduler(sampler)
+    scheduler = make_scheduler(sampler, prediction)
     noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators])
     scheduled = steps if start is None else scheduled_steps(steps, strength)
     scheduler.set_timesteps(scheduled)

@@ -71,7 +71,7 @@ class RelitUNet:
 
     def __call__(self, latent: torch.Tensor, timestep: torch.Tensor, context: torch.Tensor,
                  concat: torch.Tensor | None, **residuals: Any) -> torch.Tensor:
-        """The predicted noise, float32 [B, 4, h, w] on the latent's device.
+        """What the UNet predicts, float32 [B, 4, h, w] on the latent's device.
 
         latent: [B, 4, h, w]; context: [B, tokens, width]; concat: [B or 1, 4 or 8, h, w], None without offsets;
         residuals: what a ControlNet adds, by the names of diffusers' UNet.
