@@ -97,7 +97,7 @@ class Stage:
         return int((step + 1) * self.half) > int(step * self.half)
 
 
-_UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1.5e-3}}
+_UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}}
 STAGES: Mapping[str, Stage] = {
     "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
     "decoder": Stage(0.05, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
