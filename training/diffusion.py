@@ -49,14 +49,12 @@ def velocity(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
 
 def clean_of(noisy: Tensor, predicted: Tensor, products: Tensor) -> Tensor:
     """The clean latents that a velocity stands for, [B, 4, h, w]."""
-    products = products.view(-1, 1, 1, 1)
-    return products.sqrt() * noisy - (1 - products).sqrt() * predicted
+    return velocity(predicted, noisy, products)
 
 
 def noise_of(noisy: Tensor, predicted: Tensor, products: Tensor) -> Tensor:
     """The noise that a velocity stands for, [B, 4, h, w]."""
-    products = products.view(-1, 1, 1, 1)
-    return (1 - products).sqrt() * noisy + products.sqrt() * predicted
+    return noised(predicted, noisy, products)
 
 
 def velocity_loss(predicted: Tensor, wanted: Tensor, products: Tensor) -> Tensor:

@@ -147,9 +147,8 @@ class Folder(StableDiffusion15):
         unet = self._config("unet")
         inputs, context = unet.get("in_channels"), unet.get("cross_attention_dim")
         fault = _kind_fault(inputs, context, unet.get("addition_embed_type") is not None)
-        predicted = self._predicted()
-        if fault is None and predicted != self.prediction:
-            fault = f"predicts {predicted}, not noise"
+        if fault is None and self.prediction != "epsilon":
+            fault = f"predicts {self.prediction}, not noise"
         if fault:
             raise CheckpointError(f"{self.name} {fault}. IC-Light's weights exist for plain SD 1.5 only: "
                                   "use such a checkpoint.")
@@ -165,6 +164,12 @@ class Folder(StableDiffusion15):
     def name(self) -> str:
         """The folder's name, as it can be shown."""
         return files.shown_name(Path(os.path.abspath(self.path)))
+
+    @property
+    def prediction(self) -> str:
+        """See `Checkpoint`; what its scheduler's configuration says."""
+        config = self._config("scheduler") if files.is_dir(self.path / "scheduler") else {}
+        return str(config.get("prediction_type", "epsilon"))
 
     def load(self, dtype: torch.dtype) -> Models:
         """See `Checkpoint.load`."""
@@ -198,11 +203,6 @@ class Folder(StableDiffusion15):
             raise CheckpointError(f"{self.name} has another tokenizer than SD 1.x, or a damaged one. Delete its folder "
                                   "tokenizer: without it CLIP's own is used.", path=self.path)
         return models
-
-    def _predicted(self) -> str:
-        """What the folder says that its UNet predicts."""
-        config = self._config("scheduler") if files.is_dir(self.path / "scheduler") else {}
-        return str(config.get("prediction_type", "epsilon"))
 
     def _config(self, part: str) -> dict[str, Any]:
         file = f"{part}/{'scheduler_config.json' if part == 'scheduler' else 'config.json'}"

@@ -89,6 +89,7 @@ class Standalone:
         self.checkpoint = checkpoint
         self._folders = folders or Folders((), ())
         self._threads = checkpoint.threads
+        self.prediction = checkpoint.prediction
         self._own_loras = tuple(loras)
         self._loras: Loras | None = None
         with named_out_of_memory(device):
@@ -255,7 +256,7 @@ class _Run:
                 latents = denoise(self._predictor(concat), generation.sampler, start=start,
                                   shape=(4, *concat.shape[2:]), steps=generation.steps, strength=strength,
                                   generators=generators, on_step=lambda: self._step(len(seeds)), device=host.device,
-                                  prediction=host.checkpoint.prediction)
+                                  prediction=host.prediction)
             pictures = [host.vae.decode(latent[None]) for latent in latents]
         return pictures
 

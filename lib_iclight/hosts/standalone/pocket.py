@@ -36,11 +36,6 @@ class Pocket(Folder):
     def __post_init__(self) -> None:
         """Nothing to check: unlike any checkpoint from outside, it is not SD 1.5 and is meant not to be."""
 
-    @property
-    def prediction(self) -> str:
-        """See `checkpoint.Checkpoint`."""
-        return self._predicted()
-
     def offsets(self, kind: str) -> Offsets:
         """The offsets for `kind` (fc or fbc), in diffusers' layout. Raises WeightsError for fcon."""
         from safetensors.torch import load_file
