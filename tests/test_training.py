@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,19 +21,30 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from lib_iclight.generation import Generation
-from lib_iclight.hosts.standalone.pocket import Pocket
+from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
 from lib_iclight.hosts.standalone.prompts import clip_tokenizer
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from training import config, measures, train
 from training import export as exporting
 from training.captions import Tokenizer, caption, words
-from training.diffusion import clean_of, make_unet, noise_of, noise_schedule, noised, velocity, velocity_loss
+from training.diffusion import (
+    clean_of,
+    make_unet,
+    noise_of,
+    noise_of_stage,
+    noise_schedule,
+    noised,
+    timesteps,
+    velocity,
+    velocity_loss,
+)
 from training.latents import Latents
 from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
 from training.nets import VAE, TextEncoder, UNet
 from training.pool import PicturePool, halved, on_grey, render_chunk
 from training.renderer import to_linear
+from training.restore import restore
 from training.run import PART_LIMIT, Run, fit
 from training.subjects import product_scenes
 from training.vae import make_vae
@@ -117,6 +129,26 @@ def test_a_velocity_stands_for_the_clean_latents_and_the_noise() -> None:
     torch.testing.assert_close(turned, scheduler.get_velocity(clean, noise, torch.tensor([3, 500, 999])))
     torch.testing.assert_close(clean_of(noisy, turned, products), clean)
     torch.testing.assert_close(noise_of(noisy, turned, products), noise)
+
+
+def test_timesteps_are_drawn_mostly_where_light_is_settled() -> None:
+    drawn = torch.cat([timesteps(50, torch.Generator().manual_seed(seed)) for seed in range(200)])
+    high = (drawn >= config.HIGH_FROM).float().mean()
+    assert abs(high - (config.HIGH_SHARE + (1 - config.HIGH_SHARE) * (1 - config.HIGH_FROM / 1000))) < 0.005
+    assert drawn.min() < 10 and drawn.max() > 990
+    low = drawn[drawn < config.HIGH_FROM].float() / config.HIGH_FROM
+    assert abs(low.mean() - 0.5) < 0.02 and abs(low.std() - 12**-0.5) < 0.02, "evenly over the rest"
+
+
+def test_fc_learns_with_a_samplers_noise_where_its_light_is_to_be_found() -> None:
+    even, fine = {}, {}
+    for stage in ("base", "fc", "fbc"):
+        noise = noise_of_stage(stage, (500, 4, 32, 32), torch.Generator().manual_seed(1))
+        even[stage] = float((noise[..., :16].mean((2, 3)) - noise[..., 16:].mean((2, 3))).var()) * 16 * 16
+        fine[stage] = float((noise[..., 1:] - noise[..., :-1]).var()) / 2
+    assert even["base"] == pytest.approx(1, rel=0.1) and fine["base"] == pytest.approx(1, rel=0.02)
+    assert even["fc"] == pytest.approx(1, rel=0.2) and fine["fc"] == pytest.approx(2, rel=0.02)
+    assert even["fbc"] > 10 and fine["fbc"] == pytest.approx(4, rel=0.05)
 
 
 def test_even_errors_count_more_than_fine_ones_of_the_same_size() -> None:
@@ -443,6 +475,35 @@ def test_one_command_trains_all_and_its_export_relights(tmp_path: Path) -> None:
             made = session.relight(Settings(enabled=True, mode=mode, foreground=picture, **choices),
                                    Generation(prompt="a red vase", width=64, height=64, steps=2, cfg=2, seed=1))
             assert made.pictures[0].size == (64, 64)
+
+    on = Run(tmp_path / "on", tmp_path / "on" / "published", CPU, 0.01, 64)
+    restore(tmp_path / "fp16", on)
+    for stage, origin in (("decoder", "refine"), ("base", "base"), ("fbc-begin", "fbc"), ("fc-begin", "fc")):
+        found, own = on.weights(stage), run().weights(origin)
+        assert found and own and set(found) == set(own)
+        for key, value in own.items():
+            torch.testing.assert_close(found[key], value, atol=2e-3, rtol=2e-3, msg=f"{stage} {key}")
+    kept = on.weights("decoder")
+    train.train(on)
+    ended = {stage for stage, record in on.manifest["stages"].items() if record["step"] == 0}
+    assert ended == {"decoder", "text", "base"}, "the others have learnt on"
+    after = on.weights("refine")
+    assert kept and after and torch.equal(kept["encoder.conv_in.weight"], after["encoder.conv_in.weight"])
+
+
+def test_a_model_of_other_sizes_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, tmp_path / "published", CPU, 1.0)
+    monkeypatch.setitem(config.UNET, "layers_per_block", 2)
+    with pytest.raises(SystemExit, match=r"unet has layers_per_block 1, config.py 2. Make them alike first"):
+        restore(FOLDER, run)
+    monkeypatch.undo()
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER, folder)
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"prediction_type": "epsilon"}))
+    with pytest.raises(SystemExit, match="predicts noise"):
+        restore(folder, run)
+    assert not run.manifest["stages"]
 
 
 def test_the_bases_rounding_costs_nothing_and_eight_bits_cost_little() -> None:

@@ -138,6 +138,8 @@ LATENT_NOISE = 0.1
 REFINE_STEPS = 8
 """of fbc, whose latents the decoder learns to make true pictures of"""
 MIN_SNR = 5.0
+HIGH_FROM, HIGH_SHARE = 800, 0.6
+"""timesteps from there on are drawn so much more often: light and colours are settled there, and learnt last"""
 LATENT_WEIGHTS = (1.2, 1.5, 0.9, 0.4)
 """of the latent's channels in the UNets' loss. The first three begin as colours, and their errors cost 3 to 30 times as
 much of a decoded picture as the last one's"""
@@ -146,14 +148,16 @@ EVEN_SIZES = (1, 2, 4, 8)
 much as a fine one"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
-WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 1.25, "fbc": 1.25}
+WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 2.0, "fbc": 2.0}
+FINE_NOISE: Mapping[str, float] = {"fc-begin": 1.0, "fc": 1.0, "fc-without": 1.0, "fcon": 1.0}
 COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
-    "fbc-begin": {1: 0.6, 2: 0.6, 4: 0.6, 8: 0.6}, "fbc": {1: 0.6, 2: 0.6, 4: 0.6, 8: 0.6}, "fcon": {1: 0.1}}
-"""stage -> how strong the white noise is; stage -> cells across -> of noise that varies that slowly. 1 is IC-Light's
-offset noise. fbc knows the light from the background, and the colours that shine through a sampler's noise are chance:
-it learns with more noise than it will meet, and so not to believe them"""
-CONSISTENCY_WEIGHT = 0.1
-"""of the light-transport consistency loss; the paper's weight beside its relighting loss"""
+    "fbc-begin": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fbc": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fcon": {1: 0.1}}
+"""stage -> how strong the white noise is; how much more of it there is beside that, without what is even over half a
+picture; cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. The colours that shine through
+a sampler's noise are chance: UNets that learn with more noise than they will meet learn not to believe them. fbc knows
+the light from the background; fc has to find it in the coarsest of what is under the noise, and has no more there"""
+CONSISTENCY_WEIGHT = 0.3
+"""of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every third"""
 CONSISTENCY_EVERY = 3
 """steps; the loss costs three predictions"""
 MERGER_WIDTH = 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -25,10 +26,29 @@ def noise_schedule(device: torch.device) -> Tensor:
 
 
 def timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """Random timesteps, [count]; a stratified sample makes the loss less noisy."""
-    places = torch.arange(count, device=generator.device)
-    return ((places + torch.rand(count, generator=generator, device=generator.device)) * 1000 / count).long().clamp(
-        max=999)
+    """Random timesteps, [count]: `HIGH_SHARE` of them from `HIGH_FROM` on, the others anywhere.
+
+    A stratified sample makes the loss less noisy.
+    """
+    places = (torch.arange(count, device=generator.device)
+              + torch.rand(count, generator=generator, device=generator.device)) / count
+    anywhere = places / (1 - config.HIGH_SHARE)
+    high = 1 - (1 - places) / config.HIGH_SHARE * (1 - config.HIGH_FROM / 1000)
+    return (torch.where(anywhere < 1, anywhere, high) * 1000).long().clamp(max=999)
+
+
+def noise_of_stage(stage: str, shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """The noise that a stage learns with, [B, 4, h, w]; see `WHITE_NOISE` and what follows it in config.py."""
+    def drawn(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, device=generator.device)
+
+    noise = drawn(*shape) * config.WHITE_NOISE.get(stage, 1.0)
+    if stage in config.FINE_NOISE:
+        more = config.FINE_NOISE[stage] * drawn(*shape)
+        noise = noise + more - interpolate(avg_pool2d(more, shape[-1] // 2), size=shape[2:], mode="bilinear")
+    for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
+        noise = noise + amount * interpolate(drawn(*shape[:2], cells, cells), size=shape[2:], mode="bilinear")
+    return noise
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -125,11 +145,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             context = encoder(latents.captions.draw(scenes, lit, generator))
         clean = latents.of("pictures", scenes, lit, half)
         t = timesteps(size, generator).repeat(groups)
-        noise = torch.randn(clean[:size].shape, generator=generator, device=device)
-        noise = noise * config.WHITE_NOISE.get(stage, 1.0)
-        for cells, amount in config.COARSE_NOISE.get(stage, {}).items():
-            coarse = torch.randn(size, 4, cells, cells, generator=generator, device=device)
-            noise = noise + amount * interpolate(coarse, size=noise.shape[2:], mode="bilinear")
+        noise = noise_of_stage(stage, clean[:size].shape, generator)
         noise = noise.repeat(groups, 1, 1, 1)
         noisy = noised(clean, noise, products[t])
         parts = [noisy]

@@ -25,7 +25,7 @@ from lib_iclight.hosts.standalone.pocket import FOLDER
 
 CURVES = Path(__file__).resolve().parent / "curves"
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
-LARGE = 20_000
+LARGE = 4_000
 """numbers in a tensor from which on it is worth to store them in eight bits"""
 MODES = ("fc", "fbc", "fcon")
 
