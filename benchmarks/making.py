@@ -3,7 +3,7 @@
 
     python benchmarks/making.py [--steps 15] [--rounds 3]
 
-Single relights and stages of the pocket model (FBC, 128 x 128) take turns in one run; the figure is the ratio of the
+Single relights and stages of the pocket model (FBC, 256 x 256) take turns in one run; the figure is the ratio of the
 medians of their processor time. Each has a photo of its own, so that nothing comes from a cache.
 """
 
@@ -36,7 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     session = Session.open(device="cpu")
     picture = np.asarray(Image.open(FOREGROUND).convert("RGBA"))
-    generation = Generation(width=128, height=128, steps=options.steps, cfg=2.0)
+    generation = Generation(width=session.native, height=session.native, steps=options.steps, cfg=1.0)
     times: dict[str, list[float]] = {"off": [], **{name: [] for name in STAGES if name != "off"}}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(options.rounds + 1):

@@ -7,7 +7,7 @@ Prints Markdown tables. The bodies are the training renderer's, none of which tr
 depth are known.
 
 - rendered: one lamp at a time from four sides, true light transport, rounded to 8 bits as a file would be;
-- relit: sets made by the pocket model (128 x 128, FBC, one seed a batch) over drawn lights, as the stage makes them,
+- relit: sets made by the pocket model (256 x 256, FBC, one seed a batch) over drawn lights, as the stage makes them,
   and over walls under two lamps for the mixtures;
 - dome: 24 lamps with true directions, for `lambert`;
 - speed: mixing nine pictures of 1024 x 1024.
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from training.light_stage import Lighting
 
-BATCH, SIZE, SEED = 16, 128, 20250101 + 77
+BATCH, SIZE, SEED = 16, 256, 20250101 + 77
 SIDES = {"left": 180.0, "right": 0.0, "bottom": 270.0, "top": 90.0}
 ELEVATION, DISTANCE, EXPOSURE = 0.2, 1.5, 0.17
 """of the rendered lamps: radians to the camera, half widths of the picture, mean luminance of the wall"""

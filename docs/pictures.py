@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from lib_iclight.demo import CASES, FOREGROUND, PROMPT
 from lib_iclight.generation import Generation
+from lib_iclight.hosts.standalone.pocket import CFG
 from lib_iclight.imaging import load_image
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
@@ -91,7 +92,7 @@ def orbit(session: Session, path: Path) -> None:
     """A lamp going around the demo's vase: mixed from a light stage that the pocket model made."""
     with TemporaryDirectory() as folder:
         [made] = session.stage(Settings(mode="fbc", foreground=FOREGROUND),
-                               Generation(**COMMON, width=session.native, height=session.native),
+                               Generation(**COMMON | {"cfg": CFG["fbc"]}, width=session.native, height=session.native),
                                Path(folder, "stage")).folders
         stage = load(made)
         count = frame_count(SECONDS, FPS)

@@ -24,6 +24,7 @@ from lib_iclight.cli.options import lora, size_of
 from lib_iclight.generation import comfortable_size
 from lib_iclight.hosts.standalone.checkpoint import StableDiffusion15
 from lib_iclight.hosts.standalone.loras import Lora
+from lib_iclight.hosts.standalone.pocket import SIDE
 from lib_iclight.lights import light_map
 from lib_iclight.settings import FIELDS, Settings, from_infotext, schema
 from lib_iclight.weights.keys import shapes
@@ -153,11 +154,11 @@ def test_the_size_follows_the_foreground(out: Path, tmp_path: Path, size: tuple[
             "--device", "cpu"]
     assert cli.main(argv) == 0
     with Image.open(out / "relit.png") as picture:
-        assert picture.size == comfortable_size(*size, native=128)
+        assert picture.size == comfortable_size(*size, native=SIDE)
         assert picture.width * size[1] == picture.height * size[0]
     assert cli.main([*argv, "--width", "64"]) == 0
     with Image.open(out / "relit.png") as picture:
-        assert picture.size == (64, 128)
+        assert picture.size == (64, SIDE)
 
 
 @pytest.mark.parametrize(("text", "file", "strength"), [

@@ -23,6 +23,7 @@ from PIL import Image, ImageSequence
 
 from lib_iclight import Session
 from lib_iclight.color import srgb_to_linear
+from lib_iclight.hosts.standalone.pocket import SIDE
 from lib_iclight.stage import load
 
 pytestmark = pytest.mark.usefixtures("one_thread", "offline")
@@ -87,14 +88,14 @@ def test_four_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "left.png", "right.png", "top.png", "bottom.png", "sheet.png"}
     pictures = {side: pixels(tmp_path / "out" / f"{side}.png") for side in ("left", "right", "top", "bottom")}
-    assert {one.shape for one in pictures.values()} == {(128, 128, 3)}
-    inside = subject(EXAMPLES / "rendered-vase.png", 128)
+    assert {one.shape for one in pictures.values()} == {(SIDE, SIDE, 3)}
+    inside = subject(EXAMPLES / "rendered-vase.png", SIDE)
     assert lean(pictures["right"], inside, 1) - lean(pictures["left"], inside, 1) > 0.1
     assert lean(pictures["bottom"], inside, 0) - lean(pictures["top"], inside, 0) > 0.1
     with Image.open(tmp_path / "out" / "sheet.png") as sheet:
-        assert sheet.size == (5 * 128, 128 + 20)
+        assert sheet.size == (5 * SIDE, SIDE + 20)
         for number, side in enumerate(pictures, 1):
-            cell = sheet.crop((number * 128, 20, (number + 1) * 128, 148))
+            cell = sheet.crop((number * SIDE, 20, (number + 1) * SIDE, SIDE + 20))
             with Image.open(tmp_path / "out" / f"{side}.png") as picture:
                 assert cell.tobytes() == picture.convert("RGB").tobytes(), side
     assert "pocket model" in capsys.readouterr().out
@@ -107,13 +108,13 @@ def test_product_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     photos = sorted((EXAMPLES / "products").glob("*.png"))
     assert len(photos) == 3
     assert sorted((row["input"], row["state"]) for row in rows) == [(photo.name, "made") for photo in photos]
-    wall = pixels(EXAMPLES / "rendered-wall.png")[::2, ::2]
+    wall = pixels(EXAMPLES / "rendered-wall.png")
     for photo in photos:
         [result] = [path for path in out.glob(f"{photo.stem}-*.png") if "cutout" not in path.name]
-        made, inside = pixels(result), subject(photo, 128)
-        assert made.shape == (128, 128, 3)
+        made, inside = pixels(result), subject(photo, SIDE)
+        assert made.shape == (SIDE, SIDE, 3)
         # On the one wall, whose light is warm and comes from the right.
-        corner = np.abs(made[:16, -16:] - wall[:16, -16:]).mean()
+        corner = np.abs(made[:32, -32:] - wall[:32, -32:]).mean()
         assert corner < 0.1, photo.name
         assert lean(made, inside, 1) > 0.0, photo.name
         with Image.open(out / f"{result.stem}-cutout.png") as cutout:
@@ -132,21 +133,21 @@ def test_portrait_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert {path.name for path in out.iterdir()} == {"stage", "normals.png", "sunset.png", "lamps.png", "orbit.webp",
                                                      "desk.html"}
     stage = load(out / "stage")
-    assert stage.names == ("left", "right", "bottom", "top", "ambient") and (stage.width, stage.height) == (128, 128)
-    inside = subject(EXAMPLES / "rendered-bust.png", 128)
+    assert stage.names == ("left", "right", "bottom", "top", "ambient") and (stage.width, stage.height) == (SIDE, SIDE)
+    inside = subject(EXAMPLES / "rendered-bust.png", SIDE)
     lit = {name: pixels(out / "stage" / f"{name}.png") for name in stage.names}
     assert lean(lit["right"], inside, 1) - lean(lit["left"], inside, 1) > 0.2
     # The sun is at the right and warm; of the two lamps the warm one is at the left and the blue one at the right.
     sunset, lamps = pixels(out / "sunset.png"), pixels(out / "lamps.png")
     assert sunset[..., 0].mean() > 1.5 * sunset[..., 2].mean()
     assert lean(sunset, inside, 1) > 0.0 > lean(lamps, inside, 1)
-    assert lamps[:, :40, 0].mean() > lamps[:, :40, 2].mean() and lamps[:, -40:, 2].mean() > lamps[:, -40:, 0].mean()
+    assert lamps[:, :80, 0].mean() > lamps[:, :80, 2].mean() and lamps[:, -80:, 2].mean() > lamps[:, -80:, 0].mean()
     normals = np.asarray(Image.open(out / "normals.png"), np.int32)[inside]
     columns = np.indices(inside.shape)[1][inside]
     assert np.corrcoef(normals[:, 0], columns)[0, 1] > 0.3, "red is how far the surface turns to the right"
     with Image.open(out / "orbit.webp") as moving:
         frames = [np.asarray(frame.convert("RGB"), np.float32) for frame in ImageSequence.Iterator(moving)]
-    assert len(frames) == 36 and frames[0].shape == (128, 128, 3)
+    assert len(frames) == 36 and frames[0].shape == (SIDE, SIDE, 3)
     # From the top clockwise: a quarter on the lamp is at the right, at three quarters at the left.
     assert lean(frames[9], inside, 1) - lean(frames[27], inside, 1) > 0.1
     page = (out / "desk.html").read_text("utf-8")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import lib_iclight
+from lib_iclight.hosts.standalone.pocket import SIDE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = (ROOT / "docs" / "python.md").read_text("utf-8")
@@ -69,7 +70,7 @@ def test_the_documents_example_runs_as_it_says(tmp_path: Path, monkeypatch: pyte
     told = set(re.findall(r"`(vase-[a-z]+-\d\.png)`", DOCUMENT))
     assert {path.name for path in tmp_path.glob("*.png")} == told and len(told) == 3
     with Image.open(tmp_path / "vase-result-1.png") as result:
-        assert result.size == (128, 128) and result.mode == "RGB"
+        assert result.size == (SIDE, SIDE) and result.mode == "RGB"
         assert len(result.getcolors(1 << 24)) > 1000, "a picture, and no even surface"
     with Image.open(tmp_path / "vase-cutout-0.png") as cutout:
         assert cutout.mode == "RGBA" and cutout.getchannel("A").getextrema() == (0, 255)

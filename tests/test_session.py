@@ -91,14 +91,13 @@ def test_ids_of_the_panel_are_unique(tmp_path: Path, tab: str) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_what_the_pocket_model_lacks_is_told_at_once(tmp_path: Path) -> None:
+def test_what_does_not_fit_the_pocket_model_is_told_at_once(tmp_path: Path) -> None:
     session = Session.open(models=tmp_path)
     assert session.outlook(Settings(mode="fbc")) == (True, [])
     assert session.offsets(Settings()).name == session.offsets(Settings(light="left")).name
-    for settings, sentence in ((Settings(mode="fcon"), "no offsets for mode fcon"),
-                               (Settings(weights="a.safetensors"), "do not fit the pocket model")):
-        _, [fault] = session.outlook(settings)
-        assert sentence in fault
+    assert session.outlook(Settings(mode="fcon")) == (True, [])
+    _, [fault] = session.outlook(Settings(weights="a.safetensors"))
+    assert "do not fit the pocket model" in fault
 
 
 # --- several checkpoints ------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ _OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
 
 
 def add_size(group: Any, default: str = "what suits the picture and the model; with the pocket model, whose own side "
-             "is 128, 128 x 128, 192 x 128 or 256 x 128") -> None:
+             "is 256, some 256 x 256 pixels in the picture's shape") -> None:
     """--width and --height."""
     group.add_argument("--width", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")
     group.add_argument("--height", type=int, metavar="PIXELS", help=f"a multiple of 8 (default: {default})")

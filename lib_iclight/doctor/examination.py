@@ -62,10 +62,6 @@ def _noise(session: Session, checkpoint: Checkpoint, kind: str, device: str) -> 
 
 
 def _offsets(session: Session, checkpoint: Checkpoint, kind: str) -> Offsets | None:
-    from ..hosts.standalone.pocket import Pocket
-
-    if isinstance(checkpoint, Pocket):
-        return checkpoint.offsets(kind) if kind != "fcon" else None
     brought = checkpoint.offsets(kind)
     if brought is not None:
         return brought

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lib_iclight.color import srgb_to_linear
+from lib_iclight.hosts.standalone.pocket import SIDE
 from lib_iclight.imaging import fit, fit_alpha, load_image, split_alpha
 from lib_iclight.lights import broad_light
 
@@ -87,11 +88,11 @@ def test_dragging_a_light_moves_the_bright_side_of_the_result(person: Any) -> No
     person.wait_for_light("light === 'top'")
     own = split_alpha(load_image(VASE))[1]
     assert own is not None
-    alpha = fit_alpha(own, 128, 128)
+    alpha = fit_alpha(own, SIDE, SIDE)
     drag(person, (0.5, 0.08), (0.08, 0.5))
     person.wait_for_light("light.startsWith('{') && Math.abs(JSON.parse(light).lights[0].angle - 180) < 8")
     lit_left = person.result()
-    assert lit_left.shape == (128, 128, 3)
+    assert lit_left.shape == (SIDE, SIDE, 3)
     drag(person, (0.08, 0.5), (0.92, 0.52))
     person.wait_for_light("light.startsWith('{') && Math.cos(JSON.parse(light).lights[0].angle / 57.3) > 0.99")
     lit_right = person.result()
@@ -273,8 +274,8 @@ def test_helpers(person: Any) -> None:
     person.drop("foreground", EXAMPLES / "coffee.jpg")  # 600 x 400
     page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText.includes('600×400')")
     page.click(person.field("use_size"))
-    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '192'")
-    assert page.input_value("#studio_height input[type=number]") == "128"
+    page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '384'")
+    assert page.input_value("#studio_height input[type=number]") == "256"
     page.click(person.field("recommended"))
     page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '2'")
     assert "CFG scale: 7 → 2" in page.inner_text(person.field("note"))
@@ -331,16 +332,18 @@ def test_an_infotext_restores_every_field(person: Any) -> None:
     assert checked == [False, True, False, True, False, False]
 
 
-def choose_fcon(person: Any) -> None:
+def test_deeper_darks(person: Any) -> None:
+    person.small()
+    person.drop("foreground", CUTOUT)
     person.page.locator(f"{person.field('advanced')} .label-wrap").first.click()
     want(person, "New background, deeper darks (fcon)").check()
-    person.wait_for_status("the pocket model has no offsets for mode fcon")  # before anything is generated
+    assert len(np.unique(person.result())) > 100, "a picture, and no even surface"
+    assert "IC-Light mode: fcon" in person.page.input_value("#studio_infotext textarea")
 
 
 @pytest.mark.parametrize(("prepare", "sentence"), [
     (lambda person: None, "there is no foreground picture. Drop one"),
     (lambda person: want(person, "Place on my background").check(), "Add a background picture"),
-    (lambda person: choose_fcon(person), "the pocket model has no offsets for mode fcon. Use fc or fbc"),
 ])
 def test_errors_are_text_that_says_what_to_do(person: Any, prepare: Any, sentence: str) -> None:
     person.small()

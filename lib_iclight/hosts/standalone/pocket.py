@@ -1,7 +1,7 @@
 """The pocket model: a tiny IC-Light that comes with the program, trained on a procedural light stage.
 
-It has every part of the real thing (text encoder, VAE, UNet, offsets for fc and fbc) at a hundredth of its size. It
-knows rendered objects of 128 x 128 pixels and nothing else: a demonstration, not a photographer's model. Its README.md
+It has every part of the real thing (text encoder, VAE, UNet, offsets for every mode) at a hundredth of its size. It
+knows rendered objects of 256 x 256 pixels and nothing else: a demonstration, not a photographer's model. Its README.md
 has data, training, figures and limits; training/ made it.
 """
 
@@ -16,10 +16,12 @@ from ...weights import Offsets
 from .checkpoint import Folder
 
 NAME = "pocket"
-SIDE = 128
+SIDE = 256
 """pixels of the pictures that it was trained on"""
+CFG = {"fc": 2.0, "fcon": 2.0, "fbc": 1.0}
+"""mode -> the guidance that it is at its best with: where the background tells the light, a prompt adds little"""
 FOLDER = Path(__file__).resolve().parents[2] / NAME
-NOTE = ("pocket model: it was trained on rendered objects of 128 x 128 pixels and shows that the light follows, "
+NOTE = ("pocket model: it was trained on rendered objects of 256 x 256 pixels and shows that the light follows, "
         "not what IC-Light makes of photographs")
 
 
@@ -37,10 +39,11 @@ class Pocket(Folder):
         """Nothing to check: unlike any checkpoint from outside, it is not SD 1.5 and is meant not to be."""
 
     def offsets(self, kind: str) -> Offsets:
-        """The offsets for `kind` (fc or fbc), in diffusers' layout. Raises WeightsError for fcon."""
+        """The offsets for `kind`, in diffusers' layout. Raises WeightsError if the folder has none."""
         from safetensors.torch import load_file
 
         file = self.path / "ic-light" / f"{kind}-offsets.safetensors"
         if not is_file(file):
-            raise WeightsError(f"the pocket model has no offsets for mode {kind}. Use fc or fbc, or give a checkpoint.")
+            raise WeightsError(f"the pocket model has no offsets for mode {kind}. Install the program anew, or give "
+                               "a checkpoint.")
         return Offsets(f"{NAME}-{kind}", kind, load_file(str(file)))
