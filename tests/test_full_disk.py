@@ -151,7 +151,7 @@ def test_stage(tmp_path: Path, batch: str) -> None:
 @pytest.mark.parametrize("stage", [[], ["--mode", "fbc", "--cfg", "1", "--stage", "4"]], ids=["pictures", "stages"])
 def test_batch(tmp_path: Path, stage: list[str]) -> None:
     """It ends: every other picture would be made in vain. The next run makes what is missing."""
-    full, after = twice(tmp_path, 20_480 if stage else 16_384, "batch", str(tmp_path / "photos"), "-o",
+    full, after = twice(tmp_path, 20_480 if stage else 12_288, "batch", str(tmp_path / "photos"), "-o",
                         str(tmp_path / "disk" / "out"), *QUICK, *stage)
     check_named(full, "BatchError")
     assert after.code == 0, after.told
