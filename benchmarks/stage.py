@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib_iclight.color import linear_to_srgb, srgb_to_linear
+from lib_iclight.hosts.standalone.pocket import SIDE
 from lib_iclight.lights import Directional, LightSpec, Point
 from lib_iclight.stage import (
     EIGHT,
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 
     from training.light_stage import Lighting
 
-BATCH, SIZE, SEED = 16, 256, 20250101 + 77
+BATCH, SIZE, SEED = 16, SIDE, 20250101 + 77
 SIDES = {"left": 180.0, "right": 0.0, "bottom": 270.0, "top": 90.0}
 ELEVATION, DISTANCE, EXPOSURE = 0.2, 1.5, 0.17
 """of the rendered lamps: radians to the camera, half widths of the picture, mean luminance of the wall"""

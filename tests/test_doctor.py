@@ -168,6 +168,7 @@ def test_damaged_files_are_lines_and_never_tracebacks(tmp_path: Path) -> None:
     assert "Traceback" not in str(report) and str(tmp_path) not in str(report)
     wrong = sum(line.right is False for line in report.lines)
     assert wrong >= 8 and report.verdict.endswith(f"{wrong} wrong")
+    assert Report((*report.lines, Line("noise", "not tried here"))).verdict == f"{report.verdict}; 1 not tried"
 
 
 def test_a_whole_file_of_nothing_is_no_weights(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_half_the_size_is_the_mean_of_four() -> None:
 
 
 def test_latents_are_there_at_both_sizes(tmp_path: Path, tiny: None) -> None:
-    latents = Latents(Run(tmp_path, tmp_path / "p", CPU, 0.01, 64), make_vae())
+    latents = Latents(Run(tmp_path, tmp_path / "p", CPU, 1000.0, 64), make_vae())
     scenes = torch.tensor([0, 3])
     assert (latents.count(), latents.count(half=True)) == (4, 6)
     for half, side in ((False, 8), (True, 4)):

@@ -139,7 +139,7 @@ REFINE_STEPS = 8
 """of fbc, whose latents the decoder learns to make true pictures of"""
 MIN_SNR = 5.0
 HIGH_FROM, HIGH_SHARE = 800, 0.6
-"""timesteps from there on are drawn so much more often: light and colours are settled there, and learnt last"""
+"""timesteps from there on are drawn so much more often: light and colours are settled there"""
 LATENT_WEIGHTS = (1.2, 1.5, 0.9, 0.4)
 """of the latent's channels in the UNets' loss. The first three begin as colours, and their errors cost 3 to 30 times as
 much of a decoded picture as the last one's"""

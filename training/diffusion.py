@@ -145,8 +145,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             context = encoder(latents.captions.draw(scenes, lit, generator))
         clean = latents.of("pictures", scenes, lit, half)
         t = timesteps(size, generator).repeat(groups)
-        noise = noise_of_stage(stage, clean[:size].shape, generator)
-        noise = noise.repeat(groups, 1, 1, 1)
+        noise = noise_of_stage(stage, clean[:size].shape, generator).repeat(groups, 1, 1, 1)
         noisy = noised(clean, noise, products[t])
         parts = [noisy]
         if inputs > 4:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lib_iclight.hosts.standalone.pocket import FOLDER
+from lib_iclight.hosts.standalone.pocket import FOLDER, Pocket
 
 from . import config
 from .run import Run
@@ -31,16 +31,16 @@ def restore(model: Path, run: Run) -> None:
     def weights(part: str, file: str = "diffusion_pytorch_model.safetensors") -> dict[str, Tensor]:
         return {key: value.float() for key, value in load_file(model / part / file).items()}
 
-    for part, sizes in (("unet", config.UNET), ("vae", config.VAE), ("text_encoder", config.TEXT_ENCODER)):
-        found = json.loads((model / part / "config.json").read_text("utf-8"))
+    wanted = {"unet": config.UNET, "vae": config.VAE, "text_encoder": config.TEXT_ENCODER}
+    written = {part: json.loads((model / part / "config.json").read_text("utf-8")) for part in wanted}
+    for part, sizes in wanted.items():
         for name, size in sizes.items():
-            own = found[name] if not isinstance(size, tuple) else tuple(found[name])
-            if own != size and name != "sample_size":
-                raise SystemExit(f"{model / part} has {name} {found[name]}, config.py {size}. Make them alike first.")
-    scheduler = json.loads((model / "scheduler" / "scheduler_config.json").read_text("utf-8"))
-    if scheduler["prediction_type"] != "v_prediction":
+            found = written[part][name]
+            if name != "sample_size" and found != (list(size) if isinstance(size, tuple) else size):
+                raise SystemExit(f"{model / part} has {name} {found}, config.py {size}. Make them alike first.")
+    if Pocket(model).prediction != "v_prediction":
         raise SystemExit(f"{model} predicts noise; training's UNets predict velocities. Train anew.")
-    run.manifest["scale"] = json.loads((model / "vae" / "config.json").read_text("utf-8"))["scaling_factor"]
+    run.manifest["scale"] = written["vae"]["scaling_factor"]
     base = weights("unet")
     words = {f"encoder.{key}": value for key, value in weights("text_encoder", "model.safetensors").items()}
     run.publish("decoder", weights("vae"), ENDED)
