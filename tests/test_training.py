@@ -18,6 +18,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from lib_iclight.generation import Generation
@@ -41,11 +42,12 @@ from training.diffusion import (
 )
 from training.latents import Latents
 from training.light_stage import SIDES, TINTS, random_lighting, random_scenes
-from training.nets import VAE, TextEncoder, UNet
+from training.muon import orthogonal
+from training.nets import VAE, TextEncoder, UNet, channels_last
 from training.pool import PicturePool, halved, on_grey, render_chunk
 from training.renderer import to_linear
 from training.restore import restore
-from training.run import PART_LIMIT, Run, fit
+from training.run import PART_LIMIT, Run, _optimizers, fit
 from training.subjects import product_scenes
 from training.vae import make_vae
 
@@ -158,6 +160,41 @@ def test_even_errors_count_more_than_fine_ones_of_the_same_size() -> None:
     channels = torch.tensor(config.LATENT_WEIGHTS).mean()
     torch.testing.assert_close(velocity_loss(torch.ones_like(fine), nothing, products), channels)
     torch.testing.assert_close(velocity_loss(fine, nothing, products), channels / len(config.EVEN_SIZES))
+
+
+def test_muons_steps_count_in_all_directions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    low_rank = torch.randn(48, 4, generator=generator) @ torch.randn(4, 96, generator=generator)
+    matrix = low_rank + 0.1 * torch.randn(48, 96, generator=generator)
+    assert torch.linalg.svdvals(matrix)[0] > 30 * torch.linalg.svdvals(matrix)[-1]
+    for one in (matrix, matrix.T):
+        values = torch.linalg.svdvals(orthogonal(one))
+        assert 0.5 < values.min() < values.max() < 1.3
+    expected = torch.linalg.svd(matrix, full_matrices=False)
+    assert cosine_similarity(orthogonal(matrix).flatten(), (expected.U @ expected.Vh).flatten(), 0) > 0.95
+
+
+def test_muon_has_the_matrices_within_a_unet_and_adamw_all_else() -> None:
+    unet = UNet(config.UNET, 12)
+    adamw, muon = _optimizers(channels_last(unet), muon=True)
+    names = {id(weight): key for key, weight in unet.named_parameters()}
+    inner = [names[id(weight)] for group in muon.param_groups for weight in group["params"]]
+    others = [names[id(weight)] for group in adamw.param_groups for weight in group["params"]]
+    assert sorted(inner + others) == sorted(names.values()), "each weight has one optimizer"
+    assert "mid_block.resnets.0.conv1.weight" in inner and "mid_block.attentions.0.proj_in.weight" in inner
+    assert {"conv_in.weight", "conv_out.weight", "time_embedding.linear_1.weight", "conv_norm_out.weight",
+            "mid_block.resnets.0.conv1.bias"} <= set(others)
+    assert all(("attn2" in key) == (group["speed"] == config.FAST_FACTOR) for group in muon.param_groups
+               for key in (names[id(weight)] for weight in group["params"]))
+    before = {key: weight.detach().clone() for key, weight in unet.named_parameters()}
+    for weight in unet.parameters():
+        weight.grad = torch.randn_like(weight)
+    for group in muon.param_groups:
+        group["lr"] = 1e-2
+    muon.step()
+    for key, weight in unet.named_parameters():
+        moved = (weight - before[key]).square().mean().sqrt().item()
+        assert moved == pytest.approx(0.2e-2, rel=0.35) if key in inner else moved == 0, key
 
 
 def test_a_new_vae_is_an_average_that_knows_colours() -> None:

@@ -89,6 +89,8 @@ class Stage:
     """the stage whose weights it starts from"""
     half: float = 0.0
     """the share of its steps that learn from pictures of half the size, four times as many at once"""
+    muon: bool = False
+    """whether Muon trains the network's matrices; else AdamW does, as it does all else"""
     like: str | None = None
     """the stage whose number of steps it runs, instead of a share"""
 
@@ -97,7 +99,7 @@ class Stage:
         return int((step + 1) * self.half) > int(step * self.half)
 
 
-_UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}}
+_UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}, "muon": True}
 STAGES: Mapping[str, Stage] = {
     "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
     "decoder": Stage(0.05, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
@@ -148,6 +150,8 @@ EVEN_SIZES = (1, 2, 4, 8)
 much as a fine one"""
 FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
 """where the conditions come in: these weights learn so many times faster"""
+OUTER = ("conv_in", "conv_out", "time_embedding")
+"""matrices at a network's ends, which are not Muon's"""
 WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 2.0, "fbc": 2.0}
 FINE_NOISE: Mapping[str, float] = {"fc-begin": 1.0, "fc": 1.0, "fc-without": 1.0, "fcon": 1.0}
 COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
@@ -156,8 +160,10 @@ COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
 picture; cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. The colours that shine through
 a sampler's noise are chance: UNets that learn with more noise than they will meet learn not to believe them. fbc knows
 the light from the background; fc has to find it in the coarsest of what is under the noise, and has no more there"""
+CONSISTENT = ("fbc", "fc")
+"""the stages with the light-transport consistency loss"""
 CONSISTENCY_WEIGHT = 0.3
-"""of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every third"""
+"""of that loss. The paper has 0.1 in every step, ours counts in every third"""
 CONSISTENCY_EVERY = 3
 """steps; the loss costs three predictions"""
 MERGER_WIDTH = 128

@@ -78,16 +78,19 @@ def noise_of(noisy: Tensor, predicted: Tensor, products: Tensor) -> Tensor:
 
 
 def velocity_loss(predicted: Tensor, wanted: Tensor, products: Tensor) -> Tensor:
-    """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023).
-
-    As in the decoded picture, even errors count more than fine ones and channels as `LATENT_WEIGHTS` says; what is
-    best stays the same.
-    """
+    """Squared error, weighted by min(1, 5 / SNR) ("min-SNR", Hang et al., 2023); what is best stays the same."""
     weights = (config.MIN_SNR * (1 - products) / products).clamp(max=1)
-    error = (predicted - wanted) * wanted.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
+    return (weights * squared(predicted - wanted)).mean() / weights.mean()
+
+
+def squared(error: Tensor) -> Tensor:
+    """An error's mean square, [B].
+
+    As in the decoded picture, even errors count more than fine ones and channels as `LATENT_WEIGHTS` says.
+    """
+    error = error * error.new_tensor(config.LATENT_WEIGHTS).sqrt().view(-1, 1, 1)
     sizes = [size for size in config.EVEN_SIZES if size <= error.shape[-1]]
-    squared = torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
-    return (weights * squared).mean() / weights.mean()
+    return torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
 
 
 def make_unet(run: Run, stage: str) -> UNet:
@@ -111,10 +114,10 @@ def make_unet(run: Run, stage: str) -> UNet:
 def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     """base: text to picture. The others: the subject under another light on grey in, the lit picture out.
 
-    fbc gets the lit wall, too. fcon learns with offset noise. fc has the light-transport consistency loss, Zhang et
-    al., ICLR 2025, section 3: the prediction under two lights together must be what a small network on latent pixels,
-    here `Merger`, makes of the predictions under each. It is fitted to the light stage's own triples beforehand and
-    then held, so that it cannot make the loss vacuous. fc-without has the same steps but for this loss.
+    fbc gets the lit wall, too. fcon learns with offset noise. fbc and fc have the light-transport consistency loss,
+    Zhang et al., ICLR 2025, section 3: the prediction under two lights together must be what a small network on latent
+    pixels, here `Merger`, makes of the predictions under each. It is fitted to the light stage's own triples beforehand
+    and then held, so that it cannot make the loss vacuous. fc-without has the same steps but for this loss.
     """
     if run.done(stage):
         return
@@ -122,15 +125,15 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     if run.compiled:
         unet.compile(dynamic=False)
     device, inputs = run.device, unet.conv_in.weight.shape[1]
-    merger = fit_merger(run, latents) if stage == "fc" else None
-    forked = stage in ("fc", "fc-without")
+    merger = fit_merger(run, latents) if stage in config.CONSISTENT else None
+    thrice = (*config.CONSISTENT, "fc-without")
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         def draw(high: int, size: int) -> Tensor:
             return torch.randint(high, (size,), generator=generator, device=device)
 
         # For the consistency loss a third of the batch each is lit by a, by b and by both, with the same noise.
-        triples = forked and step % config.CONSISTENCY_EVERY == 0
+        triples = stage in thrice and step % config.CONSISTENCY_EVERY == 0
         groups = 3 if triples else 1
         half = config.STAGES[stage].halves(step)
         size = run.batch(stage, half) // groups
@@ -175,13 +178,12 @@ def _steps(run: Run, stage: str) -> int | None:
 
 
 def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tensor, merger: Merger) -> Tensor:
-    """The squared error of the clean latent under both lights against what the merger makes of those under each.
+    """The `squared` error of the clean latent under both lights against what the merger makes of those under each.
 
     The batch is three groups: under a, under b, under both.
     """
     under_a, under_b, under_both = clean_of(noisy, predicted, products).chunk(3)
-    result: Tensor = ((under_both - merger(under_a, under_b)).square() * masks).mean()
-    return result
+    return squared((under_both - merger(under_a, under_b)) * masks).mean()
 
 
 class Merger(nn.Module):

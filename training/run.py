@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import config
+from .muon import Muon
 from .pool import write_tensors
 
 PART_LIMIT = 16 * 2**20 - 2**16
@@ -223,7 +224,7 @@ class Training:
         self.run, self.stage, self.modules = run, stage, modules
         self.choice, self.path = config.STAGES[stage], run.work / "state" / f"{stage}.pt"
         self.average = copy.deepcopy(modules).requires_grad_(False)
-        self.optimizer = _optimizer(modules)
+        self.optimizers = _optimizers(modules, self.choice.muon)
         self.progress, self.curve = Progress(steps=steps), list[dict[str, float]]()
         if not self.restore() and stage in run.manifest["stages"]:
             old = run.manifest["stages"][stage]  # only published weights are there: they are what `modules` begin as
@@ -251,8 +252,10 @@ class Training:
         if not self.path.is_file():
             return False
         state = torch.load(self.path, map_location=self.run.device, weights_only=True)
-        for target, name in ((self.modules, "weights"), (self.average, "average"), (self.optimizer, "optimizer")):
+        for target, name in ((self.modules, "weights"), (self.average, "average")):
             target.load_state_dict(state[name])
+        for optimizer, known in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(known)
         self.progress, self.curve = Progress(**state["progress"]), state["curve"]
         return True
 
@@ -261,7 +264,7 @@ class Training:
         progress, part = self.progress, self.path.with_suffix(".part")
         if not self.run.rank:
             torch.save({"weights": self.modules.state_dict(), "average": self.average.state_dict(), "curve": self.curve,
-                        "optimizer": self.optimizer.state_dict(), "progress": vars(progress)}, part)
+                        "optimizers": [one.state_dict() for one in self.optimizers], "progress": vars(progress)}, part)
             part.replace(self.path)
         self.run.publish(self.stage, self.average.state_dict(), {
             "step": progress.step, "seconds": round(progress.seconds, 1), "ended": ended, "speed": progress.speed,
@@ -270,18 +273,20 @@ class Training:
     def step(self, loss_of: Loss) -> dict[str, Tensor]:
         """One step; returns the terms of the loss."""
         progress = self.progress
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["speed"] * self.rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["speed"] * self.rate
         numbers = (sorted(config.STAGES).index(self.choice.like or self.stage), progress.step,
                    *([self.run.rank] if self.run.rank else []))
         with self.run.autocast():
             terms = loss_of(progress.step, self.run.generator(*numbers))
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        self.optimizer.zero_grad()
+        self.modules.zero_grad()
         loss.backward()
         self.run.average([weight.grad for weight in self.modules.parameters() if weight.grad is not None])
         nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         decay = min(self.choice.average, (progress.step + 1) / (progress.step + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.modules.parameters()), 1 - decay)
@@ -330,16 +335,19 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
     return training.average
 
 
-def _optimizer(modules: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; what takes the conditions in learns faster."""
-    fast: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+def _optimizers(modules: nn.Module, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW, and with `muon` Muon for the matrices within the network; what takes the conditions in learns faster."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for key, weight in modules.named_parameters():
-        if not weight.requires_grad:
-            continue
-        (fast if any(part in key for part in config.FAST) else rest).append(weight)
-    return torch.optim.AdamW([{"params": rest, "speed": 1.0}, {"params": fast, "speed": config.FAST_FACTOR}],
-                             weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
+        if weight.requires_grad:
+            inner = muon and weight.ndim > 1 and not any(part in key for part in config.OUTER)
+            speed = config.FAST_FACTOR if any(part in key for part in config.FAST) else 1.0
+            groups.setdefault((inner, speed), []).append(weight)
+    made: list[list[dict[str, Any]]] = [[], []]
+    for (inner, speed), weights in groups.items():
+        made[inner].append({"params": weights, "speed": speed})
+    others: torch.optim.Optimizer = torch.optim.AdamW(made[0], weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
+    return [others, Muon(made[1])] if made[1] else [others]
 
 
 def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:
