@@ -30,7 +30,9 @@ from training import config, measures, train
 from training import export as exporting
 from training.captions import Tokenizer, caption, words
 from training.diffusion import (
+    Merger,
     clean_of,
+    consistency,
     make_unet,
     noise_of,
     noise_of_stage,
@@ -160,6 +162,24 @@ def test_even_errors_count_more_than_fine_ones_of_the_same_size() -> None:
     channels = torch.tensor(config.LATENT_WEIGHTS).mean()
     torch.testing.assert_close(velocity_loss(torch.ones_like(fine), nothing, products), channels)
     torch.testing.assert_close(velocity_loss(fine, nothing, products), channels / len(config.EVEN_SIZES))
+
+
+def test_consistency_is_what_both_lights_make_against_the_merger_of_each() -> None:
+    class Sum(Merger):
+        def forward(self, under_a: Tensor, under_b: Tensor) -> Tensor:
+            return under_a + under_b
+
+    generator = torch.Generator().manual_seed(1)
+    a, b, noise = (torch.randn(2, 4, 16, 16, generator=generator) for _ in range(3))
+    masks, products = torch.zeros(2, 1, 16, 16), torch.full((6,), 0.3)
+    masks[..., :8] = 1
+    channels = torch.tensor(config.LATENT_WEIGHTS).mean().item()
+    for off, where, expected in ((0.0, slice(None), 0.0), (2.0, slice(8, None), 0.0), (2.0, slice(8), 2 * channels)):
+        both = a + b
+        both[..., where] += off
+        clean, noises = torch.cat([a, b, both]), noise.repeat(3, 1, 1, 1)
+        loss = consistency(velocity(clean, noises, products), noised(clean, noises, products), products, masks, Sum())
+        assert loss.item() == pytest.approx(expected, abs=1e-5), "an error counts over the subject alone"
 
 
 def test_muons_steps_count_in_all_directions() -> None:

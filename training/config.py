@@ -102,7 +102,7 @@ class Stage:
 _UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}, "muon": True}
 STAGES: Mapping[str, Stage] = {
     "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
-    "decoder": Stage(0.05, {"cuda": 16, "cpu": 1}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
+    "decoder": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
                      initial="vae"),
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
     "base": Stage(0.06, **_UNET, half=1.0),
@@ -113,7 +113,7 @@ STAGES: Mapping[str, Stage] = {
     "fc": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
     "fc-without": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
     "fcon": Stage(0.02, **_UNET, cooldown=1.0, half=0.2, initial="fc"),
-    "refine": Stage(0.05, {"cuda": 16, "cpu": 2}, {"cuda": 5e-4, "cpu": 3e-4}, cooldown=0.7, average=0.995,
+    "refine": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 5e-4, "cpu": 3e-4}, cooldown=0.7, average=0.995,
                     initial="decoder"),
 }
 LATENTS_SHARE, HALF_LATENTS_SHARE = 0.06, 0.03
