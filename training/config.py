@@ -160,10 +160,9 @@ COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
 picture; cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. The colours that shine through
 a sampler's noise are chance: UNets that learn with more noise than they will meet learn not to believe them. fbc knows
 the light from the background; fc has to find it in the coarsest of what is under the noise, and has no more there"""
-CONSISTENT = ("fbc", "fc")
-"""the stages with the light-transport consistency loss"""
-CONSISTENCY_WEIGHT = 0.3
-"""of that loss. The paper has 0.1 in every step, ours counts in every third"""
+CONSISTENCY: Mapping[str, float] = {"fbc": 1.0, "fc": 0.3}
+"""stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every third.
+In fbc it is larger: fbc's pictures under single lights are what a light desk adds up"""
 CONSISTENCY_EVERY = 3
 """steps; the loss costs three predictions"""
 MERGER_WIDTH = 128

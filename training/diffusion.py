@@ -125,8 +125,8 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     if run.compiled:
         unet.compile(dynamic=False)
     device, inputs = run.device, unet.conv_in.weight.shape[1]
-    merger = fit_merger(run, latents) if stage in config.CONSISTENT else None
-    thrice = (*config.CONSISTENT, "fc-without")
+    merger = fit_merger(run, latents) if stage in config.CONSISTENCY else None
+    thrice = (*config.CONSISTENCY, "fc-without")
 
     def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
         def draw(high: int, size: int) -> Tensor:
@@ -159,7 +159,8 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         terms = {"velocity": velocity_loss(predicted, velocity(clean, noise, products[t]), products[t])}
         if triples and merger:
             masks = latents.masks(scenes[:size], half)
-            terms["consistency"] = config.CONSISTENCY_WEIGHT * consistency(predicted, noisy, products[t], masks, merger)
+            difference = consistency(predicted, noisy, products[t], masks, merger)
+            terms["consistency"] = config.CONSISTENCY[stage] * difference
         return terms
 
     fit(run, stage, unet, loss_of, _steps(run, stage))
