@@ -102,23 +102,25 @@ def warmth(picture: NDArray[Any], alpha: NDArray[Any]) -> float:
     return float(np.log(red / blue))
 
 
-@pytest.mark.parametrize("which", range(3))
-def test_warm_and_cold_prompts_tint_the_subject(host: Standalone, which: int) -> None:
+def test_warm_and_cold_prompts_tint_the_subject(host: Standalone) -> None:
     scenes = random_scenes(12, SIDE, torch.Generator().manual_seed(77))
     pictures = torch.cat([to_srgb(scenes.albedo * 0.8), scenes.alpha], 1).movedim(1, -1)
     foregrounds, alphas = (pictures * 255).round().to(torch.uint8).numpy(), scenes.alpha[:, 0].numpy()
     # What has next to no blue, or no red, of its own is hardly tinted by any light.
     own = [abs(warmth(one[..., :3], alpha)) < 1.5 for one, alpha in zip(foregrounds, alphas, strict=True)]
-    chosen = np.flatnonzero(own)[which]
-    foreground, alpha = foregrounds[chosen], alphas[chosen]
+    tints = {"warm sunset light": list[float](), "cold blue light": list[float]()}
+    for seed, chosen in enumerate(np.flatnonzero(own)[:6]):
+        def tint(*words: str, chosen: int = chosen, seed: int = seed) -> float:
+            prompt = ", ".join((scenes.captions[chosen], *words, "best quality"))
+            return warmth(pixels(relight(host, foreground=foregrounds[chosen], prompt=prompt, seed=seed)),
+                          alphas[chosen])
 
-    def tint(words: str) -> float:
-        prompt = ", ".join(filter(None, (scenes.captions[chosen], words, "best quality")))
-        return warmth(pixels(relight(host, foreground=foreground, prompt=prompt, seed=which)), alpha)
-
-    plain = tint("")
-    assert tint("warm sunset light") > plain + 0.2
-    assert tint("cold blue light") < plain - 0.2
+        plain = tint()
+        for words, found in tints.items():
+            found.append(tint(words) - plain)
+    warmer, colder = (np.array(found) for found in tints.values())
+    assert (warmer > 0).sum() >= 5 and warmer.mean() > 0.5
+    assert (colder < 0).sum() >= 5 and colder.mean() < -0.5, "one of twenty fails, see the model card"
 
 
 def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: NDArray[Any]) -> None:
