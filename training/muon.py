@@ -28,7 +28,10 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum: Tensor = state["momentum"]
                 momentum.lerp_(weight.grad, 1 - MOMENTUM)
                 direction = weight.grad.lerp(momentum, MOMENTUM).flatten(1)
                 size = RMS * max(direction.shape) ** 0.5
