@@ -337,17 +337,16 @@ def fit(run: Run, stage: str, modules: nn.Module, loss_of: Loss, steps: int | No
 
 def _optimizers(modules: nn.Module, muon: bool) -> list[torch.optim.Optimizer]:
     """AdamW, and with `muon` Muon for the matrices within the network; what takes the conditions in learns faster."""
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    weights: tuple[dict[float, list[nn.Parameter]], ...] = ({}, {})
+    """AdamW's and Muon's, by how many times faster they learn"""
     for key, weight in modules.named_parameters():
         if weight.requires_grad:
             inner = muon and weight.ndim > 1 and not any(part in key for part in config.OUTER)
             speed = config.FAST_FACTOR if any(part in key for part in config.FAST) else 1.0
-            groups.setdefault((inner, speed), []).append(weight)
-    made: list[list[dict[str, Any]]] = [[], []]
-    for (inner, speed), weights in groups.items():
-        made[inner].append({"params": weights, "speed": speed})
-    others: torch.optim.Optimizer = torch.optim.AdamW(made[0], weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
-    return [others, Muon(made[1])] if made[1] else [others]
+            weights[inner].setdefault(speed, []).append(weight)
+    others, matrices = ([{"params": params, "speed": speed} for speed, params in own.items()] for own in weights)
+    adamw = torch.optim.AdamW(others, weight_decay=1e-4, betas=(0.9, 0.99), fused=True)
+    return [adamw, Muon(matrices)] if matrices else [adamw]
 
 
 def _thinned(curve: list[dict[str, float]]) -> list[dict[str, float]]:
