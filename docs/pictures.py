@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from lib_iclight.demo import CASES, FOREGROUND, PROMPT
 from lib_iclight.generation import Generation
-from lib_iclight.hosts.standalone.pocket import CFG
+from lib_iclight.hosts.standalone.pocket import BEST
 from lib_iclight.imaging import load_image
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
@@ -32,7 +32,7 @@ IMAGES = ROOT / "docs" / "images"
 LARGEST = 300_000
 """bytes of a picture"""
 QUALITY = 82
-COMMON: dict[str, Any] = {"prompt": PROMPT, "steps": 15, "cfg": 2.0, "seed": 9}
+COMMON: dict[str, Any] = {"prompt": PROMPT, "seed": 9}
 POCKET_CASES = ("left", "right", "top", "warm sunset light", "cold blue light")
 SECONDS, FPS = 4.0, 12.0
 CELL, GAP, TITLE = 160, 6, 22
@@ -83,8 +83,8 @@ def pocket(session: Session, path: Path) -> None:
     for name in POCKET_CASES:
         choices, generated = CASES[name]
         pictures += session.relight(Settings(enabled=True, foreground=FOREGROUND, **choices),
-                                    Generation(**COMMON | {"width": session.native, "height": session.native}
-                                               | generated)).pictures
+                                    Generation(**COMMON | BEST["fc"] | generated, width=session.native,
+                                               height=session.native)).pictures
     save(sheet(["as it was", *POCKET_CASES], [pictures]), path)
 
 
@@ -92,7 +92,7 @@ def orbit(session: Session, path: Path) -> None:
     """A lamp going around the demo's vase: mixed from a light stage that the pocket model made."""
     with TemporaryDirectory() as folder:
         [made] = session.stage(Settings(mode="fbc", foreground=FOREGROUND),
-                               Generation(**COMMON | {"cfg": CFG["fbc"]}, width=session.native, height=session.native),
+                               Generation(**COMMON | BEST["fbc"], width=session.native, height=session.native),
                                Path(folder, "stage")).folders
         stage = load(made)
         count = frame_count(SECONDS, FPS)

@@ -27,7 +27,7 @@ LAMPS = LightSpec.from_dict({"ambient": "#181818", "lights": [
     {"kind": "directional", "angle": 20, "color": "#5080ff", "intensity": 0.5}]})
 """a warm lamp at the upper left, and a dim blue one on the other side; angles go from the right, by the top"""
 SECONDS, FPS = 3.0, 12.0
-POCKET: dict[str, object] = {"width": 256, "height": 256, "steps": 15, "cfg": 1.0}
+POCKET: dict[str, object] = {"width": 256, "height": 256, "sampler": "Euler", "steps": 3, "cfg": 1.0}
 """what the pocket model is at its best with; for a checkpoint `suited` knows"""
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from lib_iclight.cli import main as iclight
 
 HERE = Path(__file__).parent
-POCKET = ["--width", "256", "--height", "256", "--cfg", "1"]
+POCKET = ["--width", "256", "--height", "256", "--sampler", "Euler", "--steps", "3", "--cfg", "1"]
 """what the pocket model is at its best with; for a checkpoint the command knows"""
 
 

@@ -152,9 +152,11 @@ def test_a_captions_meaning_is_what_it_says_of_the_subject_and_of_the_light() ->
 
 def test_captions_name_the_light_often_and_its_side_never_alone() -> None:
     draw = random.Random(3)
-    made = [caption("a matte red blob", "warm sunset light from the left", draw) for _ in range(500)]
-    lit = [text for text in made if "light: light" in meaning(text)]
-    assert 300 < len(lit) < 380
+    white, made = ([caption("a matte red blob", f"{color} light from the left", draw) for _ in range(500)]
+                   for color in ("white", "warm sunset"))
+    assert 300 < sum("light: light" in meaning(text) for text in white) < 380
+    lit = [text for text in made if meaning(text)]
+    assert all("light: light" in meaning(text) for text in lit), "no colour named has to mean neutral light"
     assert any("warm light" in text for text in lit)
     assert any("sunset light from the left" in text for text in lit)
     assert sum(not meaning(text) for text in made) > 50, "for guidance it has to know prompts that say nothing"

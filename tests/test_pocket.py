@@ -19,7 +19,7 @@ from lib_iclight.errors import WeightsError
 from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone import samplers
 from lib_iclight.hosts.standalone.host import Result, Standalone
-from lib_iclight.hosts.standalone.pocket import FOLDER, SIDE, Pocket
+from lib_iclight.hosts.standalone.pocket import BEST, FOLDER, SIDE, Pocket
 from lib_iclight.imaging import fit, fit_alpha
 from lib_iclight.job import LatentCache, Relight
 from lib_iclight.matting import Cutter
@@ -44,12 +44,12 @@ def alpha() -> NDArray[Any]:
     return fit_alpha(np.asarray(Image.open(FOREGROUND))[..., 3] / np.float32(255), SIDE, SIDE)
 
 
-def relight(host: Standalone, mode: str = "fc", seed: int = 2, steps: int = 12, prompt: str = PROMPT,
+def relight(host: Standalone, mode: str = "fc", seed: int = 2, steps: int | None = None, prompt: str = PROMPT,
             hires: float = 1, batch: int = 1, **settings: Any) -> Result:
     job = Relight(Settings(mode=mode, **{"foreground": FOREGROUND} | settings), cutter=Cutter([]),
                   latents=LatentCache())
-    generation = Generation(prompt=prompt, width=SIDE, height=SIDE, steps=steps, cfg=2, seed=seed, hires_scale=hires,
-                            batch=batch)
+    best = BEST[mode] if steps is None else {**BEST[mode], "steps": steps}
+    generation = Generation(prompt=prompt, width=SIDE, height=SIDE, seed=seed, hires_scale=hires, batch=batch, **best)
     return host.relight(job, generation, POCKET.offsets(mode))
 
 
@@ -118,8 +118,7 @@ def test_warm_and_cold_prompts_tint_the_subject(host: Standalone) -> None:
     warmer = np.array([tint(*subject, "warm sunset light") for subject in subjects]) - plain
     colder = np.array([tint(*subject, "cold blue light") for subject in subjects]) - plain
     assert warmer.min() > 0.2 and warmer.mean() > 0.7
-    assert sum(colder < 0) >= 5 and sum(colder < -0.2) >= 4, "one of twenty fails, others are weak: see the model card"
-    assert colder.mean() < -0.5
+    assert sum(colder < -0.2) >= 5 and colder.mean() < -0.6, "one subject of thirty fails: see the model card"
 
 
 def test_fbc_takes_its_light_from_the_background(host: Standalone, alpha: NDArray[Any]) -> None:

@@ -22,6 +22,7 @@ DISTRACTORS = ("best quality", "highly detailed", "photo", "studio photography",
 UNWANTED = "lowres, bad anatomy, bad hands, cropped, worst quality"
 """the usual negative prompt; it has to mean as little as no prompt"""
 NAMES = (*COLORS, *light_stage.SHAPES, *subjects.SHAPES, *light_stage.MATERIALS, *subjects.SURFACES, *SIDES, *TINTS)
+COLORED = tuple(TINTS)[light_stage.NEUTRAL:]
 MEANINGFUL = sorted({word for name in NAMES for word in name.split()})
 VOCABULARY = Path(__file__).with_name("vocabulary.json")
 LENGTH, START, END = 77, 49406, 49407
@@ -30,13 +31,17 @@ DROP = 0.2
 
 
 def caption(subject: str, light: str, draw: random.Random) -> str:
-    """What a person may type for such a picture: the subject, the light, its colour alone, more, or nothing."""
+    """What a person may type for such a picture: the subject, the light, its colour alone, more, or nothing.
+
+    Whoever names a subject and no colour of light expects neutral light, so captions always name a colored one.
+    """
     if draw.random() < DROP:
         return draw.choice(["", UNWANTED, draw.choice(DISTRACTORS)])
     parts = []
     if draw.random() < 0.85:
         parts.append(subject)
-    if draw.random() < 0.85:
+    colored = any(name in light for name in COLORED)
+    if draw.random() < 0.85 or colored:
         if " and " not in light:
             color, side = light.split(" from ")
             first, *rest = color.split()

@@ -62,7 +62,7 @@ class Device:
 DEVICES: Mapping[str, Device] = {
     "cuda": Device(chunk=256, vae_chunks=16, vae_start=16, latent_chunks=64, half_chunks=0, fresh_every=10, renew=True,
                    keep=False, save_every=20, crop=128),
-    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=256, half_chunks=1024, fresh_every=25,
+    "cpu": Device(chunk=8, vae_chunks=180, vae_start=2, latent_chunks=512, half_chunks=1024, fresh_every=25,
                   renew=False, keep=True, save_every=120, crop=96),
 }
 
@@ -116,7 +116,7 @@ STAGES: Mapping[str, Stage] = {
     "refine": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 5e-4, "cpu": 3e-4}, cooldown=0.7, average=0.995,
                     initial="decoder"),
 }
-LATENTS_SHARE, HALF_LATENTS_SHARE = 0.06, 0.03
+LATENTS_SHARE, HALF_LATENTS_SHARE = 0.09, 0.03
 """of the budget, to render and encode what the UNets learn from: at both sizes, and further scenes at half the size"""
 PARTS: Mapping[str, str] = {
     "vae": "coders", "decoder": "coders", "refine": "coders", "text": "coders", "base": "base", "fbc-begin": "fbc",
@@ -160,10 +160,10 @@ COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
 picture; cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. The colours that shine through
 a sampler's noise are chance: UNets that learn with more noise than they will meet learn not to believe them. fbc knows
 the light from the background; fc has to find it in the coarsest of what is under the noise, and has no more there"""
-CONSISTENCY: Mapping[str, float] = {"fbc": 1.0, "fc": 0.3}
-"""stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every third.
+CONSISTENCY: Mapping[str, float] = {"fbc": 4.0, "fc": 0.3}
+"""stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every other.
 In fbc it is larger: fbc's pictures under single lights are what a light desk adds up"""
-CONSISTENCY_EVERY = 3
+CONSISTENCY_EVERY = 2
 """steps; the loss costs three predictions"""
 MERGER_WIDTH = 128
 MERGER_LAYERS = 5

@@ -238,7 +238,8 @@ def relighter(run: Run, encoder: TextEncoder) -> Relight:
     def relight(subjects: Tensor, walls: Tensor, generator: torch.Generator) -> Tensor:
         wanted, unwanted = (one.expand(len(subjects), -1, -1) for one in contexts)
         concat = torch.cat([subjects, walls], 1) * scale
-        result: Tensor = sample(unet, concat, wanted, unwanted, generator, steps=config.REFINE_STEPS) / scale
+        result: Tensor = sample(unet, concat, wanted, unwanted, generator, steps=config.REFINE_STEPS,
+                                cfg=1.0) / scale
         return result
 
     return relight

@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_iclight.generation import Generation
-from lib_iclight.hosts.standalone.pocket import CFG, FOLDER, Pocket
+from lib_iclight.hosts.standalone.pocket import BEST, FOLDER, Pocket
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
 from lib_iclight.weights import Offsets
@@ -42,7 +42,6 @@ from .tables import Figures, table
 SEED = config.SEED + 77
 """of the subjects; training draws its own from other seeds"""
 BATCH = 16
-STEPS = 15
 AXES = {"left": (0, -1), "right": (0, 1), "top": (1, 1), "bottom": (1, -1)}
 """preset -> (axis: 0 = x, 1 = y; the brightness gradient's sign along it)"""
 SEEDS = 8
@@ -90,7 +89,7 @@ def relit(session: Session, foregrounds: NDArray[Any], prompts: list[str], seed:
     for index, (foreground, prompt) in enumerate(zip(foregrounds, prompts, strict=True)):
         own = {key: value[index] if isinstance(value, np.ndarray) else value for key, value in pictures.items()}
         generation = Generation(prompt=prompt, negative_prompt=UNWANTED, width=foreground.shape[1],
-                                height=foreground.shape[0], steps=STEPS, cfg=CFG[mode], seed=seed + 1000 * index)
+                                height=foreground.shape[0], seed=seed + 1000 * index, **BEST[mode])
         settings = Settings(enabled=True, mode=mode, foreground=foreground, **own)
         made.append(np.asarray(session.relight(settings, generation).pictures[0]))
     return to_linear(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255)
@@ -203,8 +202,9 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
             for values in tqdm(pool.imap(work, batches), total=len(batches), desc="batches"):
                 figures.extend(values)
-    guidance = ", ".join(f"CFG {CFG[mode]:g} in {mode.upper()}" for mode in ("fc", "fbc"))
-    sampling = f"DPM++ 2M SDE Karras, {STEPS} steps, {guidance}, light denoise 0.9"
+    choices = ", ".join(f"{best['sampler']}, {best['steps']} steps, CFG {best['cfg']:g} in {mode.upper()}"
+                        for mode in ("fc", "fbc") for best in [BEST[mode]])
+    sampling = f"{choices}, light denoise 0.9"
     text = table(figures, args.subjects, sampling)
     print(text)  # noqa: T201
     if args.json:

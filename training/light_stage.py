@@ -31,6 +31,8 @@ TINTS = {
     "pink neon light": (1.0, 0.22, 0.72), "green neon light": (0.25, 1.0, 0.45),
 }
 """Linear RGB of what a caption calls a light's colour."""
+NEUTRAL = 2
+"""how many of them, the first ones, are as good as white"""
 SIDES = ("right", "top right", "top", "top left", "left", "bottom left", "bottom", "bottom right")
 """Where a light comes from, in steps of 45 degrees from +x."""
 Uniform = Callable[..., Tensor]
@@ -163,9 +165,9 @@ def random_lighting(scenes: Scenes, generator: torch.Generator) -> Lighting:
     def uniform(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=generator, device=device) * (high - low) + low
 
-    tint = torch.randint(2, len(TINTS), (count,), generator=generator, device=device)
+    tint = torch.randint(NEUTRAL, len(TINTS), (count,), generator=generator, device=device)
     colored = uniform(0, 1) >= 0.5
-    tint = torch.where(colored, tint, torch.randint(0, 2, (count,), generator=generator, device=device))
+    tint = torch.where(colored, tint, torch.randint(0, NEUTRAL, (count,), generator=generator, device=device))
     azimuth = uniform(0, 2 * math.pi)
     return lighting(scenes, azimuth, uniform(-0.05, 0.5), uniform(1.25, 1.8), tint, uniform(0.10, 0.24))
 

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from ..generation import Generation
-from ..hosts.standalone.pocket import CFG
+from ..hosts.standalone.pocket import BEST
 from ..session import Session
 from ..settings import Settings
 from ..stage import Stage
@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
         if settings.background is not None:
             shown.append(("background", Image.open(settings.background).convert("RGB")))
-        common: dict[str, Any] = {"prompt": PROMPT, "width": session.native, "height": session.native, "steps": 15,
-                                  "cfg": CFG[settings.mode], "seed": 9}
+        common: dict[str, Any] = {"prompt": PROMPT, "width": session.native, "height": session.native, "seed": 9,
+                                  **BEST[settings.mode]}
         picture = session.relight(settings, Generation(**common | generated)).pictures[0]
         path = out / f"{name.replace(',', '').replace(' ', '-')}.png"
         picture.save(path)
@@ -95,7 +95,7 @@ def light_stage(session: Session, out: Path) -> tuple[Stage, dict[str, Path]]:
     side = session.native
     [folder] = session.stage(
         Settings(mode="fbc", foreground=FOREGROUND),
-        Generation(prompt=PROMPT, width=side, height=side, steps=15, cfg=CFG["fbc"], seed=9), out / "stage").folders
+        Generation(prompt=PROMPT, width=side, height=side, seed=9, **BEST["fbc"]), out / "stage").folders
     stage = load(folder)
     found = normals(stage)
     for name, codes in (("normals", to_colors(found)), ("albedo", to_codes(albedo(stage, found)))):
