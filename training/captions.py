@@ -23,6 +23,7 @@ UNWANTED = "lowres, bad anatomy, bad hands, cropped, worst quality"
 """the usual negative prompt; it has to mean as little as no prompt"""
 NAMES = (*COLORS, *light_stage.SHAPES, *subjects.SHAPES, *light_stage.MATERIALS, *subjects.SURFACES, *SIDES, *TINTS)
 COLORED = tuple(TINTS)[light_stage.NEUTRAL:]
+"""lights that nobody expects who names none"""
 MEANINGFUL = sorted({word for name in NAMES for word in name.split()})
 VOCABULARY = Path(__file__).with_name("vocabulary.json")
 LENGTH, START, END = 77, 49406, 49407

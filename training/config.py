@@ -72,7 +72,10 @@ DEVICES: Mapping[str, Device] = {
 
 @dataclass(frozen=True)
 class Stage:
-    """One training stage: for its share of the budget, then it is done. The shares leave a tenth for all else."""
+    """One training stage: for its share of the budget, then it is done.
+
+    The shares and those of the latents leave 3 % for all else.
+    """
 
     share: float
     batches: Mapping[str, int]

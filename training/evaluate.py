@@ -203,7 +203,7 @@ def main() -> None:
             for values in tqdm(pool.imap(work, batches), total=len(batches), desc="batches"):
                 figures.extend(values)
     choices = ", ".join(f"{best['sampler']}, {best['steps']} steps, CFG {best['cfg']:g} in {mode.upper()}"
-                        for mode in ("fc", "fbc") for best in [BEST[mode]])
+                        for mode, best in BEST.items() if mode != "fcon")
     sampling = f"{choices}, light denoise 0.9"
     text = table(figures, args.subjects, sampling)
     print(text)  # noqa: T201
