@@ -231,13 +231,10 @@ def model(scene: Scene, number: int) -> NDArray[Any]:
 
 def relit(scene: Scene, number: int) -> NDArray[Any]:
     """By the pocket model, scaled up from what it knows: 256 pixels."""
-    from lib_iclight.generation import Generation
-    from lib_iclight.hosts.standalone.pocket import BEST
-
     session = pocket()
     mask = np.rint(small(scene.alpha) * 255).astype(np.uint8)
     settings = Settings(mode="fbc", foreground=small(scene.photo), mask=mask, background=small(scene.wall))
-    generation = Generation(prompt="", width=session.native, height=session.native, seed=number, **BEST["fbc"])
+    generation = session.suited({"prompt": "", "seed": number}, "fbc")
     picture = session.relight(settings, generation).pictures[0]
     return np.asarray(picture.resize((len(small(scene.photo)),) * 2, Image.Resampling.LANCZOS))
 

@@ -23,8 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from PIL import Image
 
 from lib_iclight.demo import FOREGROUND
-from lib_iclight.generation import Generation
-from lib_iclight.hosts.standalone.pocket import BEST
 from lib_iclight.session import Session
 from lib_iclight.settings import STAGES, Settings
 
@@ -37,7 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     session = Session.open(device="cpu")
     picture = np.asarray(Image.open(FOREGROUND).convert("RGBA"))
-    generation = Generation(width=session.native, height=session.native, steps=options.steps, cfg=BEST["fbc"]["cfg"])
+    generation = session.suited({"steps": options.steps}, "fbc")
     times: dict[str, list[float]] = {"off": [], **{name: [] for name in STAGES if name != "off"}}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(options.rounds + 1):

@@ -153,11 +153,12 @@ def worker(folder: Path) -> None:
     from lib_iclight.batch.recipe import Recipe
     from lib_iclight.batch.report import Report
     from lib_iclight.batch.worker import Worker
+    from lib_iclight.generation import suited
     from lib_iclight.made import Finished, Relighting
 
     picture = Image.new("RGB", (16, 16), "orange")
     dummy: Any = SimpleNamespace(
-        native=512, offsets=lambda settings, progress: SimpleNamespace(name="dummy"), job=lambda *args: args,
+        suited=suited, offsets=lambda settings, progress: SimpleNamespace(name="dummy"), job=lambda *args: args,
         relight=lambda *args, **more: Relighting((Finished("result", 1, picture, "Steps: 1"),), ()))
     order = Order(folder / "photos", folder / "out", Recipe({"light": "left"}))
     names = list(listing.pictures(order.source, order.out, recursive=True).names)

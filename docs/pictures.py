@@ -17,8 +17,6 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from lib_iclight.demo import CASES, FOREGROUND, PROMPT
-from lib_iclight.generation import Generation
-from lib_iclight.hosts.standalone.pocket import BEST
 from lib_iclight.imaging import load_image
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
@@ -83,8 +81,7 @@ def pocket(session: Session, path: Path) -> None:
     for name in POCKET_CASES:
         choices, generated = CASES[name]
         pictures += session.relight(Settings(enabled=True, foreground=FOREGROUND, **choices),
-                                    Generation(**COMMON | BEST["fc"] | generated, width=session.native,
-                                               height=session.native)).pictures
+                                    session.suited({**COMMON, **generated}, "fc")).pictures
     save(sheet(["as it was", *POCKET_CASES], [pictures]), path)
 
 
@@ -92,8 +89,7 @@ def orbit(session: Session, path: Path) -> None:
     """A lamp going around the demo's vase: mixed from a light stage that the pocket model made."""
     with TemporaryDirectory() as folder:
         [made] = session.stage(Settings(mode="fbc", foreground=FOREGROUND),
-                               Generation(**COMMON | BEST["fbc"], width=session.native, height=session.native),
-                               Path(folder, "stage")).folders
+                               session.suited(COMMON, "fbc"), Path(folder, "stage")).folders
         stage = load(made)
         count = frame_count(SECONDS, FPS)
         write_animation(path, frames(stage, stage_orbit(stage, count)), count, FPS)

@@ -16,12 +16,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from lib_iclight import ICLightError, Session, Settings, suited
+from lib_iclight import ICLightError, Session, Settings
 
 VASE = Path(__file__).parent / "rendered-vase.png"
 SIDES = ("left", "right", "top", "bottom")
-POCKET: dict[str, object] = {"width": 256, "height": 256, "sampler": "Euler", "steps": 6}
-"""what the pocket model is at its best with; for a checkpoint `suited` knows"""
 TITLE = 20
 """pixels above each picture of the sheet"""
 
@@ -31,8 +29,8 @@ def relit(photo: Path, out: Path, given: dict[str, object], checkpoint: str) -> 
     session = Session.open(checkpoint)
     if session.note:
         print(f"This is the {session.note}.")
-    # What is not given becomes what suits the model and the photo: size, steps, CFG.
-    generation = suited(given, "fc", session.native, session.subject(Settings(foreground=photo)).size)
+    # What is not given becomes what suits the model and the photo: size, sampler, steps, CFG.
+    generation = session.suited(given, "fc", picture=session.subject(Settings(foreground=photo)).size)
     pictures = []
     for side in SIDES:
         [picture] = session.relight(Settings(foreground=photo, light=side), generation).pictures
@@ -63,9 +61,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    given = {"prompt": args.prompt, "seed": args.seed, **(POCKET if args.checkpoint == "pocket" else {})}
-    if args.steps:
-        given["steps"] = args.steps
+    given = {"prompt": args.prompt, "seed": args.seed, "steps": args.steps}
     try:
         pictures = relit(args.photo, args.out, given, args.checkpoint)
     except ICLightError as error:

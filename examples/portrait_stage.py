@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lib_iclight import ICLightError, LightSpec, Session, Settings, suited
+from lib_iclight import ICLightError, LightSpec, Session, Settings
 from lib_iclight.stage import Stage, load, mix_codes, normals, to_colors, weights_of, write_desk
 from lib_iclight.stage.animation import frame_count, frames, orbit, write_animation
 
@@ -27,8 +27,6 @@ LAMPS = LightSpec.from_dict({"ambient": "#181818", "lights": [
     {"kind": "directional", "angle": 20, "color": "#5080ff", "intensity": 0.5}]})
 """a warm lamp at the upper left, and a dim blue one on the other side; angles go from the right, by the top"""
 SECONDS, FPS = 3.0, 12.0
-POCKET: dict[str, object] = {"width": 256, "height": 256, "sampler": "Euler", "steps": 3, "cfg": 1.0}
-"""what the pocket model is at its best with; for a checkpoint `suited` knows"""
 
 
 def made_stage(photo: Path, folder: Path, given: dict[str, object], rig: str, checkpoint: str) -> Stage:
@@ -38,7 +36,7 @@ def made_stage(photo: Path, folder: Path, given: dict[str, object], rig: str, ch
         print(f"This is the {session.note}.")
     # With a checkpoint for photographs, preserve_detail=0.5 keeps more of a face as it is.
     settings = Settings(mode="fbc", foreground=photo)
-    generation = suited(given, "fbc", session.native, session.subject(settings).size)
+    generation = session.suited(given, "fbc", picture=session.subject(settings).size)
     [place] = session.stage(settings, generation, folder, rig).folders
     return load(place)
 
@@ -66,9 +64,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    given = {"prompt": args.prompt, "seed": args.seed, **(POCKET if args.checkpoint == "pocket" else {})}
-    if args.steps:
-        given["steps"] = args.steps
+    given = {"prompt": args.prompt, "seed": args.seed, "steps": args.steps}
     try:
         stage = made_stage(args.photo, args.out / "stage", given, args.rig, args.checkpoint)
         write_all(stage, args.out)

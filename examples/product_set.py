@@ -19,8 +19,6 @@ from pathlib import Path
 from lib_iclight.cli import main as iclight
 
 HERE = Path(__file__).parent
-POCKET = ["--width", "256", "--height", "256", "--sampler", "Euler", "--steps", "3", "--cfg", "1"]
-"""what the pocket model is at its best with; for a checkpoint the command knows"""
 
 
 def main() -> None:
@@ -36,7 +34,6 @@ def main() -> None:
     args = parser.parse_args()
     command = ["batch", str(args.photos), "-o", str(args.out), "--mode", "fbc", "--background", str(args.background),
                "--prompt", args.prompt, "--outputs", "cutout", "--seed", "9"]
-    command += [] if args.checkpoint else POCKET
     rules = args.rules or (HERE / "products.csv" if args.photos == HERE / "products" else None)
     for flag, value in (("--rules", rules), ("--checkpoint", args.checkpoint), ("--steps", args.steps)):
         if value is not None:

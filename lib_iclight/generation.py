@@ -148,18 +148,19 @@ def comfortable_size(width: int, height: int, native: int = NATIVE) -> tuple[int
     return min(((w, h) for w in sides for h in sides if 0.9 * least <= w * h <= 1.1 * most), key=distance)
 
 
-def suited(given: Mapping[str, Any], mode: str, native: int = NATIVE,
-           picture: tuple[int, int] | None = None) -> Generation:
+def suited(given: Mapping[str, Any], mode: str, native: int = NATIVE, picture: tuple[int, int] | None = None,
+           own: Mapping[str, Any] = MappingProxyType({})) -> Generation:
     """The generation of the values that are given, by the names of `Generation`; None stands for what suits.
 
     mode: its recommended steps and cfg. native: as `comfortable_size` has it. picture: width and height of the
-    foreground, whose shape the size follows where neither side is given. Raises SettingsError.
+    foreground, whose shape the size follows where neither side is given. own: what suits the checkpoint in that mode
+    better than the recommended. `Session.suited` knows its checkpoint. Raises SettingsError.
     """
     best = RECOMMENDED[mode]
     width, height = reference_size(mode, native)
     if picture is not None and given.get("width") is None and given.get("height") is None:
         width, height = comfortable_size(*picture, native)
-    best_values = {"width": width, "height": height, "steps": best.steps, "cfg": best.cfg}
+    best_values = {"width": width, "height": height, "steps": best.steps, "cfg": best.cfg, **own}
     return Generation(**best_values | {name: value for name, value in given.items() if value is not None})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from .download import offline
 from .errors import CheckpointError, SettingsError, WeightsError
 from .folders import Folders
 from .frame import Frame
-from .generation import NATIVE, Generation
+from .generation import NATIVE, Generation, suited
 from .instant import Instant, instant
 from .job import LatentCache, Relight
 from .made import Finished, Outlook, Relighting, Staged
@@ -111,6 +111,15 @@ class Session:
         """Side in pixels of the square pictures that the checkpoint was trained on."""
         checkpoint = self._told_checkpoint()
         return NATIVE if checkpoint is None else checkpoint.native
+
+    def best(self, mode: str) -> Mapping[str, Any]:
+        """What the checkpoint is at its best with, see `Checkpoint.best`; nothing where the recommended suits it."""
+        checkpoint = self._told_checkpoint()
+        return {} if checkpoint is None else checkpoint.best.get(mode, {})
+
+    def suited(self, given: Mapping[str, Any], mode: str, *, picture: tuple[int, int] | None = None) -> Generation:
+        """`generation.suited` for the checkpoint: its own side, and what it is at its best with."""
+        return suited(given, mode, self.native, picture, self.best(mode))
 
     @property
     def note(self) -> str:

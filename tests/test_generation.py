@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib_iclight.generation import Generation
+from lib_iclight.generation import Generation, suited
 
 
 @pytest.mark.parametrize(("given", "told"), [
@@ -22,3 +22,11 @@ def test_what_changes_nothing_is_told(given: dict[str, Any], told: str | None) -
     assert len(sentences) == (0 if told is None else 1)
     for sentence in sentences:
         assert told and told in sentence and "is not used" in sentence
+
+
+def test_what_is_not_given_is_what_suits_the_mode_and_the_checkpoint() -> None:
+    plain = suited({"steps": None}, "fbc")
+    assert (plain.width, plain.height, plain.sampler, plain.steps, plain.cfg) == (
+        512, 640, "DPM++ 2M SDE Karras", 20, 7.0)
+    own = suited({"steps": 8, "height": 128}, "fbc", 64, (300, 200), {"sampler": "Euler", "steps": 3, "cfg": 1.0})
+    assert (own.width, own.height, own.sampler, own.steps, own.cfg) == (64, 128, "Euler", 8, 1.0)

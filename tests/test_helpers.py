@@ -63,6 +63,8 @@ def test_recommended_values_are_those_of_the_reference() -> None:
         "width": 576, "height": 768, "steps": 20, "cfg": 7.0, "sampler": "DPM++ 2M SDE", "scheduler": "Karras",
         "denoise": 0.9}
     assert helpers.recommended("fc", "txt2img", None, ("sampler",)) == {"sampler": "DPM++ 2M SDE Karras"}
+    assert helpers.recommended("fc", "txt2img", None, ("steps", "cfg", "sampler"), own={"sampler": "DDIM", "steps": 4}
+                               ) == {"steps": 4, "cfg": 2.0, "sampler": "DDIM"}
 
 
 def test_changes_name_only_what_changes() -> None:

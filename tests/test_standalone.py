@@ -217,6 +217,21 @@ def test_light_and_hires_pass_equal_the_image_to_image_pipeline(host: Standalone
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("start", [None, torch.zeros(1, 4, 8, 8)])
+def test_a_single_step_begins_at_the_noisiest_timestep(sampler: str, start: torch.Tensor | None) -> None:
+    begun: list[float] = []
+
+    def predict(latent: torch.Tensor, timestep: torch.Tensor, share: float) -> torch.Tensor:
+        begun.append(float(timestep))
+        return latent
+
+    made = samplers.denoise(predict, sampler, start=start, shape=(4, 8, 8), steps=1, strength=1.0,
+                            generators=[torch.Generator().manual_seed(1)], on_step=lambda: None)
+    assert begun == [pytest.approx(999, abs=1)]
+    assert made.std() < 1, "all noise was taken away"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("strength", [0.05, 0.33, 0.5, 0.9, 0.95, 1.0])
 def test_so_many_steps_are_run_whatever_the_strength(sampler: str, strength: float) -> None:
     most = SAMPLERS[sampler].most_steps or 1000

@@ -98,5 +98,7 @@ def test_a_job_has_the_checkpoint_of_its_own_page(folder: Path, monkeypatch: pyt
     assert asked == [("dream", ["edges"]), ("miniature", []), ("miniature", [])]
     assert "there is no checkpoint" in studio.generate(*values(checkpoint="x"))[2]
     assert studio.session.checkpoint == Miniature()
-    assert studio.choose("dream") == (512, 640)
+    chosen = studio.choose("dream", "fbc")
+    assert (chosen.width, chosen.height, chosen.sampler, chosen.steps, chosen.cfg) == (
+        512, 640, "DPM++ 2M SDE Karras", 20, 7.0)
     assert studio.session.checkpoint is not None and studio.session.checkpoint.name == "dream"

@@ -24,7 +24,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from lib_iclight.generation import Generation
 from lib_iclight.hosts.standalone.pocket import BEST, FOLDER, Pocket
 from lib_iclight.session import Session
 from lib_iclight.settings import Settings
@@ -88,8 +87,8 @@ def relit(session: Session, foregrounds: NDArray[Any], prompts: list[str], seed:
     made = []
     for index, (foreground, prompt) in enumerate(zip(foregrounds, prompts, strict=True)):
         own = {key: value[index] if isinstance(value, np.ndarray) else value for key, value in pictures.items()}
-        generation = Generation(prompt=prompt, negative_prompt=UNWANTED, width=foreground.shape[1],
-                                height=foreground.shape[0], seed=seed + 1000 * index, **BEST[mode])
+        generation = session.suited({"prompt": prompt, "negative_prompt": UNWANTED, "width": foreground.shape[1],
+                                     "height": foreground.shape[0], "seed": seed + 1000 * index}, mode)
         settings = Settings(enabled=True, mode=mode, foreground=foreground, **own)
         made.append(np.asarray(session.relight(settings, generation).pictures[0]))
     return to_linear(torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255)

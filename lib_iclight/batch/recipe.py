@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .. import infotext, jsontext
 from ..cache import LRU, content_key
@@ -16,7 +16,7 @@ from ..effects import check_background, start_of
 from ..errors import ICLightError, SettingsError, hint, kind_name, shown
 from ..fields import Bool
 from ..files import text as text_of
-from ..generation import NATIVE, Generation, suited
+from ..generation import Generation, suited
 from ..imaging import read_picture
 from ..imaging.decode import opened
 from ..imaging.load import upright_size
@@ -33,6 +33,14 @@ _ROOM = " " * 200
 
 Read = Callable[[Path, str], bytes]
 """(path, what the picture is) -> the bytes of its file; raises ImageError"""
+
+
+class Suit(Protocol):
+    """What completes a generation: `generation.suited`, or a session's own."""
+
+    def __call__(self, given: Mapping[str, Any], mode: str, *, picture: tuple[int, int] | None = None) -> Generation:
+        """picture: width and height of the foreground."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,16 +69,16 @@ class Recipe:
         given |= {name: read(path, name.replace("_", " ")) for name, path in self.pictures.items()}
         return Settings(enabled=True, foreground=foreground, **given)
 
-    def generation(self, mode: str, native: int = NATIVE, picture: bytes | None = None) -> Generation:
-        """The generation of one picture, as `generation.suited` has it. picture: its file.
+    def generation(self, mode: str, suit: Suit = suited, picture: bytes | None = None) -> Generation:
+        """The generation of one picture: what `suit` makes of the values that are given. picture: its file.
 
         Raises SettingsError, and ImageError for what is no picture's file where its size counts.
         """
         given = self.generation_values
         follows = picture is not None and "width" not in given and "height" not in given
-        return suited(given, mode, native, upright_size(picture) if picture is not None and follows else None)
+        return suit(given, mode, picture=upright_size(picture) if picture is not None and follows else None)
 
-    def check(self, native: int = NATIVE, ending: str = ".png") -> None:
+    def check(self, suit: Suit = suited, ending: str = ".png") -> None:
         """Raise an ICLightError for what cannot be meant whatever the picture is. Reads headers of pictures only.
 
         ending: of the results, which have to carry the settings.
@@ -80,7 +88,7 @@ class Recipe:
         settings = self.settings(Path("foreground"), lambda path, what: b"")
         start_of(settings)
         check_background(settings)
-        generation = self.generation(settings.mode, native)
+        generation = self.generation(settings.mode, suit)
         check_text(infotext.write(settings.to_infotext(), generation, generation.seed, "") + _ROOM, ending)
 
     def text(self) -> str:
@@ -162,7 +170,7 @@ def load_json(path: Path, what: str) -> Any:
     return jsontext.read_json(text, f"{what} {path}", SettingsError, "Give a file of JSON.")
 
 
-def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE, ending: str = ".png") -> None:
+def check_all(recipes: Iterable[tuple[str, Recipe]], suit: Suit = suited, ending: str = ".png") -> None:
     """`Recipe.check` for each that differs; errors begin with the text that comes with the recipe."""
     seen: set[str] = set()
     for where, recipe in recipes:
@@ -171,7 +179,7 @@ def check_all(recipes: Iterable[tuple[str, Recipe]], native: int = NATIVE, endin
             continue
         seen.add(text)
         try:
-            recipe.check(native, ending)
+            recipe.check(suit, ending)
         except ICLightError as error:
             raise type(error)(f"{where}: {error}" if where else str(error), path=error.path) from error
 

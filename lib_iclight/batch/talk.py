@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import HostError, SettingsError
-from ..generation import NATIVE, Generation
+from ..generation import Generation
 from ..imaging import fit_alpha, load_image, read_picture
 from ..imaging.outputs import name_of
 from ..imaging.save import clear_parts
@@ -86,7 +86,7 @@ def wish(order: Order, name: str, pictures: Pictures, payload: Mapping[str, Any]
     data = read_picture(order.source / name, "picture")
     recipe = order.of(name)
     settings = recipe.settings(data, pictures.read)
-    generation = recipe.generation(settings.mode, NATIVE, data)
+    generation = recipe.generation(settings.mode, picture=data)
     if order.seed_per_file:
         generation = replace(generation, seed=seed_of(data, generation.seed))
     asked = _asked(generation, recipe.generation_values, payload, order.seed_per_file)

@@ -88,7 +88,7 @@ class Worker:
         data = read_picture(order.source / name, "picture")
         recipe = order.of(name)
         settings = recipe.settings(data, self._pictures.read)
-        generation = recipe.generation(settings.mode, self.session.native, data)
+        generation = recipe.generation(settings.mode, self.session.suited, data)
         if order.seed_per_file:
             generation = replace(generation, seed=seed_of(data, generation.seed))
         key = key_of(name, data, settings, generation, self._models(settings))

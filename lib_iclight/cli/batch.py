@@ -25,7 +25,7 @@ from ..console import printable
 from ..errors import BatchError, SettingsError
 from ..files import exists, is_dir
 from ..folders import Folders
-from ..generation import NATIVE
+from ..generation import suited
 from ..imaging.save import WRITABLE
 from ..session import Session
 from ..settings import PICTURES, STAGES
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         raise BatchError(f"there is no picture in {order.source}. Look at the folder, --pattern and --recursive.")
     with contextlib.closing(Bar()) as bar, stop.asked(bar.stopping) as stopped:
         session = None if args.webui else order.models.session(bar.progress)
-        check_all(order.rules.recipes(order.recipe, found.names), session.native if session else NATIVE,
+        check_all(order.rules.recipes(order.recipe, found.names), session.suited if session else suited,
                   order.ending)
         work = _Work(order, shard.of(found.names), Report(order.out, shard), bar, stopped)
         with contextlib.closing(work.report), cleared(order.out, work.names):

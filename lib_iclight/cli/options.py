@@ -15,7 +15,7 @@ from ..errors import SettingsError, shown
 from ..fields import Bool, Choice, Kind, Light, List, Name, Number, Picture
 from ..folders import Folders
 from ..frame import Frame, fit
-from ..generation import SAMPLERS, Generation, suited
+from ..generation import SAMPLERS, Generation
 from ..imaging import contain, read_picture
 from ..imaging.load import upright_size
 from ..imaging.save import WRITABLE
@@ -68,6 +68,8 @@ _OPTIONS: dict[type[Kind], Callable[[Any, Any], dict[str, Any]]] = {
                                          "result as OUT-cutout.png, of a stage as cutout.png in its folder, ..."}}
 """kind of setting -> (kind, default) -> what argparse is told of its flag; `more` ends the help"""
 
+_OWN = "; with the pocket model what suits it)"
+
 
 def add_size(group: Any, default: str = "what suits the picture and the model; with the pocket model, whose own side "
              "is 256, some 256 x 256 pixels in the picture's shape") -> None:
@@ -87,16 +89,16 @@ def add_generation(group: Any) -> None:
                        help="plain: take every letter of both prompts as text (default: %(default)s)")
     add_size(group)
     group.add_argument("--steps", type=int, metavar="N", help=f"steps of each pass (default: {fc.steps}, "
-                       f"in fbc {fbc.steps})")
+                       f"in fbc {fbc.steps}{_OWN}")
     group.add_argument("--cfg", type=float, metavar="N", help="how strictly to follow the prompt "
-                       f"(default: {fc.cfg:g}, in fbc {fbc.cfg:g})")
+                       f"(default: {fc.cfg:g}, in fbc {fbc.cfg:g}{_OWN}")
     group.add_argument("--guidance-end", type=float, default=Generation.guidance_end, metavar="N",
                        help="share of the steps after which the prompt is followed without cfg, in half the time a "
                        "step; 1 = never (default)")
     group.add_argument("--seed", type=int, default=-1, metavar="N", help="of the first picture, the next has one more; "
                        "-1 = a random one (default)")
-    group.add_argument("--sampler", default=Generation.sampler, metavar="NAME",
-                       help=f"{', '.join(SAMPLERS)} (default: %(default)s)")
+    group.add_argument("--sampler", metavar="NAME", help=f"{', '.join(SAMPLERS)} (default: "
+                       f"{Generation.sampler}{_OWN}")
     group.add_argument("--hires-scale", type=float, default=Generation.hires_scale, metavar="N",
                        help="a second pass at so many times the size; 1 = none (default), 1.5 is usual")
     group.add_argument("--hires-denoise", type=float, default=Generation.hires_denoise, metavar="N",
@@ -199,13 +201,13 @@ def size_of(settings: Settings) -> tuple[int, int]:
     return upright_size(settings.foreground, "foreground")
 
 
-def generation_of(args: argparse.Namespace, settings: Settings, native: int) -> Generation:
-    """What to generate; the size follows the foreground where no flag says it. native: the checkpoint's own side."""
+def generation_of(args: argparse.Namespace, settings: Settings, session: Session) -> Generation:
+    """What to generate on the session; the size follows the foreground where no flag says it."""
     given = {field.name: getattr(args, field.name) for field in dataclasses.fields(Generation)}
     if args.seed == -1:
         given["seed"] = random.SystemRandom().randrange(2**32)
     follows = args.width is None and args.height is None and settings.foreground is not None
-    return suited(given, settings.mode, native, size_of(settings) if follows else None)
+    return session.suited(given, settings.mode, picture=size_of(settings) if follows else None)
 
 
 def session_of(args: argparse.Namespace, progress: Progress) -> Session:

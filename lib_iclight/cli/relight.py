@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         form.check(args.output.suffix)
     with bars() as progress:
         session = session_of(args, progress)
-        generation = generation_of(args, settings, session.native)
+        generation = generation_of(args, settings, session)
         controls = controls_of(args)
         outputs = plan(args, settings, generation)
         warn(outputs.notes)

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         raise SettingsError("--depth is for pictures at the photo's own size. Add --size original.")
     with bars() as progress:
         session = session_of(args, progress)
-        generation = generation_of(args, settings, session.native)
+        generation = generation_of(args, settings, session)
         if args.seed == -1:
             generation = dataclasses.replace(generation, seed=_begun(args.output, generation.seed))
         made = session.stage(settings, generation, args.output, args.rig, controls=controls_of(args), depth=args.depth)

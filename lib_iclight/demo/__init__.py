@@ -13,8 +13,6 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from ..generation import Generation
-from ..hosts.standalone.pocket import BEST
 from ..session import Session
 from ..settings import Settings
 from ..stage import Stage
@@ -60,9 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings(enabled=True, foreground=FOREGROUND, **choices)
         if settings.background is not None:
             shown.append(("background", Image.open(settings.background).convert("RGB")))
-        common: dict[str, Any] = {"prompt": PROMPT, "width": session.native, "height": session.native, "seed": 9,
-                                  **BEST[settings.mode]}
-        picture = session.relight(settings, Generation(**common | generated)).pictures[0]
+        generation = session.suited({"prompt": PROMPT, "seed": 9, **generated}, settings.mode)
+        picture = session.relight(settings, generation).pictures[0]
         path = out / f"{name.replace(',', '').replace(' ', '-')}.png"
         picture.save(path)
         print(path)
@@ -92,10 +89,8 @@ def light_stage(session: Session, out: Path) -> tuple[Stage, dict[str, Path]]:
     from ..stage.desk import write_desk
     from ..stage.files import to_codes
 
-    side = session.native
-    [folder] = session.stage(
-        Settings(mode="fbc", foreground=FOREGROUND),
-        Generation(prompt=PROMPT, width=side, height=side, seed=9, **BEST["fbc"]), out / "stage").folders
+    [folder] = session.stage(Settings(mode="fbc", foreground=FOREGROUND),
+                             session.suited({"prompt": PROMPT, "seed": 9}, "fbc"), out / "stage").folders
     stage = load(folder)
     found = normals(stage)
     for name, codes in (("normals", to_colors(found)), ("albedo", to_codes(albedo(stage, found)))):

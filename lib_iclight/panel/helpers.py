@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..generation import NATIVE, comfortable_size, reference_size
@@ -45,11 +46,11 @@ def settings_for(want: str, mode: str, color: float, detail: float, stage: str) 
 
 
 def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable[str],
-                native: int = NATIVE) -> dict[str, Any]:
+                native: int = NATIVE, own: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """The recommended value of each of the host's widgets in `has`: width, height, steps, cfg, sampler, ...
 
-    size: the foreground's width and height, if there is one. A host without a widget for the scheduler has it in the
-    sampler's name. In img2img the tab's denoising strength is the light's.
+    size: the foreground's width and height, if there is one. own: what suits the checkpoint better. A host without a
+    widget for the scheduler has it in the sampler's name. In img2img the tab's denoising strength is the light's.
     """
     best = RECOMMENDED[mode]
     width, height = comfortable_size(*size, native) if size else reference_size(mode, native)
@@ -57,7 +58,7 @@ def recommended(mode: str, tab: str, size: tuple[int, int] | None, has: Iterable
     sampler = best.sampler if "scheduler" in has else f"{best.sampler} {best.scheduler}"
     denoise = Settings.light_denoise if tab == "img2img" else best.denoise
     values = {"width": width, "height": height, "steps": best.steps, "cfg": best.cfg, "sampler": sampler,
-              "scheduler": best.scheduler, "denoise": denoise}
+              "scheduler": best.scheduler, "denoise": denoise, **own}
     return {name: value for name, value in values.items() if name in has}
 
 

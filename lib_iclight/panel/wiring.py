@@ -91,7 +91,8 @@ def connect(panel: Panel, tab_widgets: Mapping[str, Any], opened: Sequence[Calla
 
     def recommend(*values: Any) -> list[Any]:
         state = state_of(*values)
-        after = helpers.recommended(state.values["mode"], panel.tab, state.size, settable, session.native)
+        mode = state.values["mode"]
+        after = helpers.recommended(mode, panel.tab, state.size, settable, session.native, session.best(mode))
         note = helpers.changes(state.values, after) or texts.NOTHING_TO_CHANGE
         return [markup.note(note), status(state.changed(after)), *(after[name] for name in settable)]
 

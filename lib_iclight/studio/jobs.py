@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from ..errors import ICLightError, SettingsError, shown
-from ..generation import Generation, reference_size
+from ..generation import Generation
 from ..imaging import read_text
 from ..panel import texts
 from ..panel.markup import fault, stages, warning
@@ -68,10 +68,12 @@ class Studio:
         """Let running and waiting jobs end at their next sign of progress, and take no more."""
         self._stopped.set()
 
-    def choose(self, name: Any) -> tuple[int, int]:
-        """Let the page's notes be about another checkpoint; its size. Raises SettingsError for one that is not here."""
+    def choose(self, name: Any, mode: Any) -> Generation:
+        """Let the page's notes be about another checkpoint; what suits it in a mode. Raises SettingsError for one that
+        is not here."""
+        mode = Settings(mode=mode).mode
         self.models.chosen = self.models.checkpoint(name)
-        return reference_size("fc", self.session.native)
+        return self.session.suited({}, mode)
 
     def generate(self, *values: Any, progress: Any = None) -> tuple[list[Any], str, str]:
         """The page's values -> gallery, infotext, and as HTML what is told: errors, warnings, sets for the desk."""

@@ -15,7 +15,7 @@ import gradio as gr
 from .. import infotext
 from ..assets import assets, page_scripts
 from ..errors import SettingsError
-from ..generation import SAMPLERS, Generation, reference_size
+from ..generation import SAMPLERS
 from ..panel import texts
 from ..panel.gradio_host import GRADIO_4, image, in_browser, on_server, page_script
 from ..panel.markup import fault
@@ -30,14 +30,15 @@ TAB = "studio"
 HOUR = 60 * 60
 DAY = 24 * HOUR
 """so old, in seconds, files that were uploaded or made are deleted while the page is served; looked at every hour"""
+SUITED = ("width", "height", "sampler", "steps", "cfg")
+"""what follows the checkpoint when another one is chosen"""
 FONTS = ["system-ui", "sans-serif"]
 """the machine's own: Gradio's come from the network"""
 
 
 def build(studio: Studio) -> gr.Blocks:
     """The page."""
-    default = Generation()
-    width, height = reference_size("fc", studio.session.native)
+    default = studio.session.suited({}, "fc")
     note = studio.session.note
     intro = f"\n{note[0].upper()}{note[1:]}. {texts.FOR_PHOTOGRAPHS}" if note else ""
     # Gradio 3 keeps all files until the folder goes in the end.
@@ -54,8 +55,8 @@ def build(studio: Studio) -> gr.Blocks:
                                                         elem_id=f"{TAB}_neg_prompt")
                 panel = Panel(TAB, studio.session, always_open, compares=False)
                 with gr.Row():
-                    widgets["width"] = _slider(texts.WIDTH, "width", "width", width)
-                    widgets["height"] = _slider(texts.HEIGHT, "height", "height", height)
+                    widgets["width"] = _slider(texts.WIDTH, "width", "width", default.width)
+                    widgets["height"] = _slider(texts.HEIGHT, "height", "height", default.height)
                 with gr.Row():
                     widgets["sampler"] = gr.Dropdown(list(SAMPLERS), value=default.sampler, label=texts.SAMPLER,
                                                      elem_id=f"{TAB}_sampling", scale=2, min_width=230)
@@ -86,8 +87,8 @@ def build(studio: Studio) -> gr.Blocks:
         panel.connect({widget.elem_id: widget for widget in widgets.values()}, [page.load])
         ordered = [widgets[name] for name in GENERATION]
         chosen = [widgets[name] for name in CHOSEN]
-        on_server(widgets["checkpoint"].input, lambda name: _chosen(studio, name), [widgets["checkpoint"]],
-                  [widgets["width"], widgets["height"]])
+        on_server(widgets["checkpoint"].input, lambda *values: _chosen(studio, *values),
+                  [widgets["checkpoint"], panel.fields["mode"]], [widgets[name] for name in SUITED])
         on_server(widgets["lora"].input, lambda prompt, name: (with_lora(prompt or "", name), None),
                   [widgets["prompt"], widgets["lora"]], [widgets["prompt"], widgets["lora"]])
 
@@ -134,9 +135,10 @@ def _models(studio: Studio, widgets: dict[str, Any]) -> None:
                                                 elem_id=f"{TAB}_control_strength")
 
 
-def _chosen(studio: Studio, name: Any) -> Any:
+def _chosen(studio: Studio, name: Any, mode: Any) -> list[Any]:
     try:
-        return studio.choose(name)
+        suited = studio.choose(name, mode)
+        return [getattr(suited, field) for field in SUITED]
     except SettingsError as error:
         raise gr.Error(error.sentence) from error
 

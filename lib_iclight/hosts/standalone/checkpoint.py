@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -48,6 +49,11 @@ class Checkpoint(Protocol):
         ...
 
     @property
+    def best(self) -> Mapping[str, Mapping[str, Any]]:
+        """Mode -> the values of a `Generation` that it is at its best with, where those are not the recommended."""
+        ...
+
+    @property
     def note(self) -> str:
         """What to know before its pictures are judged, as the end of a sentence; empty for nothing."""
         ...
@@ -78,6 +84,7 @@ class StableDiffusion15:
     """What all plain SD 1.x checkpoints have in common; see `Checkpoint`."""
 
     native = NATIVE
+    best: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     note = ""
     threads: int | None = None
 

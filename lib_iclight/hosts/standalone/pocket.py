@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import WeightsError
@@ -20,10 +21,10 @@ from .checkpoint import Folder
 NAME = "pocket"
 SIDE = 256
 """pixels of the pictures that it was trained on"""
-BEST: Mapping[str, Mapping[str, Any]] = {
+BEST: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "fc": {"sampler": "Euler", "steps": 6, "cfg": 2.0}, "fcon": {"sampler": "Euler", "steps": 6, "cfg": 2.0},
-    "fbc": {"sampler": "Euler", "steps": 3, "cfg": 1.0}}
-"""mode -> the values of a `Generation` that it is at its best with. Samplers that add noise at every step leave some of
+    "fbc": {"sampler": "Euler", "steps": 3, "cfg": 1.0}})
+"""See `Checkpoint.best`. Samplers that add noise at every step leave some of
 it in its pictures. Where the background tells the light, a prompt adds little"""
 FOLDER = Path(__file__).resolve().parents[2] / NAME
 NOTE = ("pocket model: it was trained on rendered objects of 256 x 256 pixels and shows that the light follows, "
@@ -36,6 +37,7 @@ class Pocket(Folder):
 
     path: Path = FOLDER
     native = SIDE
+    best = BEST
     note = NOTE
     threads: int | None = 1
     """it is so small that threads waiting for each other cost more than they bring"""

@@ -21,8 +21,11 @@ Predict = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 predicts, float32 [B, 4, h, w], on the latents' device"""
 
 
-def make_scheduler(sampler: str, prediction: str = "epsilon") -> Any:
+def make_scheduler(sampler: str, prediction: str = "epsilon", steps: int | None = None) -> Any:
     """A new diffusers scheduler with the noise schedule that SD 1.5 was trained with; prediction: see `Checkpoint`.
+
+    steps: that it will schedule. A single one begins at the noisiest timestep, where diffusers' usual spacings have it
+    at the clean end and return the noise.
 
     The reference demo leaves `beta_schedule` at diffusers' "linear" for its DPM++ and Euler samplers; SD 1.x was
     trained with "scaled_linear", which the demo's own DDIM and all WebUIs use, and so do we.
@@ -33,7 +36,7 @@ def make_scheduler(sampler: str, prediction: str = "epsilon") -> Any:
     config: dict[str, Any] = {
         "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
         "beta_schedule": "scaled_linear", "steps_offset": 1, "timestep_spacing": "linspace",
-        "prediction_type": prediction, **choice.options}
+        "prediction_type": prediction, **choice.options, **({"timestep_spacing": "trailing"} if steps == 1 else {})}
     return getattr(diffusers, choice.scheduler)(**config)
 
 
@@ -54,9 +57,9 @@ def denoise(predict: Predict, sampler: str, *, start: torch.Tensor | None, shape
     way. shape: of one of them, [4, h, w]. steps: the number that is really run; `on_step` is called after each.
     prediction: what `predict` gives, see `Checkpoint`.
     """
-    scheduler = make_scheduler(sampler, prediction)
-    noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators])
     scheduled = steps if start is None else scheduled_steps(steps, strength)
+    scheduler = make_scheduler(sampler, prediction, scheduled)
+    noise = torch.cat([torch.randn((1, *shape), generator=generator) for generator in generators])
     scheduler.set_timesteps(scheduled)
     skipped = (scheduled - steps) * scheduler.order
     timesteps = scheduler.timesteps[skipped:]
