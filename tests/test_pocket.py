@@ -142,9 +142,9 @@ def test_it_is_sampled_as_its_folder_says_that_it_predicts(tmp_path: Path, monke
     file = folder / "scheduler" / "scheduler_config.json"
     seen, make = list[str](), samplers.make_scheduler
 
-    def recorded(sampler: str, prediction: str) -> Any:
+    def recorded(sampler: str, prediction: str, steps: int) -> Any:
         seen.append(prediction)
-        return make(sampler, prediction)
+        return make(sampler, prediction, steps)
 
     monkeypatch.setattr(samplers, "make_scheduler", recorded)
     for prediction in ("epsilon", "v_prediction"):

@@ -158,11 +158,18 @@ OUTER = ("conv_in", "conv_out", "time_embedding")
 WHITE_NOISE: Mapping[str, float] = {"fbc-begin": 2.0, "fbc": 2.0}
 FINE_NOISE: Mapping[str, float] = {"fc-begin": 1.0, "fc": 1.0, "fc-without": 1.0, "fcon": 1.0}
 COARSE_NOISE: Mapping[str, Mapping[int, float]] = {
-    "fbc-begin": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fbc": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fcon": {1: 0.1}}
+    "fbc-begin": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fbc": {1: 1.5, 2: 1.5, 4: 1.5, 8: 1.5}, "fc": {1: 0.1},
+    "fc-without": {1: 0.1}, "fcon": {1: 0.1}}
 """stage -> how strong the white noise is; how much more of it there is beside that, without what is even over half a
 picture; cells across -> of noise that varies that slowly. 1 is IC-Light's offset noise. The colours that shine through
 a sampler's noise are chance: UNets that learn with more noise than they will meet learn not to believe them. fbc knows
-the light from the background; fc has to find it in the coarsest of what is under the noise, and has no more there"""
+the light from the background; fc has to find its side in the coarsest of what is under the noise, and has no more there
+but in the mean. There the picture is twice as loud as white noise, even at the last timestep: believed, noise would
+decide the light's colour, and not the prompt"""
+ALONE: Mapping[str, int] = {"fbc": 960, "fc": 960, "fc-without": 960}
+"""stage -> the timestep from which on there is nothing of the picture under the noise, and the noise is a sampler's. The
+schedule that SD 1.5 was trained with leaves a fifteenth of the picture at its end, which a sampler's noise is then read
+for (Lin et al., 2024)"""
 CONSISTENCY: Mapping[str, float] = {"fbc": 4.0, "fc": 0.3}
 """stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every other.
 In fbc it is larger: fbc's pictures under single lights are what a light desk adds up"""

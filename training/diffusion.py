@@ -51,6 +51,19 @@ def noise_of_stage(stage: str, shape: Sequence[int], generator: torch.Generator)
     return noise
 
 
+def noisy_of_stage(stage: str, clean: Tensor, t: Tensor, products: Tensor, generator: torch.Generator,
+                   groups: int = 1) -> tuple[Tensor, Tensor]:
+    """The noise and what a stage learns from, [B, 4, h, w] each; from `ALONE` on (see config.py) they are the same.
+
+    t: timesteps, [B]; products: [1000]; groups: so many parts of the batch have the same noise and timesteps.
+    """
+    shape = clean[:len(clean) // groups].shape
+    alone = (t >= config.ALONE.get(stage, len(products))).view(-1, 1, 1, 1)
+    plain = torch.randn(shape, generator=generator, device=clean.device)
+    noise = torch.where(alone[:len(plain)], plain, noise_of_stage(stage, shape, generator)).repeat(groups, 1, 1, 1)
+    return noise, torch.where(alone, noise, noised(clean, noise, products[t]))
+
+
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
     """The clean latents with so much noise, [B, 4, h, w]; products: [B]."""
     products = products.view(-1, 1, 1, 1)
@@ -148,8 +161,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             context = encoder(latents.captions.draw(scenes, lit, generator))
         clean = latents.of("pictures", scenes, lit, half)
         t = timesteps(size, generator).repeat(groups)
-        noise = noise_of_stage(stage, clean[:size].shape, generator).repeat(groups, 1, 1, 1)
-        noisy = noised(clean, noise, products[t])
+        noise, noisy = noisy_of_stage(stage, clean, t, products, generator, groups)
         parts = [noisy]
         if inputs > 4:
             parts.append(latents.of("foregrounds", scenes, source, half))
