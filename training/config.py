@@ -167,9 +167,8 @@ the light from the background; fc has to find its side in the coarsest of what i
 but in the mean. There the picture is twice as loud as white noise, even at the last timestep: believed, noise would
 decide the light's colour, and not the prompt"""
 ALONE: Mapping[str, int] = {"fbc": 960, "fc": 960, "fc-without": 960}
-"""stage -> the timestep from which on there is nothing of the picture under the noise, and the noise is a sampler's. The
-schedule that SD 1.5 was trained with leaves a fifteenth of the picture at its end, which a sampler's noise is then read
-for (Lin et al., 2024)"""
+"""stage -> the timestep from which on nothing of the picture is under the noise, and the noise is a sampler's. SD 1.5's
+schedule leaves a fifteenth of the picture at its end, for which a sampler's noise would be taken (Lin et al., 2024)"""
 CONSISTENCY: Mapping[str, float] = {"fbc": 4.0, "fc": 0.3}
 """stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every other.
 In fbc it is larger: fbc's pictures under single lights are what a light desk adds up"""
