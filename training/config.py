@@ -166,9 +166,10 @@ a sampler's noise are chance: UNets that learn with more noise than they will me
 the light from the background; fc has to find its side in the coarsest of what is under the noise, and has no more there
 but in the mean. There the picture is twice as loud as white noise, even at the last timestep: believed, noise would
 decide the light's colour, and not the prompt"""
-ALONE: Mapping[str, int] = {"fbc": 960, "fc": 960, "fc-without": 960}
+ALONE: Mapping[str, int] = {"fbc": 960}
 """stage -> the timestep from which on nothing of the picture is under the noise, and the noise is a sampler's. SD 1.5's
-schedule leaves a fifteenth of the picture at its end, for which a sampler's noise would be taken (Lin et al., 2024)"""
+schedule leaves a fifteenth of the picture at its end, for which a sampler's noise would be taken (Lin et al., 2024). fc
+has no light but the noise's when none is given: without that its pictures are evenly lit"""
 CONSISTENCY: Mapping[str, float] = {"fbc": 4.0, "fc": 0.3}
 """stage -> weight of the light-transport consistency loss. The paper has 0.1 in every step, ours counts in every other.
 In fbc it is larger: fbc's pictures under single lights are what a light desk adds up"""

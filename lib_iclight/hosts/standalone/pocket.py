@@ -22,7 +22,7 @@ NAME = "pocket"
 SIDE = 256
 """pixels of the pictures that it was trained on"""
 BEST: Mapping[str, Mapping[str, Any]] = MappingProxyType({
-    "fc": {"sampler": "Euler", "steps": 6, "cfg": 2.0}, "fcon": {"sampler": "Euler", "steps": 6, "cfg": 2.0},
+    "fc": {"sampler": "Euler", "steps": 6, "cfg": 3.0}, "fcon": {"sampler": "Euler", "steps": 6, "cfg": 3.0},
     "fbc": {"sampler": "Euler", "steps": 3, "cfg": 1.0}})
 """See `Checkpoint.best`. Samplers that add noise at every step leave some of
 it in its pictures. Where the background tells the light, a prompt adds little"""
