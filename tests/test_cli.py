@@ -89,7 +89,7 @@ def test_relight_writes_a_picture_that_says_how_it_was_made(
         prompt, negative, values = picture.info["parameters"].split("\n")
     assert prompt == "a cat: sunset"
     assert negative == "Negative prompt: lowres, bad anatomy, bad hands, cropped, worst quality"
-    assert values.startswith("Steps: 1, Sampler: Euler, CFG scale: 2, Seed: 7, Size: 64x64, "
+    assert values.startswith("Steps: 1, Sampler: Euler, CFG scale: 3, Seed: 7, Size: 64x64, "
                              "Model: pocket, ")
     read = from_infotext(dict(re.findall(r"(IC-Light[^:]*): ([^,]+)", values)))
     assert {name: read[name] for name in ("mode", "light", "light_denoise", "mask_feather")} == {

@@ -271,14 +271,16 @@ def test_what_i_want_is_only_another_view_of_the_settings(person: Any) -> None:
 def test_helpers(person: Any) -> None:
     page = person.page
     person.number("cfg_scale", 7)
+    person.number("steps", 20)
     person.drop("foreground", EXAMPLES / "coffee.jpg")  # 600 x 400
     page.wait_for_function("() => document.querySelector('#iclight_studio_status').innerText.includes('600×400')")
     page.click(person.field("use_size"))
     page.wait_for_function("() => document.querySelector('#studio_width input[type=number]').value === '384'")
     assert page.input_value("#studio_height input[type=number]") == "256"
     page.click(person.field("recommended"))
-    page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '2'")
-    assert "CFG scale: 7 → 2" in page.inner_text(person.field("note"))
+    page.wait_for_function("() => document.querySelector('#studio_cfg_scale input[type=number]').value === '3'")
+    assert page.input_value("#studio_steps input[type=number]") == "6", "what suits the pocket model"
+    assert "Steps: 20 → 6, CFG scale: 7 → 3" in page.inner_text(person.field("note"))
 
 
 @pytest.mark.parametrize(("before", "after"), [
