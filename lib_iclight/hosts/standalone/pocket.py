@@ -24,8 +24,8 @@ SIDE = 256
 BEST: Mapping[str, Mapping[str, Any]] = MappingProxyType({
     "fc": {"sampler": "Euler", "steps": 6, "cfg": 3.0}, "fcon": {"sampler": "Euler", "steps": 6, "cfg": 3.0},
     "fbc": {"sampler": "Euler", "steps": 3, "cfg": 1.0}})
-"""See `Checkpoint.best`. Samplers that add noise at every step leave some of
-it in its pictures. Where the background tells the light, a prompt adds little"""
+"""See `Checkpoint.best`. Samplers that add noise at every step leave some of it in its pictures. Where the background
+tells the light, a prompt adds little"""
 FOLDER = Path(__file__).resolve().parents[2] / NAME
 NOTE = ("pocket model: it was trained on rendered objects of 256 x 256 pixels and shows that the light follows, "
         "not what IC-Light makes of photographs")
