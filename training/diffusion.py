@@ -58,10 +58,13 @@ def noisy_of_stage(stage: str, clean: Tensor, t: Tensor, products: Tensor, gener
     t: timesteps, [B]; products: [1000]; groups: so many parts of the batch have the same noise and timesteps.
     """
     shape = clean[:len(clean) // groups].shape
-    alone = (t >= config.ALONE.get(stage, len(products))).view(-1, 1, 1, 1)
-    plain = torch.randn(shape, generator=generator, device=clean.device)
-    noise = torch.where(alone[:len(plain)], plain, noise_of_stage(stage, shape, generator)).repeat(groups, 1, 1, 1)
-    return noise, torch.where(alone, noise, noised(clean, noise, products[t]))
+    noise = noise_of_stage(stage, shape, generator).repeat(groups, 1, 1, 1)
+    noisy = noised(clean, noise, products[t])
+    if stage in config.ALONE:
+        alone = (t >= config.ALONE[stage]).view(-1, 1, 1, 1)
+        plain = torch.randn(shape, generator=generator, device=clean.device).repeat(groups, 1, 1, 1)
+        noise, noisy = (torch.where(alone, plain, one) for one in (noise, noisy))
+    return noise, noisy
 
 
 def noised(clean: Tensor, noise: Tensor, products: Tensor) -> Tensor:
@@ -269,8 +272,8 @@ def sample(unet: UNet, concat: Tensor, context: Tensor, unwanted: Tensor, genera
     times = torch.linspace((strength if start is not None else 1.0) * 999, 0, steps + 1).round().long().tolist()
     noise = torch.randn(concat[:, :4].shape, generator=generator, device=concat.device)
     latent = noise if start is None else noised(start, noise, products[times[0]].expand(len(noise)))
+    contexts = [context] if cfg == 1 else [context, unwanted]
     for now, then in pairwise(times):
-        contexts = [context] if cfg == 1 else [context, unwanted]
         t = torch.full((len(contexts) * len(noise),), now, device=concat.device)
         both = unet(torch.cat([torch.cat([latent, concat], 1)] * len(contexts)), t, torch.cat(contexts)).float()
         wanted, other = both[:len(noise)], both[-len(noise):]
