@@ -27,22 +27,23 @@ COLORED = tuple(TINTS)[light_stage.NEUTRAL:]
 MEANINGFUL = sorted({word for name in NAMES for word in name.split()})
 VOCABULARY = Path(__file__).with_name("vocabulary.json")
 LENGTH, START, END = 77, 49406, 49407
-DROP = 0.2
+DROP = 0.15
 """how many captions say nothing, for guidance"""
 
 
-def caption(subject: str, light: str, draw: random.Random) -> str:
+def caption(subject: str, light: str, draw: random.Random, beside: bool = False) -> str:
     """What a person may type for such a picture: the subject, the light, its colour alone, more, or nothing.
 
-    Whoever names a subject and no colour of light expects neutral light, so captions always name a colored one.
+    Whoever names a subject and no colour of light expects neutral light, so captions always name a colored one, but for
+    those `beside` a background that shows it: they name every second light.
     """
     if draw.random() < DROP:
         return draw.choice(["", UNWANTED, draw.choice(DISTRACTORS)])
     parts = []
-    if draw.random() < 0.85:
+    if draw.random() < 0.95:
         parts.append(subject)
     colored = any(name in light for name in COLORED)
-    if draw.random() < 0.85 or colored:
+    if draw.random() < (0.5 if beside else 0.85) or (colored and not beside):
         if " and " not in light:
             color, side = light.split(" from ")
             first, *rest = color.split()

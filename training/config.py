@@ -94,6 +94,12 @@ class Stage:
     """the share of its steps that learn from pictures of half the size, four times as many at once"""
     muon: bool = False
     """whether Muon trains the network's matrices; else AdamW does, as it does all else"""
+    high_from: int = 800
+    high_share: float = 0.6
+    """timesteps from there on are drawn so much more often: light and colours are settled there"""
+    means: float = 0.0
+    """weight of the squared error of the subject's mean: its colour follows from caption and pictures together, and that
+    is slow to be learnt from the loss of all pixels"""
     like: str | None = None
     """the stage whose number of steps it runs, instead of a share"""
 
@@ -103,26 +109,26 @@ class Stage:
 
 
 _UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}, "muon": True}
+_FC: dict[str, Any] = {**_UNET, "cooldown": 1.0, "half": 0.2, "high_from": 900, "means": 0.25}
 STAGES: Mapping[str, Stage] = {
     "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
     "decoder": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
                      initial="vae"),
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
     "base": Stage(0.06, **_UNET, half=1.0),
-    "fbc-begin": Stage(0.20, **_UNET, cooldown=0.1, half=1.0, initial="base"),
-    "fc-begin": Stage(0.07, **_UNET, cooldown=0.1, half=1.0, initial="fbc-begin"),
-    "fbc": Stage(0.10, **_UNET, cooldown=0.7, half=0.2, initial="fbc-begin"),
+    "fbc-begin": Stage(0.20, **_UNET, cooldown=0.1, half=0.6, initial="base", high_from=960, high_share=0.8, means=0.5),
+    "fc-begin": Stage(0.07, **_UNET, cooldown=0.1, half=0.8, initial="fbc-begin", high_from=900, means=0.5),
+    "fbc": Stage(0.15, **_UNET, cooldown=1.0, half=0.15, initial="fbc-begin", high_from=960, high_share=0.8,
+                 means=0.25),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
-    "fc-without": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
-    "fcon": Stage(0.02, **_UNET, cooldown=1.0, half=0.2, initial="fc"),
-    "refine": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 5e-4, "cpu": 3e-4}, cooldown=0.7, average=0.995,
-                    initial="decoder"),
+    "fc": Stage(0.05, **_FC, initial="fc-begin"),
+    "fc-without": Stage(0.05, **_FC, initial="fc-begin", like="fc"),
+    "fcon": Stage(0.02, **_FC, initial="fc"),
 }
 LATENTS_SHARE, HALF_LATENTS_SHARE = 0.09, 0.03
 """of the budget, to render and encode what the UNets learn from: at both sizes, and further scenes at half the size"""
 PARTS: Mapping[str, str] = {
-    "vae": "coders", "decoder": "coders", "refine": "coders", "text": "coders", "base": "base", "fbc-begin": "fbc",
+    "vae": "coders", "decoder": "coders", "text": "coders", "base": "base", "fbc-begin": "fbc",
     "fbc": "fbc", "fc": "fc", "fc-begin": "fc-without", "fc-without": "fc-without", "fcon": "fcon"}
 """stage -> the file that it is published in; with the manifest and the sheet they are eight files"""
 INPUTS: Mapping[str, int] = {"base": 4, "fbc-begin": 12, "fbc": 12}
@@ -140,18 +146,14 @@ SUBJECT_WEIGHT = 2.0
 """how much more the VAE's losses count over the subject"""
 LATENT_NOISE = 0.1
 """of a latent's standard deviation: the decoder learns to overlook that much of a UNet's inexactness"""
-REFINE_STEPS = 8
-"""of fbc, whose latents the decoder learns to make true pictures of"""
 MIN_SNR = 5.0
-HIGH_FROM, HIGH_SHARE = 800, 0.6
-"""timesteps from there on are drawn so much more often: light and colours are settled there"""
 LATENT_WEIGHTS = (1.2, 1.5, 0.9, 0.4)
 """of the latent's channels in the UNets' loss. The first three begin as colours, and their errors cost 3 to 30 times as
 much of a decoded picture as the last one's"""
 EVEN_SIZES = (1, 2, 4, 8)
 """latent pixels, each way, over which errors are averaged to count again: an even error costs a picture four times as
 much as a fine one"""
-FAST, FAST_FACTOR = ("attn2", "conv_in"), 2.0
+FAST: Mapping[str, float] = {"attn2": 4.0, "conv_in": 2.0}
 """where the conditions come in: these weights learn so many times faster"""
 OUTER = ("conv_in", "conv_out", "time_embedding")
 """matrices at a network's ends, which are not Muon's"""
@@ -166,7 +168,7 @@ a sampler's noise are chance: UNets that learn with more noise than they will me
 the light from the background; fc has to find its side in the coarsest of what is under the noise, and has no more there
 but in the mean. There the picture is twice as loud as white noise, even at the last timestep: believed, noise would
 decide the light's colour, and not the prompt"""
-ALONE: Mapping[str, int] = {"fbc": 960}
+ALONE: Mapping[str, int] = {"fbc-begin": 960, "fbc": 960}
 """stage -> the timestep from which on nothing of the picture is under the noise, and the noise is a sampler's. SD 1.5's
 schedule leaves a fifteenth of the picture at its end, for which a sampler's noise would be taken (Lin et al., 2024). fc
 has no light but the noise's when none is given: without that its pictures are evenly lit"""

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, mse_loss, pad
 
 from . import config
-from .captions import UNWANTED, Tokenizer
 from .latents import Latents
 from .nets import TextEncoder, UNet, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
-from .vae import Relight
 
 
 def noise_schedule(device: torch.device) -> Tensor:
@@ -25,15 +23,16 @@ def noise_schedule(device: torch.device) -> Tensor:
     return (1 - betas).cumprod(0).to(device)
 
 
-def timesteps(count: int, generator: torch.Generator) -> Tensor:
-    """Random timesteps, [count]: `HIGH_SHARE` of them from `HIGH_FROM` on, the others anywhere.
+def timesteps(count: int, stage: str, generator: torch.Generator) -> Tensor:
+    """Random timesteps, [count]: `high_share` of them from the stage's `high_from` on, the others anywhere.
 
     A stratified sample makes the loss less noisy.
     """
+    choice = config.STAGES[stage]
     places = (torch.arange(count, device=generator.device)
               + torch.rand(count, generator=generator, device=generator.device)) / count
-    anywhere = places / (1 - config.HIGH_SHARE)
-    high = 1 - (1 - places) / config.HIGH_SHARE * (1 - config.HIGH_FROM / 1000)
+    anywhere = places / (1 - choice.high_share)
+    high = 1 - (1 - places) / choice.high_share * (1 - choice.high_from / 1000)
     return (torch.where(anywhere < 1, anywhere, high) * 1000).long().clamp(max=999)
 
 
@@ -109,6 +108,15 @@ def squared(error: Tensor) -> Tensor:
     return torch.stack([avg_pool2d(error, size).square().mean((1, 2, 3)) for size in sizes]).mean(0)
 
 
+def mean_colors(error: Tensor, masks: Tensor) -> Tensor:
+    """The mean square of the clean latents' mean error over the subject; channels count as `LATENT_WEIGHTS` says.
+
+    error: [B, 4, h, w]; masks: [B, 1, h, w].
+    """
+    means = (error * masks).sum((2, 3)) / masks.sum((2, 3))
+    return (means.square() * means.new_tensor(config.LATENT_WEIGHTS)).mean()
+
+
 def make_unet(run: Run, stage: str) -> UNet:
     """What a stage begins with: its own published weights, those of the stage before it, or random ones.
 
@@ -140,7 +148,8 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
     unet, products = make_unet(run, stage), noise_schedule(run.device)
     if run.compiled:
         unet.compile(dynamic=False)
-    device, inputs = run.device, unet.conv_in.weight.shape[1]
+    choice, device, inputs = config.STAGES[stage], run.device, unet.conv_in.weight.shape[1]
+    captions = latents.captions_beside if inputs > 8 else latents.captions
     merger = fit_merger(run, latents) if stage in config.CONSISTENCY else None
     thrice = (*config.CONSISTENCY, "fc-without")
 
@@ -151,7 +160,7 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
         # For the consistency loss a third of the batch each is lit by a, by b and by both, with the same noise.
         triples = stage in thrice and step % config.CONSISTENCY_EVERY == 0
         groups = 3 if triples else 1
-        half = config.STAGES[stage].halves(step)
+        half = choice.halves(step)
         size = run.batch(stage, half) // groups
         scenes = draw(latents.count(half), size).repeat(groups)
         if triples:
@@ -161,9 +170,9 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             lit = draw(LIGHTINGS, size)
             source = (lit + 1 + draw(LIGHTINGS - 1, size)) % LIGHTINGS
         with torch.no_grad():
-            context = encoder(latents.captions.draw(scenes, lit, generator))
+            context = encoder(captions.draw(scenes, lit, generator))
         clean = latents.of("pictures", scenes, lit, half)
-        t = timesteps(size, generator).repeat(groups)
+        t = timesteps(size, stage, generator).repeat(groups)
         noise, noisy = noisy_of_stage(stage, clean, t, products, generator, groups)
         parts = [noisy]
         if inputs > 4:
@@ -172,9 +181,12 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
         terms = {"velocity": velocity_loss(predicted, velocity(clean, noise, products[t]), products[t])}
+        masks = latents.masks(scenes, half)
+        if choice.means:
+            made = clean_of(noisy, predicted, products[t])
+            terms["means"] = choice.means * mean_colors(made - clean, masks)
         if triples and merger:
-            masks = latents.masks(scenes[:size], half)
-            difference = consistency(predicted, noisy, products[t], masks, merger)
+            difference = consistency(predicted, noisy, products[t], masks[:size], merger)
             terms["consistency"] = config.CONSISTENCY[stage] * difference
         return terms
 
@@ -242,22 +254,6 @@ def fit_merger(run: Run, latents: Latents) -> Merger:
         optimizer.step()
     write_tensors({key: value.cpu() for key, value in merger.state_dict().items()}, path)
     return merger.eval().requires_grad_(False)
-
-
-def relighter(run: Run, encoder: TextEncoder) -> Relight:
-    """fbc as it is published, without a prompt."""
-    unet, scale = make_unet(run, "fbc").eval(), run.manifest["scale"]
-    with torch.no_grad():
-        contexts = encoder(Tokenizer()(["", UNWANTED]).long().to(run.device))
-
-    def relight(subjects: Tensor, walls: Tensor, generator: torch.Generator) -> Tensor:
-        wanted, unwanted = (one.expand(len(subjects), -1, -1) for one in contexts)
-        concat = torch.cat([subjects, walls], 1) * scale
-        result: Tensor = sample(unet, concat, wanted, unwanted, generator, steps=config.REFINE_STEPS,
-                                cfg=1.0) / scale
-        return result
-
-    return relight
 
 
 @torch.no_grad()

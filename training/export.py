@@ -51,7 +51,7 @@ def export(work: Path, out: Path, precision: str = "fp8") -> Path:
 
     configuration = manifest["vae"] | {"sample_size": manifest["size"], "scaling_factor": manifest["scale"]}
     vae = AutoencoderKL(**configuration)
-    vae.load_state_dict(part("refine" if "refine" in manifest["stages"] else "decoder"))
+    vae.load_state_dict(part("decoder"))
     unet = UNet2DConditionModel(**manifest["unet"] | {"sample_size": manifest["size"] // 8})
     text_encoder = CLIPTextModel(CLIPTextConfig(**manifest["text_encoder"]))
     text_encoder.load_state_dict(part("text.encoder"))

@@ -25,7 +25,8 @@ HALF_FROM = 1_000_000
 class Latents:
     """Scaled latents by kind (pictures, backdrops, foregrounds on grey), float16 [N, 4 lightings, 4, h, w].
 
-    scale: the VAE's scaling factor, which makes the pictures' latents as wide as noise; captions: for every picture.
+    scale: the VAE's scaling factor, which makes the pictures' latents as wide as noise; captions: for every picture;
+    captions_beside: those that one types beside a lit background.
     All are there once more for the pictures at half the size, of which there may be further scenes.
     """
 
@@ -47,7 +48,9 @@ class Latents:
         if not run.rank:
             run.wait()
         self.scale: float = run.manifest["scale"]
-        self.captions = CaptionBank(both.subjects + more.subjects, both.lights + more.lights, run.device)
+        told = both.subjects + more.subjects, both.lights + more.lights
+        self.captions = CaptionBank(*told, run.device)
+        self.captions_beside = CaptionBank(*told, run.device, beside=True)
 
     def count(self, half: bool = False) -> int:
         """The number of scenes; the first are the same at both sizes."""

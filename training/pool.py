@@ -132,17 +132,6 @@ class PicturePool:
         while self._next < wanted:
             self.add()
 
-    def whole(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """uint8 [count, 3, H, W]: pictures, their walls and subjects under another light on grey; alpha, 0..1."""
-        def draw(high: int) -> Tensor:
-            return torch.randint(high, (count,), generator=generator, device=self._device)
-
-        scene, lit = draw(self.filled), draw(LIGHTINGS)
-        other = (lit + 1 + draw(LIGHTINGS - 1)) % LIGHTINGS
-        alpha = self.alpha[scene]
-        return (self.pictures[scene, lit], self.backdrops[scene, lit], on_grey(self.pictures[scene, other], alpha),
-                alpha.float() / 255)
-
     def crops(self, count: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """uint8 [count, 3, side, side] and alpha [count, 1, side, side], 0..1.
 
@@ -172,9 +161,10 @@ class PicturePool:
 class CaptionBank:
     """Tokens of `VARIANTS` captions of each picture, int32 [N, 4, VARIANTS, 77], and the captions themselves."""
 
-    def __init__(self, subjects: Sequence[str], lights: Sequence[Sequence[str]], device: torch.device) -> None:
+    def __init__(self, subjects: Sequence[str], lights: Sequence[Sequence[str]], device: torch.device,
+                 beside: bool = False) -> None:
         draw, tokenizer = random.Random(config.SEED), Tokenizer()
-        self.texts = [caption(subject, light, draw) for subject, row in zip(subjects, lights, strict=True)
+        self.texts = [caption(subject, light, draw, beside) for subject, row in zip(subjects, lights, strict=True)
                       for light in row for _ in range(VARIANTS)]
         distinct = {text: index for index, text in enumerate(dict.fromkeys(self.texts))}
         index = torch.tensor([distinct[text] for text in self.texts])

@@ -342,7 +342,7 @@ def _optimizers(modules: nn.Module, muon: bool) -> list[torch.optim.Optimizer]:
     for key, weight in modules.named_parameters():
         if weight.requires_grad:
             inner = muon and weight.ndim > 1 and not any(part in key for part in config.OUTER)
-            speed = config.FAST_FACTOR if any(part in key for part in config.FAST) else 1.0
+            speed = next((factor for part, factor in config.FAST.items() if part in key), 1.0)
             weights[inner].setdefault(speed, []).append(weight)
     others, matrices = ([{"params": params, "speed": speed} for speed, params in own.items()] for own in weights)
     adamw = torch.optim.AdamW(others, weight_decay=1e-4, betas=(0.9, 0.99), fused=True)

@@ -1,9 +1,9 @@
 """Train the pocket model: python -m training.train --budget 540 --device cuda --work FOLDER
 
 One command trains everything, unattended, within about so many seconds, and goes on where it was when it is given
-again: each stage (vae, decoder, text, base, fbc-begin, fc-begin, fbc, fc, fc-without, fcon, refine) has a share of the
-budget. Needs torch, safetensors, numpy, tqdm and Pillow only. FOLDER/published (or --out) has what came of it at any
-time: eight files of at most 16 MB. They alone are enough to go on from: put them into the new folder's `published`.
+again: each stage (vae, decoder, text, base, fbc-begin, fc-begin, fbc, fc, fc-without, fcon) has a share of the budget.
+Needs torch, safetensors, numpy, tqdm and Pillow only. FOLDER/published (or --out) has what came of it at any time:
+eight files of at most 16 MB. They alone are enough to go on from: put them into the new folder's `published`.
 """
 
 from __future__ import annotations
@@ -62,13 +62,9 @@ def train(run: Run, until: str | None = None) -> None:
         text.train(run, latents.captions)
     encoder = text.load(run)
     for stage in wanted:
-        if stage == "refine":
-            del latents
-            pool = PicturePool(run.kind, run.size, run.device, run.data)
-            vae.refine(run, pool, diffusion.relighter(run, encoder))
-        elif stage not in ("vae", "decoder", "text"):
+        if stage not in ("vae", "decoder", "text"):
             diffusion.train(run, stage, latents, encoder)
-        if stage in ("fbc", "fc", "fcon", "refine"):
+        if stage in ("fbc", "fc", "fcon"):
             if not run.rank:
                 look(run)
             run.wait()

@@ -1,8 +1,7 @@
-"""The stages vae (both halves), decoder and refine (the decoder alone, further, on whole pictures)."""
+"""The stages vae (both halves) and decoder (that alone, further, on whole pictures)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,10 +13,8 @@ from .nets import VAE, bias_of, channels_last
 from .pool import PicturePool, halved
 from .run import Run, fit
 
-LATEST = ("refine", "decoder", "vae")
+LATEST = ("decoder", "vae")
 """the stages that a VAE may be of, the best first"""
-Relight = Callable[[Tensor, Tensor, torch.Generator], Tensor]
-"""(latents of subjects under another light on grey and of lit walls) -> latents of relit pictures, unscaled"""
 
 
 def make_vae() -> VAE:
@@ -134,30 +131,6 @@ def train(run: Run, stage: str, pool: PicturePool) -> None:
         return terms
 
     fit(run, stage, whole, loss_of)
-
-
-def refine(run: Run, pool: PicturePool, relight: Relight) -> None:
-    """Let the decoder make true pictures of what fbc makes, too: its latents' errors differ from place to place.
-
-    Every second latent of a batch, from the first, is one that fbc made, the others are the pictures' own.
-    """
-    if run.done("refine"):
-        return
-    whole = _begun(run, "refine")
-    features, batch = RandomFeatures().to(run.device), run.batch("refine")
-
-    def loss_of(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        pool.at_step(step)
-        *sources, alpha = pool.whole(batch, generator)
-        pixels, walls, subjects = (one.float().contiguous(memory_format=torch.channels_last) for one in sources)
-        with torch.no_grad():
-            own = whole.encode(pixels / 127 - 1)[0]
-            wall, subject = (whole.encode(one[::2] / 127 - 1)[0] for one in (walls, subjects))
-            latent = own.clone()
-            latent[::2] = relight(subject, wall, generator)
-        return reconstruction(whole.decode(latent), pixels / 127.5 - 1, alpha, features)
-
-    fit(run, "refine", whole, loss_of)
 
 
 def _begun(run: Run, stage: str) -> VAE:
