@@ -98,7 +98,7 @@ class Stage:
     high_share: float = 0.6
     """timesteps from there on are drawn so much more often: light and colours are settled there"""
     means: float = 0.0
-    """weight of the squared error of the subject's mean: its colour follows from caption and pictures together, and that
+    """weight of the squared error of the subject's mean: its colour follows from caption and pictures together, which
     is slow to be learnt from the loss of all pixels"""
     like: str | None = None
     """the stage whose number of steps it runs, instead of a share"""
