@@ -109,7 +109,6 @@ class Stage:
 
 
 _UNET: dict[str, Any] = {"batches": {"cuda": 128, "cpu": 12}, "rates": {"cuda": 1.5e-3, "cpu": 1e-3}, "muon": True}
-_FC: dict[str, Any] = {**_UNET, "cooldown": 1.0, "half": 0.2, "high_from": 900, "means": 0.25}
 STAGES: Mapping[str, Stage] = {
     "vae": Stage(0.18, {"cuda": 96, "cpu": 4}, {"cuda": 1.5e-3, "cpu": 2e-3}, average=0.995, half=0.25),
     "decoder": Stage(0.05, {"cuda": 16, "cpu": 3}, {"cuda": 7e-4, "cpu": 4e-4}, cooldown=0.7, average=0.995,
@@ -117,13 +116,12 @@ STAGES: Mapping[str, Stage] = {
     "text": Stage(0.02, {"cuda": 256, "cpu": 64}, {"cuda": 2e-3, "cpu": 2e-3}, warmup=50, cooldown=0.6, average=0.98),
     "base": Stage(0.06, **_UNET, half=1.0),
     "fbc-begin": Stage(0.20, **_UNET, cooldown=0.1, half=0.6, initial="base", high_from=960, high_share=0.8, means=0.5),
-    "fc-begin": Stage(0.07, **_UNET, cooldown=0.1, half=0.8, initial="fbc-begin", high_from=900, means=0.5),
-    "fbc": Stage(0.15, **_UNET, cooldown=1.0, half=0.15, initial="fbc-begin", high_from=960, high_share=0.8,
-                 means=0.25),
+    "fc-begin": Stage(0.07, **_UNET, cooldown=0.1, half=1.0, initial="fbc-begin"),
+    "fbc": Stage(0.15, **_UNET, cooldown=0.8, half=0.3, initial="fbc-begin", high_from=960, means=0.4),
     # The end of fc's training, alike but for the consistency loss; "fc" is the one that is exported.
-    "fc": Stage(0.05, **_FC, initial="fc-begin"),
-    "fc-without": Stage(0.05, **_FC, initial="fc-begin", like="fc"),
-    "fcon": Stage(0.02, **_FC, initial="fc"),
+    "fc": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin"),
+    "fc-without": Stage(0.05, **_UNET, cooldown=1.0, half=0.2, initial="fc-begin", like="fc"),
+    "fcon": Stage(0.02, **_UNET, cooldown=1.0, half=0.2, initial="fc"),
 }
 LATENTS_SHARE, HALF_LATENTS_SHARE = 0.09, 0.03
 """of the budget, to render and encode what the UNets learn from: at both sizes, and further scenes at half the size"""
