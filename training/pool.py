@@ -159,7 +159,10 @@ class PicturePool:
 
 
 class CaptionBank:
-    """Tokens of `VARIANTS` captions of each picture, int32 [N, 4, VARIANTS, 77], and the captions themselves."""
+    """Tokens of `VARIANTS` captions of each picture, int32 [N, 4, VARIANTS, 77], and the captions themselves.
+
+    beside: as in `caption`.
+    """
 
     def __init__(self, subjects: Sequence[str], lights: Sequence[Sequence[str]], device: torch.device,
                  beside: bool = False) -> None:
