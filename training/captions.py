@@ -43,7 +43,7 @@ def caption(subject: str, light: str, draw: random.Random, beside: bool = False)
     if draw.random() < 0.95:
         parts.append(subject)
     colored = any(name in light for name in COLORED)
-    if draw.random() < (0.5 if beside else 0.85) or (colored and not beside):
+    if draw.random() < (0.5 if beside else 1 if colored else 0.85):
         if " and " not in light:
             color, side = light.split(" from ")
             first, *rest = color.split()

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate, mse_loss, pad
 
 from . import config
 from .latents import Latents
+from .measures import subject_mean
 from .nets import TextEncoder, UNet, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
@@ -113,7 +114,7 @@ def mean_colors(error: Tensor, masks: Tensor) -> Tensor:
 
     error: [B, 4, h, w]; masks: [B, 1, h, w].
     """
-    means = (error * masks).sum((2, 3)) / masks.sum((2, 3))
+    means = subject_mean(error, masks)
     return (means.square() * means.new_tensor(config.LATENT_WEIGHTS)).mean()
 
 
@@ -181,12 +182,11 @@ def train(run: Run, stage: str, latents: Latents, encoder: TextEncoder) -> None:
             parts.append(latents.of("backdrops", scenes, lit, half))
         predicted = unet(torch.cat(parts, 1), t, context).float()
         terms = {"velocity": velocity_loss(predicted, velocity(clean, noise, products[t]), products[t])}
-        masks = latents.masks(scenes, half)
+        made = clean_of(noisy, predicted, products[t])
         if choice.means:
-            made = clean_of(noisy, predicted, products[t])
-            terms["means"] = choice.means * mean_colors(made - clean, masks)
+            terms["means"] = choice.means * mean_colors(made - clean, latents.masks(scenes, half))
         if triples and merger:
-            difference = consistency(predicted, noisy, products[t], masks[:size], merger)
+            difference = consistency(made, latents.masks(scenes[:size], half), merger)
             terms["consistency"] = config.CONSISTENCY[stage] * difference
         return terms
 
@@ -205,12 +205,12 @@ def _steps(run: Run, stage: str) -> int | None:
     return result
 
 
-def consistency(predicted: Tensor, noisy: Tensor, products: Tensor, masks: Tensor, merger: Merger) -> Tensor:
+def consistency(made: Tensor, masks: Tensor, merger: Merger) -> Tensor:
     """The `squared` error of the clean latent under both lights against what the merger makes of those under each.
 
-    The batch is three groups: under a, under b, under both.
+    made: the clean latents that are predicted, in three groups: under a, under b, under both.
     """
-    under_a, under_b, under_both = clean_of(noisy, predicted, products).chunk(3)
+    under_a, under_b, under_both = made.chunk(3)
     return squared((under_both - merger(under_a, under_b)) * masks).mean()
 
 

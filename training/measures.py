@@ -29,10 +29,14 @@ def gradients(picture: Tensor, scenes: Scenes) -> Tensor:
     return torch.stack(slopes)
 
 
+def subject_mean(values: Tensor, alpha: Tensor) -> Tensor:
+    """The mean over the subject, [N, C]; values [N, C, H, W], alpha [N, 1, H, W]."""
+    return (values * alpha).sum((2, 3)) / alpha.sum((2, 3))
+
+
 def warmth(picture: Tensor, alpha: Tensor) -> Tensor:
     """log(red / blue) of the subject's mean colour, [N]."""
-    mean = (picture * alpha).sum((2, 3)) / alpha.sum((2, 3))
-    mean = mean.clamp(min=1e-4)
+    mean = subject_mean(picture, alpha).clamp(min=1e-4)
     return (mean[:, 0] / mean[:, 2]).log()
 
 
@@ -63,8 +67,7 @@ def lab(picture: Tensor) -> Tensor:
 def chroma_error(picture: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
     """Mean distance in the a, b plane of CIELAB over the subject, [N]."""
     distance = (lab(picture)[..., 1:] - lab(truth)[..., 1:]).norm(dim=-1)
-    result: Tensor = (distance * alpha[:, 0]).sum((1, 2)) / alpha[:, 0].sum((1, 2))
-    return result
+    return subject_mean(distance[:, None], alpha)[:, 0]
 
 
 def drift(pictures: Tensor, alpha: Tensor) -> Tensor:
@@ -72,8 +75,7 @@ def drift(pictures: Tensor, alpha: Tensor) -> Tensor:
 
     pictures: [seeds, N, 3, H, W]; the root of the summed variances of a and b.
     """
-    means = torch.stack([(lab(one)[..., 1:] * alpha[:, 0, ..., None]).sum((1, 2)) / alpha.sum((2, 3))
-                         for one in pictures])
+    means = torch.stack([subject_mean(lab(one)[..., 1:].movedim(-1, 1), alpha) for one in pictures])
     return means.var(0).sum(-1).sqrt()
 
 
