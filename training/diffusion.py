@@ -17,6 +17,9 @@ from .nets import TextEncoder, UNet, channels_last
 from .pool import LIGHTINGS, write_tensors
 from .run import LEAST_STEPS, Run, fit
 
+STEPS, CFG, STRENGTH = 15, 2.0, 0.9
+"""of `sample`"""
+
 
 def noise_schedule(device: torch.device) -> Tensor:
     """The cumulative products of alpha that SD 1.5 was trained with, [1000]."""
@@ -258,22 +261,20 @@ def fit_merger(run: Run, latents: Latents) -> Merger:
 
 @torch.no_grad()
 def sample(unet: UNet, concat: Tensor, context: Tensor, unwanted: Tensor, generator: torch.Generator, *,
-           start: Tensor | None = None, steps: int = 15, cfg: float = 2.0, strength: float = 0.9) -> Tensor:
+           start: Tensor | None = None) -> Tensor:
     """DDIM (Song et al., 2021): scaled latents [B, 4, h, w]. A quick look while training; the figures are evaluate's.
 
-    concat: [B, 4 or 8, h, w]; context, unwanted: [B, 77, width], the latter of no effect without guidance, cfg 1;
-    start: the initial latents, noised to `strength`.
+    concat: [B, 4 or 8, h, w]; context, unwanted: [B, 77, width]; start: the initial latents, noised to `STRENGTH`.
     """
     products = noise_schedule(concat.device)
-    times = torch.linspace((strength if start is not None else 1.0) * 999, 0, steps + 1).round().long().tolist()
+    times = torch.linspace((STRENGTH if start is not None else 1.0) * 999, 0, STEPS + 1).round().long().tolist()
     noise = torch.randn(concat[:, :4].shape, generator=generator, device=concat.device)
     latent = noise if start is None else noised(start, noise, products[times[0]].expand(len(noise)))
-    contexts = [context] if cfg == 1 else [context, unwanted]
     for now, then in pairwise(times):
-        t = torch.full((len(contexts) * len(noise),), now, device=concat.device)
-        both = unet(torch.cat([torch.cat([latent, concat], 1)] * len(contexts)), t, torch.cat(contexts)).float()
-        wanted, other = both[:len(noise)], both[-len(noise):]
-        predicted, here = other + cfg * (wanted - other), products[now].expand(len(noise))
+        t = torch.full((2 * len(noise),), now, device=concat.device)
+        both = unet(torch.cat([torch.cat([latent, concat], 1)] * 2), t, torch.cat([context, unwanted])).float()
+        wanted, other = both.chunk(2)
+        predicted, here = other + CFG * (wanted - other), products[now].expand(len(noise))
         clean, left = clean_of(latent, predicted, here), noise_of(latent, predicted, here)
         latent = noised(clean, left, products[then].expand(len(noise))) if then else clean
     return latent
